@@ -1,0 +1,38 @@
+//! Adit's core: every state machine of the data plane of Istio ambient mode, and no I/O of any kind.
+#![no_std]
+#![forbid(unsafe_code)]
+// SKELETON ONLY: the next line goes when every room is furnished.
+#![allow(clippy::todo, unused_variables, dead_code, missing_docs)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap,
+        clippy::wildcard_enum_match_arm,
+        clippy::std_instead_of_core,
+        clippy::print_stdout,
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod buffer;
+pub mod drain;
+pub mod hbone;
+pub mod http2;
+pub mod identity;
+pub mod mesh;
+pub mod policy;
+pub mod pool;
+pub mod proxy;
+pub mod route;
+pub mod time;
+pub mod tls;
