@@ -26,12 +26,23 @@ pub struct PoolConfig {
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PoolEvent<K, E> {
-    Dial { tunnel: TunnelId, key: K },
+    Dial {
+        tunnel: TunnelId,
+        key: K,
+    },
     /// A lease: one stream on `tunnel`, counted already.
-    Granted { request: RequestId, tunnel: TunnelId },
-    Refused { request: RequestId, error: Refused<E> },
+    Granted {
+        request: RequestId,
+        tunnel: TunnelId,
+    },
+    Refused {
+        request: RequestId,
+        error: Refused<E>,
+    },
     /// Close this tunnel: idle, or drained.
-    Close { tunnel: TunnelId },
+    Close {
+        tunnel: TunnelId,
+    },
     Drained,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -25,7 +25,9 @@ pub enum EstablishEvent {
     Dial,
     StartTls,
     /// Shareable: the peer's SETTINGS arrived (design D9); streams it allows.
-    Ready { limit: u32 },
+    Ready {
+        limit: u32,
+    },
     Failed(EstablishError),
 }
 /// Which phase failed; the cause's own text travels beside it in the shard.

@@ -31,6 +31,12 @@ impl ErrorCode {
     pub const HTTP_1_1_REQUIRED: Self = Self(0xd);
 }
 
+impl core::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        todo!()
+    }
+}
+
 /// A decoded or to-be-encoded header field. Names are lower case; pseudo-headers begin with ':'.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Field {
@@ -72,22 +78,50 @@ pub enum Initiator {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Event {
     /// The peer's SETTINGS arrived (first or changed): how many streams we may have open.
-    Settings { max_concurrent_streams: u32 },
+    Settings {
+        max_concurrent_streams: u32,
+    },
     /// A request (server side). Well-formed per RFC 9113 §8; may be any method.
-    Request { stream: StreamId, fields: Vec<Field>, finished: bool },
+    Request {
+        stream: StreamId,
+        fields: Vec<Field>,
+        finished: bool,
+    },
     /// A final response (client side); 1xx are swallowed.
-    Response { stream: StreamId, status: u16, fields: Vec<Field>, finished: bool },
+    Response {
+        stream: StreamId,
+        status: u16,
+        fields: Vec<Field>,
+        finished: bool,
+    },
     /// Payload at `start..start+len` of the bytes given to the running `handle_input`. Padding is already credited.
-    Data { stream: StreamId, start: usize, len: usize },
+    Data {
+        stream: StreamId,
+        start: usize,
+        len: usize,
+    },
     /// The peer's half of the stream ended (END_STREAM on DATA or trailers).
-    Finished { stream: StreamId },
-    Reset { stream: StreamId, code: ErrorCode, by: Initiator },
+    Finished {
+        stream: StreamId,
+    },
+    Reset {
+        stream: StreamId,
+        code: ErrorCode,
+        by: Initiator,
+    },
     /// Capacity rose from zero (or from below what a refused `capacity` call saw).
-    Writable { stream: StreamId },
+    Writable {
+        stream: StreamId,
+    },
     /// Peer's GOAWAY. Streams above `last` that we opened were not processed: each also gets a Reset(REFUSED_STREAM, Library).
-    GoAway { last: StreamId, code: ErrorCode },
+    GoAway {
+        last: StreamId,
+        code: ErrorCode,
+    },
     /// Both halves of a stream are finished or it was reset; its slot is free.
-    Closed { stream: StreamId },
+    Closed {
+        stream: StreamId,
+    },
     /// Server drain finished: final GOAWAY sent and no stream left.
     Drained,
 }

@@ -97,11 +97,21 @@ impl Mesh {
         todo!()
     }
     /// The workload this proxy stands for (dedicated mode).
-    pub fn workload_by_name(&self, namespace: &str, name: &str, service_account: &str) -> Option<&Arc<Workload>> {
+    pub fn workload_by_name(
+        &self,
+        namespace: &str,
+        name: &str,
+        service_account: &str,
+    ) -> Option<&Arc<Workload>> {
         todo!()
     }
     /// Best service for a VIP as `client_namespace` sees it.
-    pub fn service_by_vip(&self, network: &str, vip: IpAddr, client_namespace: &str) -> Option<&Arc<Service>> {
+    pub fn service_by_vip(
+        &self,
+        network: &str,
+        vip: IpAddr,
+        client_namespace: &str,
+    ) -> Option<&Arc<Service>> {
         todo!()
     }
     pub fn service_by_hostname(&self, hostname: &str, client_namespace: &str) -> Option<&Arc<Service>> {

@@ -23,7 +23,9 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// `by` names the ALLOW policy, `None`: no ALLOW policy applies.
-    Allow { by: Option<PolicyName> },
+    Allow {
+        by: Option<PolicyName>,
+    },
     Deny(DenyReason),
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -59,8 +59,24 @@ pub enum Observed {
         flag: Flag,
     },
     /// Refused before enough context existed: logged as WARN "connection failed".
-    EarlyDenied { source: Option<SocketAddr>, destination: Option<SocketAddr>, direction: Direction, error: String },
-    TunnelOpened { id: u64, direction: Direction, peer: Identity, address: SocketAddr },
+    EarlyDenied {
+        source: Option<SocketAddr>,
+        destination: Option<SocketAddr>,
+        direction: Direction,
+        error: String,
+    },
+    TunnelOpened {
+        id: u64,
+        direction: Direction,
+        peer: Identity,
+        address: SocketAddr,
+    },
     /// `reason` is a stable label (budget name, "goaway", "idle", "tls", …); `attack` when a budget was exceeded.
-    TunnelClosed { id: u64, direction: Direction, reason: &'static str, attack: bool, streams_served: u64 },
+    TunnelClosed {
+        id: u64,
+        direction: Direction,
+        reason: &'static str,
+        attack: bool,
+        streams_served: u64,
+    },
 }

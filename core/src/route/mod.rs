@@ -37,8 +37,14 @@ pub struct OutboundPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hop {
     /// Plain TCP to this address.
-    Plain { to: SocketAddr },
-    Hbone { dial: SocketAddr, authority: Authority, expected: IdentitySet },
+    Plain {
+        to: SocketAddr,
+    },
+    Hbone {
+        dial: SocketAddr,
+        authority: Authority,
+        expected: IdentitySet,
+    },
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
