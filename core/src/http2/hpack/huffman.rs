@@ -7,9 +7,8 @@ use alloc::vec::Vec;
 
 use super::HpackError;
 
-/// Symbols: the 256 octets and end-of-string.
+/// Symbols: the 256 octets, and end-of-string as number 256.
 const SYMBOLS: usize = 257;
-const END_OF_STRING: u16 = 256;
 /// Different code lengths in use.
 const LENGTHS_IN_USE: usize = 21;
 const LONGEST: u8 = 30;
@@ -155,6 +154,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const END_OF_STRING: u16 = 256;
 
     /// The code of each symbol and its length, built the slow way: canonical order, counting up.
     static CODES: LazyLock<Vec<(u32, u32)>> = LazyLock::new(|| {

@@ -1,4 +1,5 @@
 //! The static and the dynamic table (RFC 7541 §2.3, §4, Appendix A).
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -79,7 +80,7 @@ pub(super) enum Name<'a> {
     /// From the dynamic table. Shared, because a chain of insertions that each take the name of the last one would
     /// otherwise copy up to a whole table for two octets of input.
     Shared(Arc<[u8]>),
-    Literal(alloc::borrow::Cow<'a, [u8]>),
+    Literal(Cow<'a, [u8]>),
 }
 
 impl AsRef<[u8]> for Name<'_> {
