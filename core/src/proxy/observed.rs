@@ -1,5 +1,4 @@
 //! What a shard shows to the outside: one stream of events which logs, metrics and tests read.
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -7,6 +6,7 @@ use core::time::Duration;
 
 use crate::hbone::{Authority, TraceParent};
 use crate::identity::Identity;
+use crate::policy::DryRun;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -57,6 +57,13 @@ pub enum Observed {
         /// The error text operators match on (interfaces §6.4), `None` when it went well.
         error: Option<String>,
         flag: Flag,
+    },
+    /// What a policy on trial (`dryRun`) would have said about a connection; nothing follows from it.
+    DryRun {
+        /// The connection it is about.
+        connection: Arc<Connection>,
+        /// The policy's say.
+        said: DryRun,
     },
     /// Refused before enough context existed: logged as WARN "connection failed".
     EarlyDenied {

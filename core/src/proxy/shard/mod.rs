@@ -259,7 +259,8 @@ impl Shard {
     /// Ends everything at once.
     pub fn terminate(&mut self, now: Instant) {
         self.drain(now);
-        self.force(now);
+        let live = self.live();
+        self.drain.force(now, live);
         self.work(now);
     }
 

@@ -76,9 +76,9 @@ impl Shard {
                 };
                 self.fail_conn(now, ConnId::of(request), &failure);
             }
-            PoolEvent::Close { tunnel } => {
+            PoolEvent::Close { tunnel, reason } => {
                 if let Some(&slot) = self.pooled.get(&tunnel) {
-                    self.close_tunnel(now, slot, "idle", report::closed());
+                    self.close_tunnel(now, slot, reason.label(), report::closed());
                 }
             }
             // The shard's own drain counts tunnels itself.
