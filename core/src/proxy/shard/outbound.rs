@@ -5,9 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::state::{Attach, ConnId, Failure, Loan, Phase, SocketId};
+use super::state::{Attach, ConnId, Failure, Phase, SocketId};
 use super::{Shard, report};
-use crate::buffer::Chunk;
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
 use crate::http2::StreamId;
 use crate::pool::{PoolEvent, TunnelKey};
@@ -186,11 +185,16 @@ impl Shard {
         if reply.is_empty() {
             return;
         }
-        if let Some(conn) = self.conns.get_mut(id) {
-            let mut bytes: Vec<u8> = conn.back.as_ref().map(|loan| loan.bytes().into()).unwrap_or_default();
-            bytes.extend_from_slice(reply);
-            let end = bytes.len();
-            conn.back = Some(Loan { chunk: Chunk::from(bytes), start: 0, end, relayed: false });
+        let mut bytes: Vec<u8> = Vec::new();
+        if let Some(old) = self.conns.get_mut(id).and_then(|conn| conn.back.take()) {
+            bytes.extend_from_slice(old.bytes());
+            self.buffers.give(old.chunk);
+        }
+        bytes.extend_from_slice(reply);
+        let loan = self.loan(&bytes, false);
+        match self.conns.get_mut(id) {
+            Some(conn) => conn.back = Some(loan),
+            None => self.buffers.give(loan.chunk),
         }
         self.urge(socket);
     }
@@ -206,8 +210,10 @@ impl Shard {
         conn.relay.handle_data(now, End::Downstream, octets);
         match conn.upstream {
             Attach::Socket(_) => {
-                let end = early.len();
-                conn.forth = Some(Loan { chunk: Chunk::from(early), start: 0, end, relayed: true });
+                let loan = self.loan(&early, true);
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.forth = Some(loan);
+                }
             }
             Attach::Stream(tunnel, stream) => {
                 conn.relay.handle_delivered(now, End::Downstream, octets);

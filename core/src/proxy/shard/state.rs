@@ -86,7 +86,7 @@ pub(super) struct Loan {
 
 impl Loan {
     pub(super) fn bytes(&self) -> &[u8] {
-        self.chunk.bytes.get(self.start..self.end).unwrap_or_default()
+        self.chunk.get(self.start..self.end).unwrap_or_default()
     }
 }
 
