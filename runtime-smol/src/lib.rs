@@ -12,7 +12,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use adit_core::time::Instant;
-use adit_runtime::{CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive};
+use adit_runtime::{
+    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive,
+};
 use async_io::Async;
 
 pub use stream::{Incoming, Stream};

@@ -10,7 +10,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use adit_core::time::Instant;
-use adit_runtime::{CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive};
+use adit_runtime::{
+    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive,
+};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::time::Sleep;
 

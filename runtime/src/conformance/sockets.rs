@@ -69,7 +69,8 @@ pub fn a_reset_is_passed_on(host: &impl Host) {
 
 /// A dial that fails is told to the shard, which resets the client.
 pub fn a_refused_dial_resets_the_client(host: &impl Host) {
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port is free");
+    let nobody =
+        TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port is free");
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let rig = Rig::start_to(*host, server, nobody, LocalListeners::default(), |relay| relay);
     assert_eq!(read_error(&rig.client()).kind(), ErrorKind::ConnectionReset);
