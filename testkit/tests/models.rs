@@ -1,0 +1,3 @@
+//! Searches the models of `adit_testkit::models` exhaustively, and plants faults that the searches must find.
+#[path = "models/pool.rs"]
+mod pool;
