@@ -181,8 +181,10 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_the_options_and_know_their_addresses() {
-        let keepalive = Keepalive { time: Duration::from_secs(7), interval: Duration::from_secs(8), retries: 3 };
-        let options = SocketOptions { keepalive: Some(keepalive), user_timeout: true, ..SocketOptions::default() };
+        let keepalive =
+            Keepalive { time: Duration::from_secs(7), interval: Duration::from_secs(8), retries: 3 };
+        let options =
+            SocketOptions { keepalive: Some(keepalive), user_timeout: true, ..SocketOptions::default() };
         let bound = spec("127.0.0.1:0").bind(&options).unwrap();
         let address = bound.local_addr().unwrap();
         let client = TcpStream::connect(address).unwrap();
@@ -212,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_wildcard_takes_both_families_and_shows_v4_peers_as_v4() {
-        let Ok(bound) = (ListenerSpec { address: wildcard(true, 0), ..spec("[::]:0") }).bind(&SocketOptions::default())
+        let Ok(bound) =
+            (ListenerSpec { address: wildcard(true, 0), ..spec("[::]:0") }).bind(&SocketOptions::default())
         else {
             return; // a machine without IPv6
         };
