@@ -37,6 +37,12 @@ pub struct Chunk {
     pub bytes: Box<[u8]>,
 }
 
+impl From<Vec<u8>> for Chunk {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes: bytes.into_boxed_slice() }
+    }
+}
+
 /// The shard's buffers. Keeps a bounded number of free ones per class; gives the rest back to the allocator.
 #[derive(Debug, Default)]
 pub struct BufferPool {

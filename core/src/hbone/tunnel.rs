@@ -18,31 +18,56 @@ pub struct TunnelConfig {
     /// Most received octets held for slow applications before the stream that holds most is reset.
     pub max_held: usize,
 }
-impl Default for TunnelConfig {
-    fn default() -> Self {
+impl TunnelConfig {
+    pub fn client() -> Self {
+        todo!()
+    }
+    pub fn server() -> Self {
         todo!()
     }
 }
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TunnelEvent {
     /// TLS complete; the peer is known.
-    Established { peer: Identity },
+    Established {
+        peer: Identity,
+    },
     /// The peer's SETTINGS (first: the tunnel is ready; later: the limit changed).
-    Limit { streams: u32 },
+    Limit {
+        streams: u32,
+    },
     /// Server: a CONNECT arrived. `Err` requests have been answered already.
-    Request { stream: StreamId, request: Result<ConnectRequest, RequestError> },
+    Request {
+        stream: StreamId,
+        request: Result<ConnectRequest, RequestError>,
+    },
     /// Client: the answer. Non-200 leaves the stream dead (a `Closed` follows).
-    Response { stream: StreamId, response: ConnectResponse },
+    Response {
+        stream: StreamId,
+        response: ConnectResponse,
+    },
     /// `pieces(stream)` has become non-empty.
-    Data { stream: StreamId },
+    Data {
+        stream: StreamId,
+    },
     /// The peer finished its half; all its data is in `pieces` already.
-    Finished { stream: StreamId },
-    Reset { stream: StreamId, code: ErrorCode, by: Initiator },
+    Finished {
+        stream: StreamId,
+    },
+    Reset {
+        stream: StreamId,
+        code: ErrorCode,
+        by: Initiator,
+    },
     /// `lend_data` may answer again after it answered None.
-    Writable { stream: StreamId },
+    Writable {
+        stream: StreamId,
+    },
     /// No new streams: the peer said GOAWAY.
     GoAway,
-    Closed { stream: StreamId },
+    Closed {
+        stream: StreamId,
+    },
     /// Our drain is complete: no stream is left.
     Drained,
 }
@@ -58,6 +83,14 @@ pub enum TunnelError {
     Truncated,
     #[error("the peer closed the connection")]
     Closed,
+}
+impl TunnelError {
+    pub fn reason(&self) -> &'static str {
+        todo!()
+    }
+    pub fn is_attack(&self) -> bool {
+        todo!()
+    }
 }
 /// Where application octets are to be read: record payload areas in order.
 pub struct Lend<'a> {
@@ -148,6 +181,18 @@ impl Tunnel {
     }
     /// `n` octets of `pieces` have left downstream: window credit goes back.
     pub fn delivered(&mut self, stream: StreamId, n: usize, pool: &mut BufferPool) {
+        todo!()
+    }
+    /// Octets of `pieces`.
+    pub fn pending(&self, stream: StreamId) -> usize {
+        todo!()
+    }
+    /// Received octets held for slow applications (all streams).
+    pub fn held(&self) -> usize {
+        todo!()
+    }
+    /// Resets the stream that holds most (ENHANCE_YOUR_CALM) and drops what it holds; false when nothing is held.
+    pub fn shed(&mut self, pool: &mut BufferPool) -> bool {
         todo!()
     }
     // --- life

@@ -1,0 +1,174 @@
+//! DATA in both directions, and the windows that govern it (RFC 9113 §5.2, §6.1, §6.9).
+use super::Connection;
+use crate::http2::budgets::TINY;
+use crate::http2::closed::Ending;
+use crate::http2::frame::{self, END_STREAM, FrameHeader, Kind};
+use crate::http2::stream::Half;
+use crate::http2::{Budget, ConnectionError, ErrorCode, Event, StreamId};
+
+impl Connection {
+    // --- command
+
+    /// Octets that one DATA frame on `stream` may carry now: min(stream window, connection window, peer's max frame).
+    /// When it is 0, `Writable` will follow unless the stream ends first. It is 0 on a client until a 2xx arrived, on a
+    /// server until `respond` was called, and for streams that are closed or that we finished.
+    pub fn capacity(&mut self, stream: StreamId) -> usize {
+        let shared = self.send_window.available().min(self.peer.max_frame_size);
+        let Some(known) = self.streams.get_mut(&stream).filter(|known| known.send != Half::Ended) else {
+            return 0;
+        };
+        let capacity = known.allowance().min(shared);
+        if capacity == 0 && known.ticket.is_none() {
+            known.ticket = Some(self.next_ticket);
+            self.waiting.insert(self.next_ticket, stream);
+            self.next_ticket = self.next_ticket.wrapping_add(1);
+        }
+        usize::try_from(capacity).unwrap_or(usize::MAX)
+    }
+
+    /// The caller puts a DATA frame of `len` ≤ `capacity` octets on the wire right behind what `poll_control` has given so
+    /// far (drain that first: the stream's HEADERS may be in it); this is its header. Windows are charged. `finish` sets
+    /// END_STREAM; `len` may be 0 then, whatever the capacity.
+    ///
+    /// `None`, and nothing is charged, when the frame must not be sent: the stream is closed, finished or not yet answered,
+    /// `len` exceeds the capacity (SETTINGS may have lowered it since it was asked), or there is nothing to say.
+    #[must_use]
+    pub fn send_data(&mut self, stream: StreamId, len: usize, finish: bool) -> Option<[u8; frame::HEADER]> {
+        let shared = self.send_window.available().min(self.peer.max_frame_size);
+        let length = u32::try_from(len).ok()?;
+        let known = self.streams.get_mut(&stream).filter(|known| known.send == Half::Open)?;
+        if length > known.allowance().min(shared) || (length == 0 && !finish) {
+            return None;
+        }
+        known.send_window.spend(length);
+        self.send_window.spend(length);
+        self.spending.earn_window_updates(&self.config.budgets, length);
+        let mut flags = 0;
+        if finish {
+            flags = END_STREAM;
+            known.send = Half::Ended;
+            if let Some(ticket) = known.ticket.take() {
+                self.waiting.remove(&ticket);
+            }
+            self.remove_if_over(stream);
+        }
+        Some(FrameHeader { length, kind: Kind::Data, flags, stream }.encode())
+    }
+
+    /// `len` octets of DATA of `stream` have left for good downstream, or were dropped: credit goes back (WINDOW_UPDATE at
+    /// half window). For streams that are closed the connection is credited.
+    pub fn consume(&mut self, stream: StreamId, len: usize) {
+        if self.closed {
+            return;
+        }
+        let mut len = u32::try_from(len).unwrap_or(u32::MAX);
+        if let Some(known) = self.streams.get_mut(&stream) {
+            len = known.receive_window.release(len);
+        }
+        self.receive_window.release(len);
+        self.give_credit(stream);
+    }
+
+    // --- handle
+
+    /// Charges a whole DATA frame to the windows, padding included, and gives the padding back at once.
+    pub(super) fn data_begins(
+        &mut self,
+        header: FrameHeader,
+        octets: u32,
+        padding: u32,
+    ) -> Result<(), ConnectionError> {
+        let FrameHeader { stream, length, .. } = header;
+        if !header.has(END_STREAM) && octets < TINY {
+            self.charge(if octets == 0 { Budget::EmptyFrames } else { Budget::TinyData })?;
+        }
+        if self.is_idle(stream) {
+            return Err(ConnectionError::IdleStream { kind: header.kind.wire(), stream: stream.0 });
+        }
+        self.receive_window.charge(length).map_err(|_| ConnectionError::FlowControl)?;
+        self.receive_window.release(padding);
+        let Some(known) = self.streams.get_mut(&stream) else {
+            return self.late_data(stream);
+        };
+        let half = known.receive;
+        let fault = match half {
+            Half::AwaitHeaders => Some(ErrorCode::PROTOCOL_ERROR),
+            Half::Ended => Some(ErrorCode::STREAM_CLOSED),
+            Half::Open if known.receive_window.charge(length).is_err() => Some(ErrorCode::FLOW_CONTROL_ERROR),
+            Half::Open if !known.count_content(octets) => Some(ErrorCode::PROTOCOL_ERROR),
+            Half::Open => None,
+        };
+        if let Some(code) = fault {
+            return self.stream_error(stream, code);
+        }
+        known.receive_window.release(padding);
+        self.give_credit(stream);
+        Ok(())
+    }
+
+    /// DATA for a closed stream. Its octets find no stream below, so they are credited as they arrive.
+    fn late_data(&mut self, stream: StreamId) -> Result<(), ConnectionError> {
+        match self.endings.get(stream) {
+            Some(Ending::Finished) => Err(ConnectionError::StreamClosed(stream.0)),
+            Some(Ending::ResetByPeer) => self.stream_error(stream, ErrorCode::STREAM_CLOSED),
+            Some(Ending::ResetByUs) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn data_arrives(&mut self, stream: StreamId, start: usize, len: u32) {
+        if self.streams.get(&stream).is_some_and(|known| known.receive == Half::Open) {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            self.events.push_back(Event::Data { stream, start, len });
+        } else {
+            self.receive_window.release(len);
+            self.give_credit(stream);
+        }
+    }
+
+    pub(super) fn data_ends(&mut self, header: FrameHeader) -> Result<(), ConnectionError> {
+        if header.has(END_STREAM) { self.peer_finished(header.stream) } else { Ok(()) }
+    }
+
+    /// Queues the WINDOW_UPDATEs that are due, of `stream` and of the connection.
+    fn give_credit(&mut self, stream: StreamId) {
+        if let Some(known) = self.streams.get_mut(&stream).filter(|known| known.receive == Half::Open)
+            && let Some(increment) = known.receive_window.credit()
+        {
+            frame::push_window_update(&mut self.control, stream, increment);
+        }
+        if let Some(increment) = self.receive_window.credit() {
+            frame::push_window_update(&mut self.control, StreamId::CONNECTION, increment);
+        }
+    }
+
+    /// Tells the owner of `stream` that it can send, if it waits for that and now can.
+    pub(super) fn wake(&mut self, stream: StreamId) {
+        if self.send_window.available() == 0 {
+            return;
+        }
+        if let Some(known) = self.streams.get_mut(&stream).filter(|known| known.allowance() > 0)
+            && let Some(ticket) = known.ticket.take()
+        {
+            self.waiting.remove(&ticket);
+            self.events.push_back(Event::Writable { stream });
+        }
+    }
+
+    /// Tells all that wait and can send now, longest waiting first. Who then finds the connection window used up goes to
+    /// the end of the queue, so everybody's turn comes.
+    pub(super) fn wake_all(&mut self) {
+        if self.send_window.available() == 0 {
+            return;
+        }
+        let Self { streams, waiting, events, .. } = self;
+        waiting.retain(|_, stream| match streams.get_mut(stream) {
+            Some(known) if known.allowance() > 0 => {
+                known.ticket = None;
+                events.push_back(Event::Writable { stream: *stream });
+                false
+            }
+            Some(_) => true,
+            None => false,
+        });
+    }
+}
