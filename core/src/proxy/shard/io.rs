@@ -71,7 +71,7 @@ impl Shard {
                         let area = scratch(&mut self.scratch, &mut self.buffers);
                         Some(Areas(Kind::One(&mut area.bytes)))
                     }
-                    (Phase::Socks(_), _) if end == End::Downstream => {
+                    (Phase::Socks { .. }, _) if end == End::Downstream => {
                         let area = scratch(&mut self.scratch, &mut self.buffers);
                         area.bytes.get_mut(..SOCKS_READ).map(|area| Areas(Kind::One(area)))
                     }
@@ -250,7 +250,7 @@ impl Shard {
 
     fn app_read(&mut self, now: Instant, id: ConnId, end: End, n: usize) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if matches!(conn.phase, Phase::Socks(_)) {
+        if matches!(conn.phase, Phase::Socks { .. }) {
             return self.socks_read(now, id, n);
         }
         let octets = u64::try_from(n).unwrap_or(u64::MAX);
@@ -328,7 +328,7 @@ impl Shard {
                 conn.relay.handle_finished(now, end);
                 self.after_relay(now, id);
             }
-            Phase::Socks(_) => self.fail_conn(now, id, &super::report::socks_ended()),
+            Phase::Socks { .. } => self.fail_conn(now, id, &super::report::socks_ended()),
             // Not read before the other end is there.
             Phase::Leasing(_) | Phase::Asking | Phase::Dialing => {}
         }
