@@ -7,11 +7,12 @@ mod stream;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use adit_core::time::Instant;
-use adit_runtime::{CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive};
-use tokio::io::Interest;
+use adit_runtime::{
+    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive,
+};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::time::Sleep;
 
@@ -36,7 +37,10 @@ impl adit_runtime::Runtime for Runtime {
     type Timer = Timer;
 
     fn register(&self, fd: OwnedFd) -> io::Result<Io> {
-        AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE).map(Io)
+        #[expect(unsafe_code, reason = "tokio demands it for anything that might close its descriptor early")]
+        // SAFETY: an `OwnedFd` is open, is always the same descriptor, and is closed only when dropped.
+        let registered = unsafe { AsyncFd::register(fd) };
+        Ok(Io(registered?))
     }
 
     fn timer(&self) -> Timer {
@@ -97,9 +101,10 @@ impl adit_runtime::Timer for Timer {
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(sleep) = &mut self.sleep else { return Poll::Pending };
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(())
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
     }
 }
 

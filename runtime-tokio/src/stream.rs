@@ -37,7 +37,11 @@ impl From<TunnelStream> for Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let n = ready!(self.0.poll_read(cx, buffer.initialize_unfilled()))?;
         buffer.advance(n);
         Poll::Ready(Ok(()))

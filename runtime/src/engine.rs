@@ -52,7 +52,12 @@ pub trait Engine {
     /// See [`Shard::handle_mesh`].
     fn handle_mesh(&mut self, now: Instant, mesh: Arc<Mesh>);
     /// See [`Shard::handle_certificate`].
-    fn handle_certificate(&mut self, now: Instant, identity: &Identity, answer: Result<Arc<TlsContext>, Arc<str>>);
+    fn handle_certificate(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        answer: Result<Arc<TlsContext>, Arc<str>>,
+    );
     /// See [`Shard::drain`].
     fn drain(&mut self, now: Instant);
     /// See [`Shard::terminate`].
@@ -132,7 +137,12 @@ impl Engine for Shard {
         Self::handle_mesh(self, now, mesh);
     }
 
-    fn handle_certificate(&mut self, now: Instant, identity: &Identity, answer: Result<Arc<TlsContext>, Arc<str>>) {
+    fn handle_certificate(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        answer: Result<Arc<TlsContext>, Arc<str>>,
+    ) {
         Self::handle_certificate(self, now, identity, answer);
     }
 

@@ -26,7 +26,8 @@ pub use mailbox::{ConnectError, Handle, Mailbox, mailbox};
 pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
 pub use runtime::{Clear, Readiness, Runtime, Timer};
 pub use socket::{
-    BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, SocketOptions, Transparency, raise_fd_limit, wildcard,
+    BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, SocketOptions, Transparency, raise_fd_limit,
+    wildcard,
 };
 pub use stream::{Incoming, LocalListeners, TunnelStream};
 pub use threads::{ShardError, Shards, spawn_shards};

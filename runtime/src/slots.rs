@@ -52,7 +52,8 @@ impl<Io: Readiness> Transport<Io> {
         lend: impl FnOnce(&mut dyn FnMut(&mut [IoSliceMut<'_>])),
     ) -> Poll<Tried> {
         let (mut tried, mut exhausted) = (Tried::Nothing, false);
-        let mut read = |areas: &mut [IoSliceMut<'_>], call: &dyn Fn(&mut [IoSliceMut<'_>]) -> io::Result<usize>| {
+        let mut read = |areas: &mut [IoSliceMut<'_>],
+                        call: &dyn Fn(&mut [IoSliceMut<'_>]) -> io::Result<usize>| {
             let room = areas.iter().map(|area| area.len()).sum();
             if room > 0 {
                 (tried, exhausted) = Tried::from_call(room, call(areas));
@@ -78,7 +79,12 @@ impl<Io: Readiness> Transport<Io> {
     }
 
     /// Writes `slices`, `octets` in all, if writing is worth trying; otherwise `cx`'s waker is left with the reactor.
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>], octets: usize) -> Poll<Tried> {
+    pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        octets: usize,
+    ) -> Poll<Tried> {
         let ready = match self {
             Self::Fd(io) => io.poll_writable(cx).map_ok(|guard| {
                 let (tried, exhausted) = Tried::from_call(octets, socket::write(io, slices));
@@ -87,7 +93,9 @@ impl<Io: Readiness> Transport<Io> {
                 }
                 tried
             }),
-            Self::Pipe(end) => end.poll_writable(cx).map(|()| Ok(Tried::from_call(octets, end.write(slices)).0)),
+            Self::Pipe(end) => {
+                end.poll_writable(cx).map(|()| Ok(Tried::from_call(octets, end.write(slices)).0))
+            }
         };
         ready.map(|ready| ready.unwrap_or_else(Tried::Failed))
     }

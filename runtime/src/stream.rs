@@ -24,7 +24,10 @@ pub struct TunnelStream {
 
 impl fmt::Debug for TunnelStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TunnelStream").field("local", &self.local).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("TunnelStream")
+            .field("local", &self.local)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +108,9 @@ pub struct LocalListeners {
 
 impl fmt::Debug for LocalListeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalListeners").field("registered", &self.registry.registered).finish_non_exhaustive()
+        f.debug_struct("LocalListeners")
+            .field("registered", &self.registry.registered)
+            .finish_non_exhaustive()
     }
 }
 
@@ -226,7 +231,8 @@ mod tests {
         let address: SocketAddr = "127.0.0.1:8080".parse().unwrap();
         let listeners = LocalListeners::default();
         let _incoming = listeners.listen(address).unwrap();
-        let ends: Vec<_> = (0..BACKLOG).map(|_| listeners.connect(address, address).unwrap().unwrap()).collect();
+        let ends: Vec<_> =
+            (0..BACKLOG).map(|_| listeners.connect(address, address).unwrap().unwrap()).collect();
         assert_eq!(ends.len(), BACKLOG);
         let refused = listeners.connect(address, address).unwrap();
         assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));

@@ -46,12 +46,6 @@ impl StreamId {
     }
 }
 
-impl core::fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        todo!()
-    }
-}
-
 /// A decoded or to-be-encoded header field. Names are lower case; pseudo-headers begin with ':'.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Field {

@@ -2,6 +2,7 @@
 pub mod observed;
 pub mod relay;
 pub mod shard;
+mod slab;
 pub mod socks;
 
 pub use observed::Observed;

@@ -77,7 +77,12 @@ impl Rig {
                 listeners: vec![bound],
                 mailbox,
                 // Small budgets, so that tests run into them.
-                config: DriveConfig { read_budget: 100_000, accept_budget: 2, local_listeners, ..DriveConfig::default() },
+                config: DriveConfig {
+                    read_budget: 100_000,
+                    accept_budget: 2,
+                    local_listeners,
+                    ..DriveConfig::default()
+                },
             };
             // The receiver is gone only when the test has failed already.
             let _ = report.send(host.run(setup));

@@ -9,6 +9,9 @@ mod actions;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -39,6 +42,9 @@ pub struct DriveConfig {
     pub socket: SocketOptions,
     /// Octets read from one socket per turn, after which the others have theirs.
     pub read_budget: usize,
+    /// Octets read from all sockets per turn, after which output is flushed: it bounds what the first of many busy
+    /// sockets waits for the last.
+    pub turn_budget: usize,
     /// Connections accepted per listener and turn.
     pub accept_budget: usize,
     /// Keys looked at per turn.
@@ -54,6 +60,7 @@ impl Default for DriveConfig {
         Self {
             socket: SocketOptions::default(),
             read_budget: 1 << 20,
+            turn_budget: 4 << 20,
             accept_budget: 64,
             ready_budget: 1024,
             wall_clock: None,
@@ -80,7 +87,10 @@ pub struct Setup<E, O, C> {
 
 impl<E, O, C> fmt::Debug for Setup<E, O, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("listeners", &self.listeners).field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("listeners", &self.listeners)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,6 +117,7 @@ where
     let again = (0..).take(listeners.len()).map(Key::Listener).chain([Key::Mailbox]).collect();
     Ok(Drive {
         now: runtime.now(),
+        budget: 0,
         timer: runtime.timer(),
         armed: None,
         timer_notifier: Notifier::new(&ready, Key::Timer),
@@ -150,6 +161,8 @@ pub struct Drive<R: Runtime, E, O, C> {
 
     /// The clock as last read.
     now: Instant,
+    /// What is left of the turn's budget, in octets.
+    budget: usize,
     /// The shard is done.
     drained: bool,
 }
@@ -159,7 +172,10 @@ impl<R: Runtime, E, O, C> Unpin for Drive<R, E, O, C> {}
 
 impl<R: Runtime, E, O, C> fmt::Debug for Drive<R, E, O, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drive").field("config", &self.config).field("drained", &self.drained).finish_non_exhaustive()
+        f.debug_struct("Drive")
+            .field("config", &self.config)
+            .field("drained", &self.drained)
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,16 +218,21 @@ where
         if let Some(clock) = &self.config.wall_clock {
             clock.set(wall_clock());
         }
-        // What this turn puts off belongs to the next one.
+        self.budget = self.config.turn_budget;
+        // Keys that were put off take turns with new ones; what this turn puts off belongs to the next.
         let mut put_off = self.again.len();
         for _ in 0..self.config.ready_budget {
-            let Some(key) = self.ready.pop() else { break };
-            self.look_at(key);
-        }
-        while put_off > 0 {
-            put_off -= 1;
-            if let Some(key) = self.again.pop_front() {
+            let news = self.ready.pop();
+            if let Some(key) = news {
                 self.look_at(key);
+            }
+            let old = (put_off > 0).then(|| self.again.pop_front()).flatten();
+            if let Some(key) = old {
+                put_off -= 1;
+                self.look_at(key);
+            }
+            if self.budget == 0 || (news.is_none() && old.is_none()) {
+                break;
             }
         }
         self.now = self.runtime.now();

@@ -46,6 +46,7 @@ where
                 }
                 Tried::Moved(n) => {
                     budget = budget.saturating_sub(n);
+                    self.budget = self.budget.saturating_sub(n);
                     self.engine.handle_read(self.now, id, n);
                 }
                 Tried::Again => {}

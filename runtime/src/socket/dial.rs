@@ -44,10 +44,13 @@ fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
 
 /// How a pending connect went: our address, or `None` when it is still under way.
 pub(crate) fn connection(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
-    sockopt::socket_error(&fd)??;
     match rustix::net::getpeername(&fd) {
         Ok(_) => local_addr(fd).map(Some),
-        Err(Errno::NOTCONN) => Ok(None),
+        Err(Errno::NOTCONN) => {
+            // Either it failed, or it is not decided.
+            sockopt::socket_error(fd)??;
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }

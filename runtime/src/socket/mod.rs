@@ -14,8 +14,8 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny};
 
 pub(crate) use dial::{Dialled, connection, dial};
 pub use limits::{FdLimit, raise_fd_limit};
-pub use listen::{BindError, BoundListener, ListenerSpec, wildcard};
 pub(crate) use listen::{Accepted, accept};
+pub use listen::{BindError, BoundListener, ListenerSpec, wildcard};
 pub use options::{Keepalive, SocketOptions, Transparency};
 
 /// Reads into `areas` in order: one system call.
@@ -67,9 +67,8 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 pub(crate) fn socket_error(error: &io::Error) -> SocketError {
     let errno = Errno::from_io_error(error);
     match (errno, error.kind()) {
-        (Some(Errno::CONNRESET | Errno::PIPE), _) | (None, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            SocketError::Reset
-        }
+        (Some(Errno::CONNRESET | Errno::PIPE), _)
+        | (None, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => SocketError::Reset,
         (Some(Errno::CONNREFUSED), _) | (None, io::ErrorKind::ConnectionRefused) => SocketError::Refused,
         (Some(Errno::TIMEDOUT), _) => SocketError::TimedOut,
         (Some(Errno::HOSTUNREACH | Errno::NETUNREACH), _) => SocketError::Unreachable,

@@ -94,7 +94,7 @@ pub enum Transparency {
 
 /// `IP_TRANSPARENT` in the family of `ip`; needs `CAP_NET_ADMIN`.
 ///
-/// A dual-stack IPv6 listener takes the IPv4 option, which is what redirected IPv4 traffic needs, as upstream does.
+/// A dual-stack listener takes both, as it accepts from both.
 pub(crate) fn set_transparent(socket: &SockRef<'_>, ip: IpAddr) -> io::Result<()> {
     match ip {
         IpAddr::V4(_) => socket.set_ip_transparent_v4(true),

@@ -1,17 +1,18 @@
 //! Outbound connections: captured or by SOCKS5, routed, then plain or through a tunnel (datapath §2.1, §3.10).
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::state::{Attach, ConnId, Failure, Phase, SocketId};
 use super::{Shard, report};
-use crate::buffer::Chunk;
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
 use crate::http2::StreamId;
 use crate::pool::{PoolEvent, TunnelKey};
-use crate::proxy::observed::{Direction, Flag};
+use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
-use crate::proxy::socks::{Reply, SocksStep};
+use crate::proxy::socks::Outcome;
 use crate::route::{self, Hop};
 use crate::time::Instant;
 
@@ -136,6 +137,7 @@ impl Shard {
         conn.phase = Phase::Relaying;
         let downstream = conn.downstream;
         self.set_deadline(id, None);
+        self.send_early(now, id);
         if let Attach::Socket(socket) = downstream {
             self.resume(socket);
             self.urge(socket);
@@ -145,27 +147,30 @@ impl Shard {
 
     /// Octets from a SOCKS5 client.
     pub(super) fn socks_read(&mut self, now: Instant, id: ConnId, n: usize) {
-        let bytes: alloc::vec::Vec<u8> = self.scratch_bytes(n).into();
+        let bytes: Vec<u8> = self.scratch_bytes(n).into();
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Attach::Socket(socket) = conn.downstream else { return };
-        let Phase::Socks(socks) = &mut conn.phase else { return };
-        let (peer, step) = (socks.peer(), socks.handle(&bytes));
-        match step {
-            SocksStep::More(reply) => self.reply(id, socket, &reply),
-            SocksStep::Connect { to, reply } => {
-                self.reply(id, socket, &reply);
+        let Phase::Socks { machine, peer } = &mut conn.phase else { return };
+        let (peer, progress) = (*peer, machine.handle(&bytes));
+        self.reply(id, socket, &progress.reply);
+        match progress.outcome {
+            Outcome::Pending => {}
+            Outcome::Connect(to) => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.phase = Phase::Dialing;
+                    conn.early = bytes.get(progress.consumed..).unwrap_or_default().into();
+                }
+                self.set_deadline(id, None);
                 self.start_outbound(now, id, peer, super::accept::canonical(to));
             }
-            SocksStep::Refused { reply, error } => {
-                // The refusal is written, then the connection ends.
-                self.reply(id, socket, &reply);
-                use alloc::string::ToString;
-                self.observed.push_back(crate::proxy::Observed::EarlyDenied {
+            Outcome::Refused(error) => {
+                self.observed.push_back(Observed::EarlyDenied {
                     source: Some(peer),
                     destination: None,
                     direction: Direction::Outbound,
                     error: error.to_string(),
                 });
+                // The refusal is written, then the connection ends.
                 if let Some(conn) = self.conns.get_mut(id) {
                     conn.phase = Phase::Dialing;
                     conn.relay.handle_gone(now, End::Upstream);
@@ -176,18 +181,61 @@ impl Shard {
         }
     }
 
-    fn reply(&mut self, id: ConnId, socket: SocketId, reply: &Reply) {
+    fn reply(&mut self, id: ConnId, socket: SocketId, reply: &[u8]) {
         if reply.is_empty() {
             return;
         }
-        if let Some(conn) = self.conns.get_mut(id) {
-            let mut bytes: alloc::vec::Vec<u8> =
-                conn.back.as_ref().map(|loan| loan.bytes().into()).unwrap_or_default();
-            bytes.extend_from_slice(reply);
-            let end = bytes.len();
-            conn.back = Some(super::state::Loan { chunk: Chunk::from(bytes), start: 0, end, relayed: false });
+        let mut bytes: Vec<u8> = Vec::new();
+        if let Some(old) = self.conns.get_mut(id).and_then(|conn| conn.back.take()) {
+            bytes.extend_from_slice(old.bytes());
+            self.buffers.give(old.chunk);
+        }
+        bytes.extend_from_slice(reply);
+        let loan = self.loan(&bytes, false);
+        match self.conns.get_mut(id) {
+            Some(conn) => conn.back = Some(loan),
+            None => self.buffers.give(loan.chunk),
         }
         self.urge(socket);
+    }
+
+    /// Sends on what a SOCKS5 client had sent behind its request.
+    fn send_early(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let early = core::mem::take(&mut conn.early);
+        if early.is_empty() {
+            return;
+        }
+        let octets = u64::try_from(early.len()).unwrap_or(u64::MAX);
+        conn.relay.handle_data(now, End::Downstream, octets);
+        match conn.upstream {
+            Attach::Socket(_) => {
+                let loan = self.loan(&early, true);
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.forth = Some(loan);
+                }
+            }
+            Attach::Stream(tunnel, stream) => {
+                conn.relay.handle_delivered(now, End::Downstream, octets);
+                if let Some(state) = self.tunnels.get_mut(tunnel).and_then(|slot| slot.tunnel.as_mut())
+                    // At most one SOCKS5 read: it fits into the first record of a fresh stream.
+                    && let Some(mut lend) = state.lend_data(stream, &mut self.buffers)
+                {
+                    let mut left = early.as_slice();
+                    for area in lend.areas() {
+                        let (now, later) = left.split_at(left.len().min(area.len()));
+                        if let Some(area) = area.get_mut(..now.len()) {
+                            area.copy_from_slice(now);
+                        }
+                        left = later;
+                    }
+                    let sent = early.len().saturating_sub(left.len());
+                    state.commit_data(stream, sent);
+                }
+                self.touch(tunnel);
+            }
+            Attach::None => {}
+        }
     }
 
     /// The dial of the upstream end succeeded.
@@ -207,6 +255,7 @@ impl Shard {
             Attach::Stream(tunnel, stream) => self.accept_stream(now, id, tunnel, stream),
             Attach::None => {}
         }
+        self.send_early(now, id);
         if let Attach::Socket(socket) = upstream {
             self.resume(socket);
             self.urge(socket);
