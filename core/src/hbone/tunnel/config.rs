@@ -5,8 +5,10 @@ use crate::http2;
 /// Settings and limits of one tunnel.
 #[derive(Clone, Debug)]
 pub struct TunnelConfig {
-    /// Settings and limits of its HTTP/2 connection.
-    pub http2: http2::Config,
+    /// HTTP/2 of tunnels we have dialled.
+    pub client: http2::Config,
+    /// HTTP/2 of tunnels we have accepted.
+    pub server: http2::Config,
     /// Most records per batch read from an application (design D6): 63.
     pub max_batch: usize,
     /// Most wire octets queued for the transport before application reads pause: 2 MiB, two full batches.
@@ -21,7 +23,8 @@ pub struct TunnelConfig {
 impl Default for TunnelConfig {
     fn default() -> Self {
         Self {
-            http2: http2::Config::default(),
+            client: http2::Config::client(),
+            server: http2::Config::server(),
             max_batch: Class::Large.slots(),
             max_queued: 2 << 20,
             max_held: 20 << 20,
