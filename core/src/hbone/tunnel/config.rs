@@ -5,10 +5,8 @@ use crate::http2;
 /// Settings and limits of one tunnel.
 #[derive(Clone, Debug)]
 pub struct TunnelConfig {
-    /// HTTP/2 of tunnels we have dialled.
-    pub client: http2::Config,
-    /// HTTP/2 of tunnels we have accepted.
-    pub server: http2::Config,
+    /// Settings and limits of its HTTP/2 connection.
+    pub http2: http2::Config,
     /// Most records per batch read from an application (design D6): 63.
     pub max_batch: usize,
     /// Most wire octets queued for the transport before application reads pause: 2 MiB, two full batches.
@@ -20,14 +18,20 @@ pub struct TunnelConfig {
     pub max_held: usize,
 }
 
-impl Default for TunnelConfig {
-    fn default() -> Self {
-        Self {
-            client: http2::Config::client(),
-            server: http2::Config::server(),
-            max_batch: Class::Large.slots(),
-            max_queued: 2 << 20,
-            max_held: 20 << 20,
-        }
+impl TunnelConfig {
+    /// A client's defaults.
+    #[must_use]
+    pub fn client() -> Self {
+        Self::with(http2::Config::client())
+    }
+
+    /// A server's defaults.
+    #[must_use]
+    pub fn server() -> Self {
+        Self::with(http2::Config::server())
+    }
+
+    fn with(http2: http2::Config) -> Self {
+        Self { http2, max_batch: Class::Large.slots(), max_queued: 2 << 20, max_held: 20 << 20 }
     }
 }

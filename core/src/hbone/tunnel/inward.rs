@@ -168,12 +168,28 @@ impl Tunnel {
         self.copy_lent(pool);
         self.inbox.settle(pool);
         self.pieces.shrink();
-        while self.held > self.config.max_held {
-            let most = self.streams.iter().max_by_key(|(_, entry)| entry.backlog.held());
-            let Some((&stream, _)) = most.filter(|(_, entry)| !entry.backlog.is_empty()) else { break };
-            self.notes.push_back(Note::Reset(stream, ErrorCode::ENHANCE_YOUR_CALM, Initiator::Library));
-            self.reset(self.now, stream, ErrorCode::ENHANCE_YOUR_CALM, pool);
-        }
+        while self.held > self.config.max_held && self.shed(pool) {}
+    }
+
+    /// Resets the stream that holds most memory for its slow application and drops what it holds; false when none does.
+    pub fn shed(&mut self, pool: &mut BufferPool) -> bool {
+        let most = self.streams.iter().max_by_key(|(_, entry)| entry.backlog.held());
+        let Some((&stream, _)) = most.filter(|(_, entry)| !entry.backlog.is_empty()) else { return false };
+        self.notes.push_back(Note::Reset(stream, ErrorCode::ENHANCE_YOUR_CALM, Initiator::Library));
+        self.reset(self.now, stream, ErrorCode::ENHANCE_YOUR_CALM, pool);
+        true
+    }
+
+    /// Octets of memory held for slow applications.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many octets [`pieces`](Self::pieces) has.
+    #[must_use]
+    pub fn pending(&self, stream: StreamId) -> usize {
+        self.pieces(stream).map(<[u8]>::len).fold(0, usize::saturating_add)
     }
 
     fn copy_lent(&mut self, pool: &mut BufferPool) {

@@ -99,14 +99,14 @@ impl Tunnel {
     /// A client on a transport that has just been connected.
     #[must_use]
     pub fn client(session: Session, config: Arc<TunnelConfig>, now: Instant) -> Self {
-        let http2 = Connection::new(Side::Client, config.client.clone(), now);
+        let http2 = Connection::new(Side::Client, config.http2.clone(), now);
         Self::new(session, http2, config, now)
     }
 
     /// A server on a transport that has just been accepted.
     #[must_use]
     pub fn server(session: Session, config: Arc<TunnelConfig>, now: Instant) -> Self {
-        let http2 = Connection::new(Side::Server, config.server.clone(), now);
+        let http2 = Connection::new(Side::Server, config.http2.clone(), now);
         Self::new(session, http2, config, now)
     }
 

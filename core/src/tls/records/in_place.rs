@@ -67,7 +67,11 @@ impl RecordLayer for InPlaceRecords {
             return Err(TlsError::KeyLimit);
         }
         let nonce = nonce(&self.send.iv, self.send.direction.take_sequence()?);
-        let tag = self.send.key.seal(nonce, &sealing.header, sealing.inner).map_err(|_| TlsError::Crypto("sealing"))?;
+        let tag = self
+            .send
+            .key
+            .seal(nonce, &sealing.header, sealing.inner)
+            .map_err(|_| TlsError::Crypto("sealing"))?;
         sealing.tag.copy_from_slice(&tag);
         Ok(())
     }

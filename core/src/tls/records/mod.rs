@@ -11,7 +11,7 @@ mod schedule;
 mod symbolic;
 
 pub(super) use in_place::InPlaceRecords;
-pub(super) use rustls_records::RustlsRecords;
+pub(super) use rustls_records::{Kernel, RustlsRecords};
 pub(super) use schedule::{Direction, Secret, suite_of, tls13_suite};
 pub(super) use symbolic::SymbolicRecords;
 
@@ -91,7 +91,10 @@ struct Sealing<'a> {
 fn prepare(content_type: u8, record: &mut [u8]) -> Result<Sealing<'_>, TlsError> {
     let space = record.len();
     let error = TlsError::RecordSpace(space);
-    let payload = space.checked_sub(HEADROOM).and_then(|rest| rest.checked_sub(TAILROOM)).ok_or_else(|| error.clone())?;
+    let payload = space
+        .checked_sub(HEADROOM)
+        .and_then(|rest| rest.checked_sub(TAILROOM))
+        .ok_or_else(|| error.clone())?;
     if payload > MAX_PAYLOAD {
         return Err(error);
     }
