@@ -36,8 +36,6 @@ impl Areas<'_> {
 
 /// Plain sockets are read this much at a time.
 const PLAIN_READ: Class = Class::Medium;
-/// A SOCKS5 message is read this much at a time.
-const SOCKS_READ: usize = 600;
 
 impl Shard {
     /// Where to read next from `socket`. `None`: not now; `ResumeRead` will follow.
@@ -71,9 +69,9 @@ impl Shard {
                         let area = scratch(&mut self.scratch, &mut self.buffers);
                         Some(Areas(Kind::One(area)))
                     }
-                    (Phase::Socks { .. }, _) if end == End::Downstream => {
+                    (Phase::Socks(machine), _) if end == End::Downstream => {
                         let area = scratch(&mut self.scratch, &mut self.buffers);
-                        area.get_mut(..SOCKS_READ).map(|area| Areas(Kind::One(area)))
+                        area.get_mut(..machine.wanted()).map(|area| Areas(Kind::One(area)))
                     }
                     _ => {
                         entry.read_paused = true;
@@ -250,7 +248,7 @@ impl Shard {
 
     fn app_read(&mut self, now: Instant, id: ConnId, end: End, n: usize) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if matches!(conn.phase, Phase::Socks { .. }) {
+        if matches!(conn.phase, Phase::Socks(_)) {
             return self.socks_read(now, id, n);
         }
         let octets = u64::try_from(n).unwrap_or(u64::MAX);
@@ -328,7 +326,7 @@ impl Shard {
                 conn.relay.handle_finished(now, end);
                 self.after_relay(now, id);
             }
-            Phase::Socks { .. } => self.fail_conn(now, id, &super::report::socks_ended()),
+            Phase::Socks(_) => self.fail_conn(now, id, &super::report::socks_ended()),
             // Not read before the other end is there.
             Phase::Leasing(_) | Phase::Asking | Phase::Dialing => {}
         }
