@@ -3,7 +3,7 @@ use core::ops::Range;
 
 use super::batch::Batch;
 use crate::buffer::{BufferPool, Chunk, Class};
-use crate::tls::{Session, TlsError};
+use crate::tls::Session;
 
 /// One chunk laid out as `done … start … end … spare`: handled records (their plaintext may be lent), octets that are no
 /// whole record yet, and room for the next read.
@@ -66,8 +66,9 @@ impl Inbox {
         (self.start, self.end) = (0, range.len());
     }
 
-    /// Puts `bytes` in as the remainder (after a thaw).
-    pub(super) fn restore(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+    /// Puts `bytes`, at most one record, in as the remainder, and goes on with reads of `batch` (after a thaw).
+    pub(super) fn restore(&mut self, bytes: &[u8], batch: Batch, pool: &mut BufferPool) {
+        self.batch = batch;
         if bytes.is_empty() {
             return;
         }
@@ -82,10 +83,6 @@ impl Inbox {
         self.batch
     }
 
-    pub(super) const fn set_batch(&mut self, batch: Batch) {
-        self.batch = batch;
-    }
-
     /// `n` octets were read into what [`lend`](Self::lend) gave.
     pub(super) fn handle_read(&mut self, n: usize) {
         let room = self.held().saturating_sub(self.end);
@@ -94,17 +91,17 @@ impl Inbox {
         self.batch.after_read(n, room);
     }
 
-    /// The next whole record: where it starts in the chunk, and its octets.
-    ///
-    /// # Errors
-    ///
-    /// A header that no TLS record can have.
-    pub(super) fn next_record(&mut self) -> Result<Option<(usize, &mut [u8])>, TlsError> {
+    /// The next whole record: where it starts in the chunk, and its octets. What no TLS record can be is handed out as it
+    /// is, for the session to answer with an alert.
+    pub(super) fn next_record(&mut self) -> Option<(usize, &mut [u8])> {
         let (start, end) = (self.start, self.end);
-        let Some(bytes) = self.chunk.as_mut().and_then(|chunk| chunk.get_mut(start..end)) else { return Ok(None) };
-        let Some(len) = Session::record_len(bytes)? else { return Ok(None) };
+        let bytes = self.chunk.as_mut()?.get_mut(start..end)?;
+        let len = match Session::record_len(bytes) {
+            Ok(len) => len?,
+            Err(_) => bytes.len(),
+        };
         self.start = start.saturating_add(len);
-        Ok(bytes.get_mut(..len).map(|record| (start, record)))
+        Some((start, bytes.get_mut(..len)?))
     }
 
     /// Octets of the chunk; `range` comes from a record that was opened in it.

@@ -35,11 +35,7 @@ impl Tunnel {
             return Err(error);
         }
         while !self.life.ended {
-            let (start, record) = match self.inbox.next_record() {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(self.fail(error)),
-            };
+            let Some((start, record)) = self.inbox.next_record() else { return Ok(()) };
             match self.session.handle_record(record) {
                 Ok(Input::Nothing) => {}
                 Ok(Input::Established) => {
@@ -84,8 +80,10 @@ impl Tunnel {
             match event {
                 Event::Data { stream, start, len } => self.handle_data(stream, base.saturating_add(start), len),
                 Event::Settings { max_concurrent_streams } => self.notes.push_back(Note::Limit(max_concurrent_streams)),
-                Event::Request { stream, fields, .. } => self.handle_request(stream, &fields),
-                Event::Response { stream, status, fields, .. } => self.handle_response(stream, status, &fields),
+                Event::Request { stream, fields, finished } => self.handle_request(stream, &fields, finished),
+                Event::Response { stream, status, fields, finished } => {
+                    self.handle_response(stream, status, &fields, finished);
+                }
                 Event::Finished { stream } => {
                     if self.streams.contains_key(&stream) {
                         self.notes.push_back(Note::Finished(stream));
@@ -93,7 +91,7 @@ impl Tunnel {
                 }
                 Event::Reset { stream, code, by } => {
                     if let Some(entry) = self.streams.get_mut(&stream) {
-                        entry.finished = true;
+                        entry.state.finished = true;
                         self.notes.push_back(Note::Reset(stream, code, by));
                     }
                 }
@@ -105,7 +103,7 @@ impl Tunnel {
                 Event::GoAway { .. } => self.notes.push_back(Note::GoAway),
                 Event::Closed { stream } => {
                     if let Some(entry) = self.streams.get_mut(&stream) {
-                        (entry.closed, entry.finished) = (true, true);
+                        (entry.state.closed, entry.state.finished) = (true, true);
                         self.forget_if_done(stream);
                     }
                     self.notes.push_back(Note::Closed(stream));
@@ -130,17 +128,21 @@ impl Tunnel {
         }
     }
 
-    fn handle_request(&mut self, stream: StreamId, fields: &[Field]) {
+    fn handle_request(&mut self, stream: StreamId, fields: &[Field], finished: bool) {
         let request = ConnectRequest::from_fields(fields);
-        if request.is_ok() {
+        let valid = request.is_ok();
+        self.notes.push_back(Note::Request(stream, Box::new(request)));
+        if valid {
             self.streams.insert(stream, Stream::new());
+            if finished {
+                self.notes.push_back(Note::Finished(stream));
+            }
         } else {
             self.refuse(stream, 400);
         }
-        self.notes.push_back(Note::Request(stream, Box::new(request)));
     }
 
-    fn handle_response(&mut self, stream: StreamId, status: u16, fields: &[Field]) {
+    fn handle_response(&mut self, stream: StreamId, status: u16, fields: &[Field], finished: bool) {
         if !self.streams.contains_key(&stream) {
             return;
         }
@@ -150,7 +152,12 @@ impl Tunnel {
             // A refusal has no body that we would want, and our half must end as well.
             self.streams.remove(&stream);
             self.http2.reset(self.now, stream, ErrorCode::CANCEL);
+            return;
         }
+        if finished {
+            self.notes.push_back(Note::Finished(stream));
+        }
+        self.send_finish(stream);
     }
 
     /// Copies what the applications have not taken out of the input buffer; call it after delivering.
@@ -225,7 +232,7 @@ impl Tunnel {
 
     /// Forgets a closed stream that has nothing left to deliver.
     fn forget_if_done(&mut self, stream: StreamId) {
-        if self.streams.get(&stream).is_some_and(|entry| entry.closed && entry.is_drained()) {
+        if self.streams.get(&stream).is_some_and(|entry| entry.state.closed && entry.is_drained()) {
             self.streams.remove(&stream);
         }
     }

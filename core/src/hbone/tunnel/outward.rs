@@ -36,6 +36,7 @@ impl Tunnel {
         if self.streams.contains_key(&stream) {
             let fields = ConnectResponse { status: 200, baggage }.to_fields();
             self.http2.respond(now, stream, 200, &fields, false);
+            self.send_finish(stream);
         }
     }
 
@@ -66,15 +67,15 @@ impl Tunnel {
         if self.life.closing || self.life.failed.is_some() {
             return None;
         }
-        let entry = self.streams.get_mut(&stream).filter(|entry| !entry.finished)?;
+        let entry = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished)?;
         let room = self.config.max_queued.saturating_sub(self.outbox.queued());
         if room < MAX_PAYLOAD || !self.session.is_established() {
-            if !core::mem::replace(&mut entry.blocked, true) {
+            if !core::mem::replace(&mut entry.state.blocked, true) {
                 self.blocked.push_back(stream);
             }
             return None;
         }
-        let records = entry.batch.class().slots().min(self.config.max_batch).max(1);
+        let records = entry.state.batch.class().slots().min(self.config.max_batch).max(1);
         let budget = records.saturating_mul(MAX_PAYLOAD).saturating_sub(FRAME_HEADER);
         let want = self.http2.capacity(stream).min(budget).min(room);
         if want == 0 {
@@ -87,23 +88,31 @@ impl Tunnel {
     /// `n` > 0 octets were read into what `lend_data` lent, just before.
     pub fn commit_data(&mut self, stream: StreamId, n: usize) {
         let Some(loan) = self.outbox.take_loan().filter(|loan| loan.stream == stream && n > 0) else { return };
-        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| !entry.finished) else { return };
+        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished) else { return };
         let n = n.min(loan.octets);
-        entry.batch.after_read(n, loan.octets);
+        entry.state.batch.after_read(n, loan.octets);
+        // None: the stream ended, or lost its window, between the two calls. Then its octets have nowhere to go.
         if let Some(header) = self.http2.send_data(stream, n, false) {
             self.outbox.commit(stream, header, n);
         }
     }
 
-    /// Ends our half (END_STREAM): on the DATA frame laid last if it is this stream's, else on an empty one.
+    /// Ends our half (END_STREAM): on the DATA frame laid last if it is this stream's, else on an empty one. While the
+    /// request is not answered it waits for the answer.
     pub fn finish(&mut self, stream: StreamId) {
-        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| !entry.finished) else { return };
-        entry.finished = true;
+        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished) else { return };
+        (entry.state.finished, entry.state.finish_due) = (true, true);
+        self.send_finish(stream);
+    }
+
+    /// Sends the end that [`finish`](Self::finish) asked for, if HTTP/2 lets it.
+    pub(super) fn send_finish(&mut self, stream: StreamId) {
+        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.state.finish_due) else { return };
         // What HTTP/2 has queued so far (the answer's HEADERS, say) stays before the frame.
         self.http2.poll_control(&mut self.staged);
-        if let Some(header) = self.http2.send_data(stream, 0, true)
-            && !self.outbox.finish_last(stream)
-        {
+        let Some(header) = self.http2.send_data(stream, 0, true) else { return };
+        entry.state.finish_due = false;
+        if !self.outbox.finish_last(stream) {
             self.staged.extend_from_slice(&header);
         }
     }
@@ -114,7 +123,7 @@ impl Tunnel {
         let left = self.take_pieces(stream, usize::MAX, pool);
         if let Some(entry) = self.streams.remove(&stream) {
             self.http2.consume(stream, left);
-            if !entry.closed {
+            if !entry.state.closed {
                 self.http2.reset(now, stream, code);
             }
         }
@@ -123,8 +132,8 @@ impl Tunnel {
     /// Owes no stream a `Writable` any more.
     pub(super) fn wake(&mut self) {
         while let Some(stream) = self.blocked.pop_front() {
-            if let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.blocked) {
-                entry.blocked = false;
+            if let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.state.blocked) {
+                entry.state.blocked = false;
                 self.notes.push_back(Note::Writable(stream));
             }
         }
@@ -160,10 +169,15 @@ impl Tunnel {
     }
 
     fn seal(&mut self, pool: &mut BufferPool) -> Result<(), TunnelError> {
+        if self.life.closed {
+            // close_notify has gone: nothing may follow it.
+            self.outbox.drop_plain();
+            return Ok(());
+        }
         self.lay_control(pool);
         let session = &mut self.session;
         self.outbox.seal(|record| session.seal(record)).map_err(|error| self.fail(error))?;
-        if self.life.closing && !self.life.closed {
+        if self.life.closing {
             // Behind everything else: it says that nothing follows (RFC 8446 §6.1).
             self.life.closed = true;
             self.session.close();
@@ -202,10 +216,11 @@ impl Tunnel {
             || self.session.wants_transmit()
             || self.outbox.has_spares()
             || self.session.is_established()
+                && !self.life.closed
                 && (self.outbox.has_plain()
                     || !self.staged.is_empty()
                     || self.http2.wants_control()
-                    || self.life.closing && !self.life.closed)
+                    || self.life.closing)
     }
 }
 

@@ -205,7 +205,8 @@ impl Segment {
     /// Moves the plaintext into `chunk`, which must not be smaller than this one: something must leave before it.
     pub(super) fn split_plain(&mut self, chunk: Chunk) -> Self {
         let mut split = Self::new(chunk);
-        let (start, end) = (self.sealed, self.at());
+        // A used-up chunk has no room for even the header of another record.
+        let (start, end) = (self.sealed, if self.len > 0 { self.at() } else { self.open });
         if let Some(bytes) = self.chunk.get(start..end)
             && let Some(area) = split.chunk.get_mut(..bytes.len())
         {

@@ -263,7 +263,9 @@ proptest! {
         flush(&mut outbox, &mut pool);
         sealed.append(&mut plain);
         while outbox.has_wire() {
+            let before = outbox.queued();
             write(&mut outbox, &mut pool, &mut wire, 100_000);
+            prop_assert!(outbox.queued() < before, "stuck: {outbox:?}");
         }
         prop_assert!(open(&wire).0 == sealed, "the wire carries something else");
         prop_assert_eq!((pool.lent(), outbox.queued()), (0, 0));
