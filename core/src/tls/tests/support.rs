@@ -27,7 +27,7 @@ pub(super) const NOW: UnixTime = UnixTime(1_767_225_600);
 macro_rules! port {
     ($name:ident, $key:ident, $library:ident) => {
         #[derive(Debug)]
-        pub(super) struct $name;
+        pub(in crate::tls) struct $name;
         struct $key($library::aead::LessSafeKey);
         impl Aead for $name {
             fn key(&self, suite: Suite, key: &[u8]) -> Option<Box<dyn AeadKey>> {
@@ -59,15 +59,15 @@ port!(Ring, RingKey, ring);
 
 /// Which library makes handshakes and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Library {
+pub(in crate::tls) enum Library {
     AwsLc,
     Ring,
 }
 
 impl Library {
-    pub(super) const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
+    pub(in crate::tls) const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
 
-    pub(super) fn provider(self, suites: &[CipherSuite]) -> Arc<CryptoProvider> {
+    pub(in crate::tls) fn provider(self, suites: &[CipherSuite]) -> Arc<CryptoProvider> {
         let mut provider = match self {
             Self::AwsLc => rustls::crypto::aws_lc_rs::default_provider(),
             Self::Ring => rustls::crypto::ring::default_provider(),
@@ -89,7 +89,7 @@ impl Library {
 }
 
 pub(super) const AES_256: CipherSuite = CipherSuite::TLS13_AES_256_GCM_SHA384;
-pub(super) const AES_128: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
+pub(in crate::tls) const AES_128: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
 pub(super) const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
 pub(super) const SUITES: [CipherSuite; 3] = [AES_256, AES_128, CHACHA];
 
