@@ -150,6 +150,7 @@ fn ranges_rank_by_namespace_then_prefix_then_canonical() {
             ranged("b", "narrow", "10.3.0.0/16"),
             ranged("b", "equal", "10.2.0.0/16"),
             canonical,
+            ranged("b", "narrower", "10.2.5.0/24"),
             service("z", "exact", "10.3.0.1"),
             ranged("z", "full", "10.3.0.2/32"),
             ranged("z", "v6", "fd00::/64"),
@@ -159,6 +160,7 @@ fn ranges_rank_by_namespace_then_prefix_then_canonical() {
     vip_is(&mesh, "10.3.0.7", "a", Some("a/wide"));
     vip_is(&mesh, "10.2.0.1", "elsewhere", Some("c/canonical"));
     vip_is(&mesh, "10.2.0.1", "b", Some("b/equal"));
+    vip_is(&mesh, "10.2.5.1", "elsewhere", Some("b/narrower"));
     // An exact address beats every range, also written as a full-length range, also of another namespace.
     vip_is(&mesh, "10.3.0.1", "a", Some("z/exact"));
     vip_is(&mesh, "10.3.0.2", "a", Some("z/full"));
