@@ -118,6 +118,8 @@ impl Counters {
                     of.denied.fetch_add(1, Relaxed);
                 }
             }
+            // A policy on trial changes nothing.
+            Observed::DryRun { .. } => {}
             Observed::EarlyDenied { .. } => {
                 self.early_denied.fetch_add(1, Relaxed);
             }

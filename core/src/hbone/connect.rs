@@ -31,7 +31,7 @@ pub struct ConnectRequest {
 
 /// Why a request is answered 400. The texts quote at most [`RequestError::MAX_QUOTE`] octets of what was received, with
 /// anything other than visible text replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum RequestError {
     /// The method is another, or missing (then empty).

@@ -5,11 +5,11 @@ use core::marker::PhantomData;
 
 /// A key of a [`Slab`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub(super) struct Key {
     /// The slot.
-    pub index: u32,
+    pub(super) index: u32,
     /// How often the slot had been used before.
-    pub generation: u32,
+    pub(super) generation: u32,
 }
 
 #[derive(Debug)]
@@ -20,14 +20,14 @@ struct Slot<T> {
 
 /// Declares a key type for one kind of value, so that keys of different slabs cannot be confused.
 macro_rules! slab_key {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name {
+        $vis struct $name {
             /// The slot.
-            pub index: u32,
+            $vis index: u32,
             /// How often the slot had been used before.
-            pub generation: u32,
+            $vis generation: u32,
         }
 
         impl From<$crate::proxy::slab::Key> for $name {
@@ -47,7 +47,7 @@ pub(crate) use slab_key;
 
 /// Values by key. Entries are boxed, so that growth moves pointers only and a burst leaves little behind.
 #[derive(Debug)]
-pub struct Slab<K, T> {
+pub(super) struct Slab<K, T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     len: usize,
@@ -62,7 +62,7 @@ impl<K, T> Default for Slab<K, T> {
 
 impl<K: From<Key> + Into<Key>, T> Slab<K, T> {
     /// Stores `value`. `None` (and the value dropped) only when 2³² slots are in use.
-    pub fn insert(&mut self, value: T) -> Option<K> {
+    pub(super) fn insert(&mut self, value: T) -> Option<K> {
         let value = Some(Box::new(value));
         let index = match self.free.pop() {
             Some(index) => index,
@@ -79,7 +79,7 @@ impl<K: From<Key> + Into<Key>, T> Slab<K, T> {
     }
 
     /// Removes and returns the value of `key`.
-    pub fn remove(&mut self, key: K) -> Option<T> {
+    pub(super) fn remove(&mut self, key: K) -> Option<T> {
         let key: Key = key.into();
         let slot = self.slots.get_mut(usize::try_from(key.index).ok()?)?;
         if slot.generation != key.generation {
@@ -93,26 +93,26 @@ impl<K: From<Key> + Into<Key>, T> Slab<K, T> {
     }
 
     /// The value of `key`, unless it is stale.
-    pub fn get(&self, key: K) -> Option<&T> {
+    pub(super) fn get(&self, key: K) -> Option<&T> {
         let key: Key = key.into();
         let slot = self.slots.get(usize::try_from(key.index).ok()?)?;
         (slot.generation == key.generation).then_some(slot.value.as_deref()?)
     }
 
     /// The value of `key`, unless it is stale.
-    pub fn get_mut(&mut self, key: K) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut T> {
         let key: Key = key.into();
         let slot = self.slots.get_mut(usize::try_from(key.index).ok()?)?;
         if slot.generation == key.generation { slot.value.as_deref_mut() } else { None }
     }
 
     /// How many values are stored.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// All keys in use, in slot order.
-    pub fn keys(&self) -> impl Iterator<Item = K> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = K> {
         self.slots.iter().zip(0u32..).filter_map(|(slot, index)| {
             slot.value.as_ref().map(|_| Key { index, generation: slot.generation }.into())
         })

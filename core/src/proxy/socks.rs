@@ -1,6 +1,6 @@
 //! SOCKS5 as the proxy's outbound entry speaks it (RFC 1928; datapath §1.7): version 5, no authentication, CONNECT only.
 //!
-//! The machine reads exactly the handshake and not one octet more, so that what follows belongs to the application.
+//! The machine asks for exactly the handshake and not one octet more, so that what follows belongs to the application.
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use smallvec::SmallVec;
@@ -17,9 +17,13 @@ const ADDRESS_V4: u8 = 1;
 const ADDRESS_NAME: u8 = 3;
 const ADDRESS_V6: u8 = 4;
 
+/// A reply to the client, to be written before anything else; often empty.
+pub type Reply = SmallVec<[u8; 16]>;
+
 /// A client's handshake in progress. It holds at most 262 octets, on the heap only for names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Socks5 {
+    peer: SocketAddr,
     phase: Phase,
     message: SmallVec<[u8; 32]>,
 }
@@ -37,25 +41,24 @@ enum Phase {
 
 /// What some octets led to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Progress {
-    /// How many of the octets belonged to the handshake; the rest, if any, is the application's.
-    pub consumed: usize,
-    /// What to send to the client, in order, before anything else; often empty. Even a refusal has a reply.
-    pub reply: SmallVec<[u8; 16]>,
-    /// What to do next.
-    pub outcome: Outcome,
-}
-
-/// What to do after some octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Read more from the client.
-    Pending,
-    /// Go on as with a captured connection to this address. Success is in the reply already: upstream says so before
-    /// it dials, and clients rely on being able to send at once.
-    Connect(SocketAddr),
+pub enum SocksStep {
+    /// Send the reply and read on.
+    More(Reply),
+    /// Send the reply, then go on as with a captured connection. The reply says success already: upstream says so
+    /// before it dials.
+    Connect {
+        /// Where the client wants to go; never IPv4 in IPv6 clothes (datapath §1.5).
+        to: SocketAddr,
+        /// What to send.
+        reply: Reply,
+    },
     /// Send the reply, then close.
-    Refused(SocksError),
+    Refused {
+        /// What to send.
+        reply: Reply,
+        /// Why.
+        error: SocksError,
+    },
 }
 
 /// Why a client was refused.
@@ -91,27 +94,44 @@ impl SocksError {
     }
 }
 
-impl Default for Socks5 {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Socks5 {
-    /// A client has connected and said nothing yet.
+    /// The client at `peer` has connected and said nothing yet.
     #[must_use]
-    pub fn new() -> Self {
-        Self { phase: Phase::Greeting, message: SmallVec::new() }
+    pub fn new(peer: SocketAddr) -> Self {
+        Self { peer, phase: Phase::Greeting, message: SmallVec::new() }
     }
 
-    /// Handles octets from the client. After [`Outcome::Connect`] or [`Outcome::Refused`] nothing is consumed any more.
-    pub fn handle(&mut self, bytes: &[u8]) -> Progress {
-        let mut progress = Progress { consumed: 0, reply: SmallVec::new(), outcome: Outcome::Pending };
+    /// The client's address.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// How many octets to read next, never more than are certain to belong to the handshake: what a hasty client sends
+    /// behind it stays in the socket, for the application. 0 when the handshake is over.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        let whole = match (self.phase, self.message.as_slice()) {
+            (Phase::Over, _) => 0,
+            (Phase::Greeting, [_, count, ..]) => usize::from(*count).saturating_add(2),
+            (Phase::Greeting, _) => 2,
+            (Phase::Request, [_, _, _, ADDRESS_V4, ..]) => 4 + 4 + 2,
+            (Phase::Request, [_, _, _, ADDRESS_V6, ..]) => 4 + 16 + 2,
+            (Phase::Request, [_, _, _, ADDRESS_NAME, length, ..]) => usize::from(*length).saturating_add(4 + 1 + 2),
+            // Even a name of no octets has a length and a port behind it.
+            (Phase::Request, _) => 5,
+        };
+        whole.saturating_sub(self.message.len())
+    }
+
+    /// Handles octets from the client, at most [`Socks5::wanted`] of them: those behind the end of the handshake would
+    /// be dropped.
+    pub fn handle(&mut self, bytes: &[u8]) -> SocksStep {
+        let mut reply = Reply::new();
         for byte in bytes {
             if self.phase == Phase::Over || self.message.len() >= MAX_MESSAGE {
                 break;
             }
-            progress.consumed = progress.consumed.saturating_add(1);
             self.message.push(*byte);
             let step = match self.phase {
                 Phase::Greeting => greeting(&self.message).map(|()| None),
@@ -122,27 +142,27 @@ impl Socks5 {
                 Err(Unfinished::More) => {}
                 Err(Unfinished::Refused(error)) => {
                     self.phase = Phase::Over;
-                    reply(&mut progress.reply, error.code());
-                    progress.outcome = Outcome::Refused(error);
+                    answer(&mut reply, error.code());
+                    return SocksStep::Refused { reply, error };
                 }
                 Ok(None) => {
                     self.phase = Phase::Request;
                     self.message.clear();
-                    progress.reply.extend_from_slice(&[VERSION, NO_AUTHENTICATION]);
+                    reply.extend_from_slice(&[VERSION, NO_AUTHENTICATION]);
                 }
-                Ok(Some(target)) => {
+                Ok(Some(to)) => {
                     self.phase = Phase::Over;
-                    reply(&mut progress.reply, Some(0));
-                    progress.outcome = Outcome::Connect(target);
+                    answer(&mut reply, Some(0));
+                    return SocksStep::Connect { to, reply };
                 }
             }
         }
-        progress
+        SocksStep::More(reply)
     }
 }
 
 /// Appends the reply of RFC 1928 §6 with bound address `0.0.0.0:0`, or the refusal of all methods (§3).
-fn reply(out: &mut SmallVec<[u8; 16]>, code: Option<u8>) {
+fn answer(out: &mut Reply, code: Option<u8>) {
     match code {
         Some(code) => out.extend_from_slice(&[VERSION, code, 0, ADDRESS_V4, 0, 0, 0, 0, 0, 0]),
         None => out.extend_from_slice(&[VERSION, NO_ACCEPTABLE_METHOD]),

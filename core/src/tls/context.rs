@@ -141,7 +141,8 @@ impl TlsContext {
         if ports.provider.cipher_suites.is_empty() {
             return Err(TlsError::Crypto("provider has no TLS 1.3 cipher suite that tunnels use"));
         }
-        let key = ports.provider.key_provider.load_private_key(key).map_err(|error| bad(&format!("{error}")))?;
+        let key =
+            ports.provider.key_provider.load_private_key(key).map_err(|error| bad(&format!("{error}")))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             // A signing key that cannot tell its public half is left to the first handshake.
@@ -151,7 +152,8 @@ impl TlsContext {
         let resolver = Arc::new(SingleCertAndKey::from(certified));
         let algorithms = ports.provider.signature_verification_algorithms;
         let trust = Arc::new(Trust::new(&roots, algorithms).map_err(|text| bad(&text))?);
-        let client = base_client_config(&ports, &trust, &resolver).map_err(|error| bad(&format!("{error}")))?;
+        let client =
+            base_client_config(&ports, &trust, &resolver).map_err(|error| bad(&format!("{error}")))?;
         let trust_domain = identity.trust_domain().into();
         Ok(Arc::new(Self { ports, identity, settings, trust, resolver, trust_domain, client }))
     }
@@ -188,14 +190,19 @@ impl TlsContext {
 
     /// A server's configuration for one connection. Built anew, because a server's verifier cannot be exchanged in a
     /// clone and ours keeps the verdict about one peer.
-    pub(super) fn server_config(&self, log: Arc<dyn KeyLog>) -> Result<(ServerConfig, Arc<PeerVerifier>), Error> {
+    pub(super) fn server_config(
+        &self,
+        log: Arc<dyn KeyLog>,
+    ) -> Result<(ServerConfig, Arc<PeerVerifier>), Error> {
         let rule = Rule::TrustDomain(Arc::clone(&self.trust_domain));
         let verifier = Arc::new(PeerVerifier::new(Arc::clone(&self.trust), rule));
-        let mut config =
-            ServerConfig::builder_with_details(Arc::clone(&self.ports.provider), Arc::clone(&self.ports.clock) as _)
-                .with_protocol_versions(&[&TLS13])?
-                .with_client_cert_verifier(Arc::clone(&verifier) as _)
-                .with_cert_resolver(Arc::clone(&self.resolver) as _);
+        let mut config = ServerConfig::builder_with_details(
+            Arc::clone(&self.ports.provider),
+            Arc::clone(&self.ports.clock) as _,
+        )
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::clone(&verifier) as _)
+        .with_cert_resolver(Arc::clone(&self.resolver) as _);
         config.alpn_protocols = alpn();
         config.key_log = log;
         // A ticket would be sealed inside the handshake and use up sequence number 0. With rustls's `std` the default
@@ -204,6 +211,8 @@ impl TlsContext {
         config.max_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        // For `RecordMode::Rustls`.
+        config.enable_secret_extraction = true;
         Ok((config, verifier))
     }
 }
@@ -215,16 +224,19 @@ fn base_client_config(
 ) -> Result<ClientConfig, Error> {
     // Accepts nobody; every connection brings its own.
     let nobody = PeerVerifier::new(Arc::clone(trust), Rule::OneOf(IdentitySet::from_iter([])));
-    let mut config = ClientConfig::builder_with_details(Arc::clone(&ports.provider), Arc::clone(&ports.clock) as _)
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(nobody))
-        .with_client_cert_resolver(Arc::clone(resolver) as _);
+    let mut config =
+        ClientConfig::builder_with_details(Arc::clone(&ports.provider), Arc::clone(&ports.clock) as _)
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(nobody))
+            .with_client_cert_resolver(Arc::clone(resolver) as _);
     config.alpn_protocols = alpn();
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config.key_log = Arc::new(NoKeyLog {});
+    // For `RecordMode::Rustls`.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 

@@ -23,7 +23,7 @@ const VERSION: u16 = 1;
 pub struct FrozenSession {
     version: u16,
     side: Side,
-    records: FrozenRecords,
+    pub(super) records: FrozenRecords,
     peer: Identity,
     outgoing: Vec<u8>,
     due: Due,
@@ -46,24 +46,24 @@ impl fmt::Debug for FrozenSession {
 }
 
 impl Session {
-    /// The session as data (design D11): only established in-place or symbolic sessions can be frozen. The session
-    /// itself must not seal anything afterwards, or a nonce is used twice: it is taken by value.
+    /// The session as data (design D11): only established in-place or symbolic sessions can be frozen. Once the data is
+    /// thawed, this session must not seal anything any more, or a nonce is used twice: drop it.
     ///
     /// # Errors
     /// `NotFreezable`, with the reason.
-    pub fn freeze(self) -> Result<FrozenSession, TlsError> {
+    pub fn freeze(&self) -> Result<FrozenSession, TlsError> {
         if self.failure.is_some() {
             return Err(TlsError::NotFreezable("it has failed"));
         }
-        let (Stage::Established(records), Some(peer)) = (&self.stage, self.peer) else {
+        let (Stage::Established(records), Some(peer)) = (&self.stage, &self.peer) else {
             return Err(TlsError::NotFreezable("its handshake is not complete"));
         };
         Ok(FrozenSession {
             version: VERSION,
             side: self.side,
             records: records.freeze()?,
-            peer,
-            outgoing: self.outgoing,
+            peer: peer.clone(),
+            outgoing: self.outgoing.clone(),
             due: self.due,
             post: self.post,
             spent: self.spent,
@@ -84,7 +84,8 @@ impl Session {
         };
         let suite = tls13_suite(&ports.provider, *suite)
             .ok_or(TlsError::Crypto("provider lacks the cipher suite of the frozen session"))?;
-        let direction = |frozen: &FrozenDirection| Direction::new(suite, frozen.secret.clone(), frozen.sequence);
+        let direction =
+            |frozen: &FrozenDirection| Direction::new(suite, frozen.secret.clone(), frozen.sequence);
         let records = InPlaceRecords::new(direction(send)?, direction(receive)?, Arc::clone(&ports.aead))?;
         Self::resume(frozen, Box::new(records))
     }

@@ -12,20 +12,21 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, InsufficientSizeError, UnbufferedConnectionCommon, UnbufferedStatus,
+    ConnectionState, EncodeError, EncodeTlsData, InsufficientSizeError, UnbufferedConnectionCommon,
+    UnbufferedStatus,
 };
 use rustls::{AlertDescription, CommonState, Error, KeyLog};
 
 use super::alert::Alert;
 use super::context::TlsContext;
-use super::records::{Direction, InPlaceRecords, RecordLayer, RustlsRecords, Secret};
+use super::records::{Direction, InPlaceRecords, Kernel, RecordLayer, RustlsRecords, Secret};
 use super::verify::PeerVerifier;
 use super::{RecordMode, Side, TlsError};
 use crate::identity::{Identity, IdentitySet};
 
 /// The most octets of records a peer may send before the handshake is complete. A chain of 24 KB in records of 64
 /// octets is 36 KB.
-const MAX_HANDSHAKE: usize = 128 * 1024;
+const MAX_HANDSHAKE: usize = 96 * 1024;
 /// The most states rustls may go through for one record; it needs about ten.
 const MAX_STEPS: usize = 64;
 
@@ -93,6 +94,20 @@ impl Connection {
             Self::Server(connection) => connection,
         }
     }
+
+    /// Ends rustls's part; it keeps only what leads to the next keys.
+    fn into_records(self) -> Result<RustlsRecords, TlsError> {
+        let extracted = match self {
+            Self::Client(connection) => connection
+                .dangerous_into_kernel_connection()
+                .map(|(secrets, kernel)| (secrets, Kernel::Client(kernel))),
+            Self::Server(connection) => connection
+                .dangerous_into_kernel_connection()
+                .map(|(secrets, kernel)| (secrets, Kernel::Server(kernel))),
+        };
+        let (secrets, kernel) = extracted.map_err(|error| handshake_error(&error))?;
+        RustlsRecords::new(secrets, kernel)
+    }
 }
 
 /// Why the drive stopped.
@@ -103,7 +118,8 @@ enum Failure {
 }
 
 /// One role's way into rustls; a plain function so that it holds for all lifetimes.
-type Process<D> = for<'c, 'i> fn(&'c mut UnbufferedConnectionCommon<D>, &'i mut [u8]) -> UnbufferedStatus<'c, 'i, D>;
+type Process<D> =
+    for<'c, 'i> fn(&'c mut UnbufferedConnectionCommon<D>, &'i mut [u8]) -> UnbufferedStatus<'c, 'i, D>;
 
 fn drive<D>(
     connection: &mut UnbufferedConnectionCommon<D>,
@@ -145,7 +161,8 @@ fn take_alert<D>(connection: &mut UnbufferedConnectionCommon<D>, process: Proces
         if !connection.wants_write() {
             return;
         }
-        let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(data)), .. } = process(connection, &mut [])
+        let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(data)), .. } =
+            process(connection, &mut [])
         else {
             return;
         };
@@ -158,7 +175,8 @@ fn take_alert<D>(connection: &mut UnbufferedConnectionCommon<D>, process: Proces
 fn encode<D>(mut data: EncodeTlsData<'_, D>, out: &mut Vec<u8>) -> Result<(), Failure> {
     const ERROR: Failure = Failure::State("TLS library did not encode its data");
     // An empty buffer makes rustls tell the size; nothing it encodes is empty.
-    let Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) = data.encode(&mut []) else {
+    let Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) = data.encode(&mut [])
+    else {
         return Err(ERROR);
     };
     let start = out.len();
@@ -169,7 +187,8 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, out: &mut Vec<u8>) -> Result<(), Fa
 
 /// A handshake by rustls.
 pub(super) struct RustlsHandshake {
-    connection: Connection,
+    /// `None` once the handshake is complete.
+    connection: Option<Connection>,
     context: Arc<TlsContext>,
     tap: Arc<SecretTap>,
     verifier: Arc<PeerVerifier>,
@@ -189,8 +208,8 @@ impl RustlsHandshake {
         let (config, verifier) = context.client_config(expected, Arc::clone(&tap) as _);
         // Never sent (SNI is off) and never compared: identities are URIs.
         let name = ServerName::try_from("0.0.0.0").map_err(|_| TlsError::Crypto("server name"))?;
-        let connection =
-            UnbufferedClientConnection::new(Arc::new(config), name).map_err(|error| handshake_error(&error))?;
+        let connection = UnbufferedClientConnection::new(Arc::new(config), name)
+            .map_err(|error| handshake_error(&error))?;
         let mut this = Self::new(context, Connection::Client(connection), tap, verifier);
         this.advance(out)?;
         Ok(this)
@@ -199,7 +218,8 @@ impl RustlsHandshake {
     /// A server that accepts clients of its own trust domain.
     pub(super) fn server(context: &Arc<TlsContext>) -> Result<Self, TlsError> {
         let tap = Arc::new(SecretTap::default());
-        let (config, verifier) = context.server_config(Arc::clone(&tap) as _).map_err(|error| handshake_error(&error))?;
+        let (config, verifier) =
+            context.server_config(Arc::clone(&tap) as _).map_err(|error| handshake_error(&error))?;
         let connection =
             UnbufferedServerConnection::new(Arc::new(config)).map_err(|error| handshake_error(&error))?;
         Ok(Self::new(context, Connection::Server(connection), tap, verifier))
@@ -211,11 +231,19 @@ impl RustlsHandshake {
         tap: Arc<SecretTap>,
         verifier: Arc<PeerVerifier>,
     ) -> Self {
-        Self { connection, context: Arc::clone(context), tap, verifier, input: Vec::new(), received: 0 }
+        Self {
+            connection: Some(connection),
+            context: Arc::clone(context),
+            tap,
+            verifier,
+            input: Vec::new(),
+            received: 0,
+        }
     }
 
     fn advance(&mut self, out: &mut Vec<u8>) -> Result<bool, TlsError> {
-        self.connection.drive(&mut self.input, out).map_err(|failure| match failure {
+        let connection = self.connection.as_mut().ok_or(TlsError::NotOneRecord)?;
+        connection.drive(&mut self.input, out).map_err(|failure| match failure {
             Failure::State(state) => TlsError::Crypto(state),
             Failure::Rustls(error) => match self.verifier.verdict() {
                 Some(Err(refusal)) => TlsError::Peer(refusal.clone()),
@@ -224,33 +252,36 @@ impl RustlsHandshake {
         })
     }
 
-    fn complete(&self) -> Result<Complete, TlsError> {
+    fn complete(&mut self) -> Result<Complete, TlsError> {
+        let Some(Ok(peer)) = self.verifier.verdict() else {
+            return Err(TlsError::Crypto("peer was not verified"));
+        };
+        let peer = peer.clone();
+        let connection = self.connection.take().ok_or(TlsError::NotOneRecord)?;
+        let records: Box<dyn RecordLayer> = match self.context.settings().mode {
+            RecordMode::InPlace => Box::new(self.own_records(&connection)?),
+            RecordMode::Rustls => Box::new(connection.into_records()?),
+        };
+        Ok(Complete { records, peer })
+    }
+
+    fn own_records(&self, connection: &Connection) -> Result<InPlaceRecords, TlsError> {
         const SECRETS: TlsError = TlsError::Crypto("TLS library did not reveal the traffic secrets");
-        let suite = self
-            .connection
+        let suite = connection
             .common()
             .negotiated_cipher_suite()
             .and_then(|suite| suite.tls13())
             .ok_or(TlsError::Crypto("no TLS 1.3 cipher suite"))?;
-        let Some(Ok(peer)) = self.verifier.verdict() else {
-            return Err(TlsError::Crypto("peer was not verified"));
-        };
         let client = self.tap.client.get().ok_or(SECRETS)?.clone();
         let server = self.tap.server.get().ok_or(SECRETS)?.clone();
-        let (send, receive) = match self.connection {
+        let (send, receive) = match connection {
             Connection::Client(_) => (client, server),
             Connection::Server(_) => (server, client),
         };
         // Sequence 0 in both directions: no tickets are sent, and nothing but the handshake was received.
         let send = Direction::new(suite, send, 0)?;
         let receive = Direction::new(suite, receive, 0)?;
-        let records: Box<dyn RecordLayer> = match self.context.settings().mode {
-            RecordMode::InPlace => {
-                Box::new(InPlaceRecords::new(send, receive, Arc::clone(&self.context.ports().aead))?)
-            }
-            RecordMode::Rustls => Box::new(RustlsRecords::new(send, receive)?),
-        };
-        Ok(Complete { records, peer: peer.clone() })
+        InPlaceRecords::new(send, receive, Arc::clone(&self.context.ports().aead))
     }
 }
 
@@ -287,7 +318,10 @@ fn handshake_error(error: &Error) -> TlsError {
         Error::PeerSentOversizedRecord => Some(AlertDescription::RecordOverflow),
         _ => None,
     };
-    TlsError::Handshake { alert: alert.map(|alert| Alert(u8::from(alert))), detail: format!("{error}").into() }
+    TlsError::Handshake {
+        alert: alert.map(|alert| Alert(u8::from(alert))),
+        detail: format!("{error}").into(),
+    }
 }
 
 impl Side {

@@ -91,7 +91,9 @@ impl PostHandshake {
             (NEW_SESSION_TICKET, Side::Client) if (1..=MAX_TICKET).contains(&length) => {
                 Ok(Self::Ticket { left: length })
             }
-            (KEY_UPDATE, _) | (NEW_SESSION_TICKET, Side::Client) => Err(TlsError::MalformedHandshake(message)),
+            (KEY_UPDATE, _) | (NEW_SESSION_TICKET, Side::Client) => {
+                Err(TlsError::MalformedHandshake(message))
+            }
             _ => Err(TlsError::UnexpectedHandshake(message)),
         }
     }

@@ -229,7 +229,10 @@ impl Session {
             Stage::Handshake(_) => self.stage = Stage::Over,
             Stage::Established(_) | Stage::Over => {
                 // Nothing but the alert leaves now; after our own close_notify not even that (RFC 8446 §6.1).
-                self.due = Due { key_update: None, alert: error.alert().filter(|_| !self.closed).or(self.due.alert) };
+                self.due = Due {
+                    key_update: None,
+                    alert: error.alert().filter(|_| !self.closed).or(self.due.alert),
+                };
             }
         }
     }
@@ -254,7 +257,9 @@ impl Session {
         match opened.content_type {
             content::ALERT => self.handle_alert(payload),
             content::HANDSHAKE => self.handle_messages(payload),
-            content::APPLICATION_DATA if self.post.is_partial() => Err(TlsError::Interleaved(opened.content_type)),
+            content::APPLICATION_DATA if self.post.is_partial() => {
+                Err(TlsError::Interleaved(opened.content_type))
+            }
             content::APPLICATION_DATA if payload.is_empty() => {
                 spend(&mut self.spent.empty_records, self.budgets.empty_records, Flood::EmptyRecords)?;
                 Ok(Input::Nothing)
@@ -298,8 +303,12 @@ impl Session {
         while !payload.is_empty() {
             match self.post.next(self.side, &mut payload)? {
                 None => {}
-                Some(Message::Ticket) => spend(&mut self.spent.tickets, self.budgets.tickets, Flood::Tickets)?,
-                Some(Message::KeyUpdate { .. }) if !payload.is_empty() => return Err(TlsError::KeyUpdateNotLast),
+                Some(Message::Ticket) => {
+                    spend(&mut self.spent.tickets, self.budgets.tickets, Flood::Tickets)?
+                }
+                Some(Message::KeyUpdate { .. }) if !payload.is_empty() => {
+                    return Err(TlsError::KeyUpdateNotLast);
+                }
                 Some(Message::KeyUpdate { requested }) => {
                     spend(&mut self.spent.key_updates, self.budgets.key_updates, Flood::KeyUpdates)?;
                     if let Stage::Established(records) = &mut self.stage {

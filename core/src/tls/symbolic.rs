@@ -50,7 +50,13 @@ pub(super) struct SymbolicHandshake {
 
 impl SymbolicHandshake {
     /// A client's hello is appended to `out`.
-    pub(super) fn new(side: Side, local: Identity, peer: Identity, bad_certificate: bool, out: &mut Vec<u8>) -> Self {
+    pub(super) fn new(
+        side: Side,
+        local: Identity,
+        peer: Identity,
+        bad_certificate: bool,
+        out: &mut Vec<u8>,
+    ) -> Self {
         let awaiting = match side {
             Side::Client => {
                 append(out, content::HANDSHAKE, &[CLIENT_HELLO]);
@@ -83,7 +89,8 @@ impl SymbolicHandshake {
         }
         let fault = if identity.is_some() { SanFault::Other } else { SanFault::NotSpiffe };
         let expected = IdentitySet::from_iter([self.peer.clone()]);
-        Err(VerifyError::UnexpectedSan { expected, got: format!("{}", text.escape_default()).into(), fault }.into())
+        Err(VerifyError::UnexpectedSan { expected, got: format!("{}", text.escape_default()).into(), fault }
+            .into())
     }
 
     fn complete(&self) -> Complete {
@@ -129,9 +136,16 @@ impl Handshake for SymbolicHandshake {
                 Awaiting::ClientFlight => {
                     let mut records = SymbolicRecords::new(self.side);
                     // The first record of a key cannot be refused.
-                    let _ = seal_message(&mut records as &mut dyn RecordLayer, content::ALERT, &alert.encode(), out);
+                    let _ = seal_message(
+                        &mut records as &mut dyn RecordLayer,
+                        content::ALERT,
+                        &alert.encode(),
+                        out,
+                    );
                 }
-                Awaiting::ClientHello | Awaiting::ServerFlight => append(out, content::ALERT, &alert.encode()),
+                Awaiting::ClientHello | Awaiting::ServerFlight => {
+                    append(out, content::ALERT, &alert.encode())
+                }
             }
         })
     }

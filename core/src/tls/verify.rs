@@ -41,7 +41,9 @@ impl fmt::Display for SanFault {
         match self {
             Self::Other => Ok(()),
             Self::Count(count) => write!(f, " (exactly one URI SAN is required, certificate has {count})"),
-            Self::NotSpiffe => f.write_str(" (not of the form spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT)"),
+            Self::NotSpiffe => {
+                f.write_str(" (not of the form spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT)")
+            }
         }
     }
 }
@@ -247,7 +249,13 @@ impl PeerVerifier {
             .verify_chain(leaf, intermediates, now)
             .and_then(|()| identity_of(leaf))
             .map_err(|found| self.refuse(found))
-            .and_then(|identity| if self.accepts(&identity) { Ok(identity) } else { Err(self.refuse(Found::Identity(identity))) });
+            .and_then(|identity| {
+                if self.accepts(&identity) {
+                    Ok(identity)
+                } else {
+                    Err(self.refuse(Found::Identity(identity)))
+                }
+            });
         let answer = verdict.as_ref().map(|_| ()).map_err(VerifyError::to_rustls);
         // A peer shows one certificate per connection; were there a second, the first verdict would stay.
         let _ = self.verdict.set(Box::new(verdict));
@@ -358,13 +366,18 @@ pub(super) fn identity_of(leaf: &CertificateDer<'_>) -> Result<Identity, Found> 
 
 /// webpki's words in ours; rustls keeps its own table private.
 #[expect(deprecated, reason = "webpki may still answer with the variants it replaced")]
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest of webpki's long, growing list is told in its own words")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest of webpki's long, growing list is told in its own words"
+)]
 fn chain_error(error: webpki::Error, usage: &'static str) -> VerifyError {
     use webpki::Error as E;
     match error {
-        E::BadDer | E::BadDerTime | E::TrailingData(_) | E::MalformedExtensions | E::ExtensionValueInvalid => {
-            VerifyError::Malformed
-        }
+        E::BadDer
+        | E::BadDerTime
+        | E::TrailingData(_)
+        | E::MalformedExtensions
+        | E::ExtensionValueInvalid => VerifyError::Malformed,
         E::CertExpired { time, not_after } => {
             VerifyError::Expired { now: time.as_secs(), not_after: not_after.as_secs() }
         }

@@ -1,5 +1,6 @@
 //! Accepting: a budget per turn, and no failure that ends a listener.
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 pub(super) struct ListenerSlot<Io> {
     listener: Listener,
     transparent: bool,
+    /// Where everything accepted here was going, if that does not depend on the connection.
+    destination: Option<SocketAddr>,
     io: Io,
     notifier: Notifier,
     /// Until when it rests.
@@ -36,9 +39,10 @@ impl<Io: Readiness> ListenerSlot<Io> {
     where
         R: Runtime<Io = Io>,
     {
-        let (listener, transparent) = (bound.listener(), bound.is_transparent());
+        let (listener, transparent, destination) =
+            (bound.listener(), bound.is_transparent(), bound.destination());
         let io = runtime.register(bound.into_fd())?;
-        Ok(Self { listener, transparent, io, notifier, until: None, rest: FIRST_REST })
+        Ok(Self { listener, transparent, destination, io, notifier, until: None, rest: FIRST_REST })
     }
 
     /// Accepts a connection that waits; otherwise the listener's waker is left with the reactor.
@@ -46,7 +50,7 @@ impl<Io: Readiness> ListenerSlot<Io> {
         let mut cx = Context::from_waker(self.notifier.waker());
         loop {
             let guard = ready!(self.io.poll_readable(&mut cx))?;
-            match accept(self.io.as_fd(), self.listener, self.transparent) {
+            match accept(self.io.as_fd(), self.listener, self.transparent, self.destination) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear(),
                 decided => return Poll::Ready(decided),
             }

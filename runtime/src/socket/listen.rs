@@ -51,6 +51,7 @@ pub struct BoundListener {
     listener: Listener,
     fd: OwnedFd,
     transparent: bool,
+    destination: Option<SocketAddr>,
 }
 
 /// A connection as it was accepted; addresses are canonical (no v4-mapped IPv6).
@@ -98,7 +99,7 @@ impl ListenerSpec {
         };
         socket.bind(&self.address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(BoundListener { listener: self.listener, fd: socket.into(), transparent })
+        Ok(BoundListener { listener: self.listener, fd: socket.into(), transparent, destination: None })
     }
 }
 
@@ -115,6 +116,18 @@ impl BoundListener {
         self.transparent
     }
 
+    /// Makes it an entry for `destination`: whatever connects here counts as captured on its way there, with no
+    /// redirection in place.
+    #[must_use]
+    pub fn leading_to(mut self, destination: SocketAddr) -> Self {
+        self.destination = Some(destination);
+        self
+    }
+
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.destination
+    }
+
     /// Where it listens.
     ///
     /// # Errors
@@ -128,7 +141,7 @@ impl BoundListener {
     /// # Errors
     /// The process has run out of descriptors.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { listener: self.listener, fd: self.fd.try_clone()?, transparent: self.transparent })
+        Ok(Self { fd: self.fd.try_clone()?, ..*self })
     }
 
     pub(crate) fn into_fd(self) -> OwnedFd {
@@ -136,16 +149,22 @@ impl BoundListener {
     }
 }
 
-/// Accepts one connection from `fd`.
-pub(crate) fn accept(fd: BorrowedFd<'_>, listener: Listener, transparent: bool) -> io::Result<Accepted> {
+/// Accepts one connection from `fd`; it was going to `destination`, if given.
+pub(crate) fn accept(
+    fd: BorrowedFd<'_>,
+    listener: Listener,
+    transparent: bool,
+    destination: Option<SocketAddr>,
+) -> io::Result<Accepted> {
     let (fd, peer) = acceptfrom_with(fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     // A peer that is gone already may have no address any more.
     let peer = peer.map_or_else(|| Err(io::ErrorKind::ConnectionAborted.into()), internet)?;
     let local = local_addr(&fd)?;
-    let original = match listener {
+    let original = match (destination, listener) {
+        (Some(destination), _) => destination,
         // HBONE peers address us, and a SOCKS client names its destination later.
-        Listener::InboundHbone | Listener::Socks5 => local,
-        Listener::Outbound | Listener::InboundPlain => original(fd.as_fd()).unwrap_or_else(|error| {
+        (None, Listener::InboundHbone | Listener::Socks5) => local,
+        (None, Listener::Outbound | Listener::InboundPlain) => original(fd.as_fd()).unwrap_or_else(|error| {
             // With TPROXY the local address is the original one, and nothing is wrong.
             if !transparent {
                 tracing::warn!(%error, %peer, "no original destination; taking the local address");
@@ -189,7 +208,7 @@ mod tests {
         let address = bound.local_addr().unwrap();
         let client = TcpStream::connect(address).unwrap();
 
-        let accepted = accept(bound.fd.as_fd(), Listener::InboundPlain, true).unwrap();
+        let accepted = accept(bound.fd.as_fd(), Listener::InboundPlain, true, None).unwrap();
         assert_eq!(accepted.peer, client.local_addr().unwrap());
         assert_eq!((accepted.local, accepted.original), (address, address));
         let socket = SockRef::from(&accepted.fd);
@@ -200,6 +219,16 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive.retries);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7 + 3 * 8)));
         assert!(socket.nonblocking().unwrap());
+    }
+
+    #[test]
+    fn an_entry_leads_everything_to_its_destination() {
+        let destination: SocketAddr = "240.240.0.1:80".parse().unwrap();
+        let bound = spec("127.0.0.1:0").bind(&SocketOptions::default()).unwrap().leading_to(destination);
+        let shared = bound.try_clone().unwrap();
+        let _client = TcpStream::connect(bound.local_addr().unwrap()).unwrap();
+        let accepted = accept(shared.fd.as_fd(), Listener::Outbound, false, shared.destination()).unwrap();
+        assert_eq!(accepted.original, destination);
     }
 
     #[test]
@@ -221,7 +250,7 @@ mod tests {
         };
         let port = bound.local_addr().unwrap().port();
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let accepted = accept(bound.fd.as_fd(), Listener::InboundHbone, false).unwrap();
+        let accepted = accept(bound.fd.as_fd(), Listener::InboundHbone, false, None).unwrap();
         assert_eq!(accepted.peer, client.local_addr().unwrap());
         assert_eq!(accepted.original, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }

@@ -13,6 +13,7 @@ use std::hash::Hash;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
+pub mod establish;
 pub mod pool;
 
 /// A model that can be searched: what stateright asks for, under one name.
@@ -54,22 +55,20 @@ pub fn assert_holds<M: Searchable>(model: &M, minimum: usize) {
 ///
 /// When there is none: the model would not notice that fault.
 pub fn assert_caught<M: Searchable>(model: &M, property: &'static str) -> Vec<M::Action> {
-    let path = shortest(model, property);
-    assert!(!path.is_empty(), "the planted fault does not violate {property:?}");
-    path
+    shortest(model, property).unwrap_or_else(|| panic!("the planted fault does not violate {property:?}"))
 }
 
-/// The actions of a shortest path to where `property` is discovered; empty when there is none.
+/// The actions of a shortest path to where `property` is discovered; `None` when it is nowhere.
 ///
 /// Stateright's breadth-first search does not promise the shortest, so the depth is raised step by step.
-fn shortest<M: Searchable>(model: &M, property: &'static str) -> Vec<M::Action> {
+fn shortest<M: Searchable>(model: &M, property: &'static str) -> Option<Vec<M::Action>> {
     let mut known = 0;
     for depth in 2.. {
         let wanted = HasDiscoveries::AnyOf([property].into());
         let search = model.clone().checker().finish_when(wanted).target_max_depth(depth);
         let checker = search.spawn_bfs().join();
         if let Some(path) = checker.discovery(property) {
-            return path.into_actions();
+            return Some(path.into_actions());
         }
         let states = checker.unique_state_count();
         if states == known {
@@ -77,5 +76,5 @@ fn shortest<M: Searchable>(model: &M, property: &'static str) -> Vec<M::Action> 
         }
         known = states;
     }
-    Vec::new()
+    None
 }

@@ -1,6 +1,5 @@
 //! Accepted and dialled sockets: which machine gets them.
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use super::state::{Attach, Conn, ConnId, Phase, Role, Socket, SocketId};
@@ -39,7 +38,7 @@ impl Shard {
                 Some(socket)
             }
             Listener::Socks5 => {
-                let (conn, socket) = self.new_downstream(now, Phase::Socks { machine: Box::new(Socks5::new()), peer })?;
+                let (conn, socket) = self.new_downstream(now, Phase::Socks(Box::new(Socks5::new(peer))))?;
                 self.set_deadline(conn, Some(now + self.config.dial_timeout));
                 Some(socket)
             }
@@ -85,7 +84,6 @@ impl Shard {
             opened: now,
             deadline: None,
             armed: None,
-            early: Vec::new(),
             forth: None,
             back: None,
             failure: None,

@@ -40,7 +40,7 @@ impl Shard {
                 Phase::Asking => {
                     return self.fail_conn(now, id, &report::no_answer(self.config.connect_timeout));
                 }
-                Phase::Socks { .. } => return self.fail_conn(now, id, &report::socks_ended()),
+                Phase::Socks(_) => return self.fail_conn(now, id, &report::socks_ended()),
                 Phase::Leasing(_) | Phase::Relaying => {}
             }
         }

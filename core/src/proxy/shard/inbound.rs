@@ -160,7 +160,7 @@ impl Shard {
 
     fn reject(&mut self, now: Instant, asked: &Asked, status: u16) {
         if let Some(state) = self.tunnels.get_mut(asked.tunnel).and_then(|slot| slot.tunnel.as_mut()) {
-            state.reject(now, asked.stream, status);
+            state.reject(now, asked.stream, status, &mut self.buffers);
         }
         self.touch(asked.tunnel);
     }

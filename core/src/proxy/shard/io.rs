@@ -36,8 +36,6 @@ impl Areas<'_> {
 
 /// Plain sockets are read this much at a time.
 const PLAIN_READ: Class = Class::Medium;
-/// A SOCKS5 message is read this much at a time.
-const SOCKS_READ: usize = 600;
 
 impl Shard {
     /// Where to read next from `socket`. `None`: not now; `ResumeRead` will follow.
@@ -69,11 +67,11 @@ impl Shard {
                     }
                     (Phase::Relaying, Attach::Socket(_)) if state.loan_to(end.other()).is_none() => {
                         let area = scratch(&mut self.scratch, &mut self.buffers);
-                        Some(Areas(Kind::One(&mut area.bytes)))
+                        Some(Areas(Kind::One(area)))
                     }
-                    (Phase::Socks { .. }, _) if end == End::Downstream => {
+                    (Phase::Socks(machine), _) if end == End::Downstream => {
                         let area = scratch(&mut self.scratch, &mut self.buffers);
-                        area.bytes.get_mut(..SOCKS_READ).map(|area| Areas(Kind::One(area)))
+                        area.get_mut(..machine.wanted()).map(|area| Areas(Kind::One(area)))
                     }
                     _ => {
                         entry.read_paused = true;
@@ -250,7 +248,7 @@ impl Shard {
 
     fn app_read(&mut self, now: Instant, id: ConnId, end: End, n: usize) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if matches!(conn.phase, Phase::Socks { .. }) {
+        if matches!(conn.phase, Phase::Socks(_)) {
             return self.socks_read(now, id, n);
         }
         let octets = u64::try_from(n).unwrap_or(u64::MAX);
@@ -270,7 +268,7 @@ impl Shard {
             Attach::Socket(to) => {
                 conn.relay.handle_data(now, end, octets);
                 let Some(chunk) = self.scratch.take() else { return };
-                let end_of = n.min(chunk.bytes.len());
+                let end_of = n.min(chunk.len());
                 *conn.loan_to_mut(end.other()) = Some(Loan { chunk, start: 0, end: end_of, relayed: true });
                 self.urge(to);
             }
@@ -287,7 +285,7 @@ impl Shard {
             loan.start = loan.start.saturating_add(taken);
             let (relayed, empty) = (loan.relayed, loan.bytes().is_empty());
             if empty && let Some(loan) = conn.loan_to_mut(end).take() {
-                if self.scratch.is_none() && loan.chunk.bytes.len() == PLAIN_READ.octets() {
+                if self.scratch.is_none() && loan.chunk.class() == PLAIN_READ {
                     self.scratch = Some(loan.chunk);
                 } else {
                     self.buffers.give(loan.chunk);
@@ -328,7 +326,7 @@ impl Shard {
                 conn.relay.handle_finished(now, end);
                 self.after_relay(now, id);
             }
-            Phase::Socks { .. } => self.fail_conn(now, id, &super::report::socks_ended()),
+            Phase::Socks(_) => self.fail_conn(now, id, &super::report::socks_ended()),
             // Not read before the other end is there.
             Phase::Leasing(_) | Phase::Asking | Phase::Dialing => {}
         }
@@ -355,6 +353,16 @@ impl Shard {
         }
     }
 
+    /// A copy of at most a record's worth of octets, to be written to an application socket.
+    pub(super) fn loan(&mut self, bytes: &[u8], relayed: bool) -> Loan {
+        let mut chunk = self.buffers.take(Class::for_octets(bytes.len()));
+        let end = bytes.len().min(chunk.len());
+        if let (Some(to), Some(from)) = (chunk.get_mut(..end), bytes.get(..end)) {
+            to.copy_from_slice(from);
+        }
+        Loan { chunk, start: 0, end, relayed }
+    }
+
     /// Gives back what a connection still borrows.
     pub(super) fn give_loans(&mut self, conn: &mut Conn) {
         for loan in [conn.forth.take(), conn.back.take()].into_iter().flatten() {
@@ -364,7 +372,7 @@ impl Shard {
 
     /// Lends the octets just read from a SOCKS5 client.
     pub(super) fn scratch_bytes(&self, n: usize) -> &[u8] {
-        self.scratch.as_ref().and_then(|chunk| chunk.bytes.get(..n)).unwrap_or_default()
+        self.scratch.as_ref().and_then(|chunk| chunk.get(..n)).unwrap_or_default()
     }
 }
 
@@ -376,9 +384,9 @@ fn scratch<'a>(scratch: &'a mut Option<Chunk>, buffers: &mut BufferPool) -> &'a 
 fn shrink(loan: &mut Loan, buffers: &mut BufferPool) {
     let left = loan.bytes().len();
     let fits = [Class::Record, Class::Small, Class::Medium].into_iter().find(|class| class.octets() >= left);
-    if let Some(class) = fits.filter(|class| class.octets() < loan.chunk.bytes.len()) {
+    if let Some(class) = fits.filter(|class| class.octets() < loan.chunk.len()) {
         let mut chunk = buffers.take(class);
-        if let Some(to) = chunk.bytes.get_mut(..left) {
+        if let Some(to) = chunk.get_mut(..left) {
             to.copy_from_slice(loan.bytes());
         }
         let old = core::mem::replace(&mut loan.chunk, chunk);

@@ -2,7 +2,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::buffer::Chunk;
@@ -20,15 +19,15 @@ use crate::tls::TlsContext;
 
 slab_key! {
     /// A socket the shard knows. Stale ids are ignored everywhere.
-    SocketId
+    pub SocketId
 }
 slab_key! {
     /// One user connection.
-    ConnId
+    pub(in crate::proxy::shard) ConnId
 }
 slab_key! {
     /// One tunnel, from before its dial until its socket is gone.
-    TunnelRef
+    pub(in crate::proxy::shard) TunnelRef
 }
 
 impl From<ConnId> for RequestId {
@@ -86,7 +85,7 @@ pub(super) struct Loan {
 
 impl Loan {
     pub(super) fn bytes(&self) -> &[u8] {
-        self.chunk.bytes.get(self.start..self.end).unwrap_or_default()
+        self.chunk.get(self.start..self.end).unwrap_or_default()
     }
 }
 
@@ -106,7 +105,7 @@ pub(super) enum Attach {
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Talking SOCKS5 with the client.
-    Socks { machine: Box<Socks5>, peer: SocketAddr },
+    Socks(Box<Socks5>),
     /// Waiting for the pool to grant a stream.
     Leasing(Box<ConnectRequest>),
     /// CONNECT sent, no answer yet.
@@ -129,8 +128,6 @@ pub(super) struct Conn {
     pub(super) deadline: Option<Instant>,
     /// What the timer table holds for this connection.
     pub(super) armed: Option<Instant>,
-    /// Octets that a SOCKS5 client sent behind its request, before there was an upstream.
-    pub(super) early: Vec<u8>,
     /// Octets for the upstream socket.
     pub(super) forth: Option<Loan>,
     /// Octets for the downstream socket.

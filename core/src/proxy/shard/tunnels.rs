@@ -431,7 +431,7 @@ impl Shard {
         match conn.phase {
             Phase::Relaying if gentle => conn.relay.handle_gone(now, end),
             Phase::Relaying => conn.relay.handle_reset(now, end),
-            Phase::Socks { .. } | Phase::Leasing(_) | Phase::Asking | Phase::Dialing => {
+            Phase::Socks(_) | Phase::Leasing(_) | Phase::Asking | Phase::Dialing => {
                 return self.fail_conn(now, conn_id, &report::stream_reset(code));
             }
         }

@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::{HEADROOM, MAX_PAYLOAD, Side, Suite, TAILROOM, TlsError};
 
 mod in_place;
+#[cfg(test)]
+mod rfc8448;
 mod rustls_records;
 mod schedule;
 mod symbolic;
 
 pub(super) use in_place::InPlaceRecords;
-pub(super) use rustls_records::RustlsRecords;
+pub(super) use rustls_records::{Kernel, RustlsRecords};
 pub(super) use schedule::{Direction, Secret, suite_of, tls13_suite};
 pub(super) use symbolic::SymbolicRecords;
 
@@ -91,7 +93,10 @@ struct Sealing<'a> {
 fn prepare(content_type: u8, record: &mut [u8]) -> Result<Sealing<'_>, TlsError> {
     let space = record.len();
     let error = TlsError::RecordSpace(space);
-    let payload = space.checked_sub(HEADROOM).and_then(|rest| rest.checked_sub(TAILROOM)).ok_or_else(|| error.clone())?;
+    let payload = space
+        .checked_sub(HEADROOM)
+        .and_then(|rest| rest.checked_sub(TAILROOM))
+        .ok_or_else(|| error.clone())?;
     if payload > MAX_PAYLOAD {
         return Err(error);
     }

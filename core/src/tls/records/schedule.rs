@@ -2,8 +2,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
 use rustls::{CipherSuite, Tls13CipherSuite};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -38,11 +38,6 @@ impl Keys {
     /// The AEAD key.
     pub(super) fn key(&self) -> &[u8] {
         self.key.get(..self.key_len).unwrap_or_default()
-    }
-
-    /// The key filled up to rustls's fixed size; rustls cuts it to the length its suite needs.
-    pub(super) fn padded_key(&self) -> [u8; 32] {
-        *self.key
     }
 }
 
@@ -144,6 +139,13 @@ pub(in crate::tls) fn suite_of(suite: &Tls13CipherSuite) -> Option<Suite> {
 }
 
 /// The provider's implementation of a suite.
-pub(in crate::tls) fn tls13_suite(provider: &CryptoProvider, suite: Suite) -> Option<&'static Tls13CipherSuite> {
-    provider.cipher_suites.iter().filter_map(|known| known.tls13()).find(|known| suite_of(known) == Some(suite))
+pub(in crate::tls) fn tls13_suite(
+    provider: &CryptoProvider,
+    suite: Suite,
+) -> Option<&'static Tls13CipherSuite> {
+    provider
+        .cipher_suites
+        .iter()
+        .filter_map(|known| known.tls13())
+        .find(|known| suite_of(known) == Some(suite))
 }

@@ -7,8 +7,8 @@ use std::vec;
 use std::vec::Vec;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, SanType, date_time_ymd,
 };
 use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
@@ -17,8 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::identity::{Identity, IdentitySet};
 use crate::time::{UnixTime, WallClock};
 use crate::tls::{
-    Aead, AeadError, AeadKey, Credentials, HEADROOM, Input, Session, Suite, TAILROOM, TlsContext, TlsError, TlsPorts,
-    TlsSettings,
+    Aead, AeadError, AeadKey, Credentials, HEADROOM, Input, Session, Suite, TAILROOM, TlsContext, TlsError,
+    TlsPorts, TlsSettings,
 };
 
 /// 2026-01-01, inside every validity that is not meant to be over.
@@ -27,7 +27,7 @@ pub(super) const NOW: UnixTime = UnixTime(1_767_225_600);
 macro_rules! port {
     ($name:ident, $key:ident, $library:ident) => {
         #[derive(Debug)]
-        pub(super) struct $name;
+        pub(in crate::tls) struct $name;
         struct $key($library::aead::LessSafeKey);
         impl Aead for $name {
             fn key(&self, suite: Suite, key: &[u8]) -> Option<Box<dyn AeadKey>> {
@@ -59,15 +59,15 @@ port!(Ring, RingKey, ring);
 
 /// Which library makes handshakes and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Library {
+pub(in crate::tls) enum Library {
     AwsLc,
     Ring,
 }
 
 impl Library {
-    pub(super) const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
+    pub(in crate::tls) const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
 
-    pub(super) fn provider(self, suites: &[CipherSuite]) -> Arc<CryptoProvider> {
+    pub(in crate::tls) fn provider(self, suites: &[CipherSuite]) -> Arc<CryptoProvider> {
         let mut provider = match self {
             Self::AwsLc => rustls::crypto::aws_lc_rs::default_provider(),
             Self::Ring => rustls::crypto::ring::default_provider(),
@@ -89,7 +89,7 @@ impl Library {
 }
 
 pub(super) const AES_256: CipherSuite = CipherSuite::TLS13_AES_256_GCM_SHA384;
-pub(super) const AES_128: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
+pub(in crate::tls) const AES_128: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
 pub(super) const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
 pub(super) const SUITES: [CipherSuite; 3] = [AES_256, AES_128, CHACHA];
 
@@ -119,7 +119,8 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.subject_alt_names = leaf.uris.iter().map(|uri| SanType::URI(uri.as_str().try_into().unwrap())).collect();
+        params.subject_alt_names =
+            leaf.uris.iter().map(|uri| SanType::URI(uri.as_str().try_into().unwrap())).collect();
         if leaf.dns {
             params.subject_alt_names.insert(0, SanType::DnsName("example.com".try_into().unwrap()));
         }
@@ -128,8 +129,10 @@ impl Ca {
         params.extended_key_usages = leaf.usages;
         if leaf.padding > 0 {
             // 1.3.6.1.4.1.55555.1: nobody's; makes the certificate large.
-            params.custom_extensions =
-                vec![CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55_555, 1], vec![4; leaf.padding])];
+            params.custom_extensions = vec![CustomExtension::from_oid_content(
+                &[1, 3, 6, 1, 4, 1, 55_555, 1],
+                vec![4; leaf.padding],
+            )];
         }
         params.custom_extensions.extend(leaf.extension);
         let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
@@ -139,7 +142,12 @@ impl Ca {
     /// Ordinary credentials of `identity`, trusting this authority.
     pub(super) fn credentials(&self, identity: &Identity) -> Credentials {
         let (leaf, key) = self.issue(Leaf::of(identity));
-        Credentials { identity: identity.clone(), chain: vec![leaf], key, roots: vec![self.certificate.clone()] }
+        Credentials {
+            identity: identity.clone(),
+            chain: vec![leaf],
+            key,
+            roots: vec![self.certificate.clone()],
+        }
     }
 }
 
@@ -193,19 +201,32 @@ pub(super) fn only(identity: &Identity) -> IdentitySet {
     IdentitySet::from_iter([identity.clone()])
 }
 
-pub(super) fn context(library: Library, suites: &[CipherSuite], name: &str, settings: TlsSettings) -> Arc<TlsContext> {
+pub(super) fn context(
+    library: Library,
+    suites: &[CipherSuite],
+    name: &str,
+    settings: TlsSettings,
+) -> Arc<TlsContext> {
     TlsContext::with_settings(library.ports(suites), ca().credentials(&identity(name)), settings).unwrap()
 }
 
 /// A pair of our own sessions that have not spoken yet.
-pub(super) fn fresh_pair(library: Library, suites: &[CipherSuite], settings: TlsSettings) -> (Session, Session) {
+pub(super) fn fresh_pair(
+    library: Library,
+    suites: &[CipherSuite],
+    settings: TlsSettings,
+) -> (Session, Session) {
     let client = context(library, suites, "client", settings);
     let server = context(library, suites, "server", settings);
     (Session::client(&client, &only(&identity("server"))).unwrap(), Session::server(&server).unwrap())
 }
 
 /// A pair of our own sessions after the handshake.
-pub(super) fn established_pair(library: Library, suites: &[CipherSuite], settings: TlsSettings) -> (Session, Session) {
+pub(super) fn established_pair(
+    library: Library,
+    suites: &[CipherSuite],
+    settings: TlsSettings,
+) -> (Session, Session) {
     let (mut client, mut server) = fresh_pair(library, suites, settings);
     let log = pump(&mut client, &mut server);
     assert!(log.errors.is_empty(), "{:?}", log.errors);
