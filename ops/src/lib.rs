@@ -1,1 +1,16 @@
-//! placeholder
+//! What Adit's binaries show of themselves to operators: log lines, the access log, readiness and totals.
+//!
+//! Every reader here is fed by one stream, [`adit_core::proxy::Observed`]; nothing here decides anything about traffic.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`logging`] | the line format of all logs, plain and JSON, and the queue to stdout and stderr |
+//! | [`access`] | one log line per proxied connection |
+//! | [`counters`] | running totals, for the demo and the summary at shutdown |
+//! | [`readiness`] | what startup still waits for, and the HTTP endpoint that says so |
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod counters;
+pub mod logging;
+pub mod readiness;

@@ -1,1 +1,141 @@
-//! placeholder
+//! Adit on tokio: the traits of [`adit_runtime`], threads with a current-thread runtime each, and streams.
+//!
+//! A shard is one future on one thread; it is polled without tokio's cooperative budget, since it has budgets of its own
+//! and yields by itself. Sockets are registered once, edge-triggered; no message costs an `epoll_ctl`.
+mod stream;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use adit_core::time::Instant;
+use adit_runtime::{
+    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive,
+};
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::time::Sleep;
+
+pub use stream::{Incoming, Stream};
+
+/// Tokio, as a shard sees it. Use it inside a tokio runtime with I/O and time enabled.
+#[derive(Clone, Copy, Debug)]
+pub struct Runtime {
+    clock: Clock,
+}
+
+impl Runtime {
+    /// The runtime this is called in, with deadlines on `clock`.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock }
+    }
+}
+
+impl adit_runtime::Runtime for Runtime {
+    type Io = Io;
+    type Timer = Timer;
+
+    fn register(&self, fd: OwnedFd) -> io::Result<Io> {
+        #[expect(unsafe_code, reason = "tokio demands it for anything that might close its descriptor early")]
+        // SAFETY: an `OwnedFd` is open, is always the same descriptor, and is closed only when dropped.
+        let registered = unsafe { AsyncFd::register(fd) };
+        Ok(Io(registered?))
+    }
+
+    fn timer(&self) -> Timer {
+        Timer { clock: self.clock, sleep: None }
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+}
+
+/// A descriptor in tokio's reactor.
+#[derive(Debug)]
+pub struct Io(AsyncFd<OwnedFd>);
+
+impl AsFd for Io {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
+impl Readiness for Io {
+    type Guard<'a> = Guard<'a>;
+
+    fn poll_readable<'a>(&'a self, cx: &mut Context<'_>) -> Poll<io::Result<Guard<'a>>> {
+        self.0.poll_read_ready(cx).map_ok(Guard)
+    }
+
+    fn poll_writable<'a>(&'a self, cx: &mut Context<'_>) -> Poll<io::Result<Guard<'a>>> {
+        self.0.poll_write_ready(cx).map_ok(Guard)
+    }
+}
+
+/// Readiness that can be taken back; tokio keeps what arrived since the guard was made.
+#[derive(Debug)]
+pub struct Guard<'a>(AsyncFdReadyGuard<'a, OwnedFd>);
+
+impl Clear for Guard<'_> {
+    fn clear(mut self) {
+        self.0.clear_ready();
+    }
+}
+
+/// A timer of tokio's, made when first armed.
+#[derive(Debug)]
+pub struct Timer {
+    clock: Clock,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl adit_runtime::Timer for Timer {
+    fn arm(&mut self, at: Instant) {
+        let at = tokio::time::Instant::from_std(self.clock.at(at));
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(at),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Drives a shard on the calling thread, on a runtime of its own, until it is drained.
+///
+/// # Errors
+/// The runtime cannot be built or a listener cannot be registered.
+pub fn run<E, O, C>(clock: Clock, setup: Setup<E, O, C>) -> io::Result<()>
+where
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(async {
+        tokio::task::unconstrained(drive(Runtime::new(clock), setup)?).await;
+        Ok(())
+    })
+}
+
+/// Starts `count` shards, each on a thread `adit-N`. `setup` is called on each thread with its index.
+///
+/// # Errors
+/// A thread cannot be started. What goes wrong on a thread is told by [`Shards::join`].
+pub fn spawn_shards<F, E, O, C>(count: usize, setup: F) -> io::Result<Shards>
+where
+    F: Fn(usize, Mailbox) -> io::Result<Setup<E, O, C>> + Send + Sync + 'static,
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    let clock = Clock::start();
+    adit_runtime::spawn_shards(count, move |index, mailbox| run(clock, setup(index, mailbox)?))
+}

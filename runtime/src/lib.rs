@@ -1,1 +1,33 @@
-//! placeholder
+//! Adit's driver: one loop that moves octets between sockets and a shard, and the traits that put it on a runtime.
+//!
+//! [`drive`] is the loop. An adapter implements [`Runtime`] (descriptors in a reactor, a timer, a clock); the caller
+//! fills [`Setup`]: the shard behind [`Engine`], an [`Observer`], a [`CertificateSource`], bound listeners. While it runs,
+//! a [`Handle`] reaches the shard from any thread. Programs that embed the proxy open and accept [`TunnelStream`]s
+//! without a socket. Linux only, as the redirection this proxy lives on is.
+mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod drive;
+mod engine;
+mod mailbox;
+mod pipe;
+mod ports;
+mod ready;
+mod runtime;
+mod slots;
+mod socket;
+mod stream;
+mod threads;
+
+pub use clock::{Clock, wall_clock};
+pub use drive::{Drive, DriveConfig, Setup, drive};
+pub use engine::{Engine, MAX_SLICES};
+pub use mailbox::{ConnectError, Handle, Mailbox, mailbox};
+pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
+pub use runtime::{Clear, Readiness, Runtime, Timer};
+pub use socket::{
+    BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, SocketOptions, Transparency, raise_fd_limit,
+    wildcard,
+};
+pub use stream::{Incoming, LocalListeners, TunnelStream};
+pub use threads::{ShardError, Shards, spawn_shards};

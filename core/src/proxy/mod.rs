@@ -1,6 +1,9 @@
 //! The engine: a shard is the whole proxy for one core of the machine; it composes every machine of this crate.
 pub mod observed;
+pub mod relay;
 pub mod shard;
+mod slab;
+pub mod socks;
 
 pub use observed::Observed;
-pub use shard::{Action, Listener, Shard, ShardConfig, SocketError, SocketId};
+pub use shard::{Action, Areas, Listener, LocalWorkload, Shard, ShardConfig, SocketError, SocketId};

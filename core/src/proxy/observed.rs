@@ -1,5 +1,4 @@
 //! What a shard shows to the outside: one stream of events which logs, metrics and tests read.
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -7,6 +6,7 @@ use core::time::Duration;
 
 use crate::hbone::{Authority, TraceParent};
 use crate::identity::Identity;
+use crate::policy::DryRun;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -58,9 +58,32 @@ pub enum Observed {
         error: Option<String>,
         flag: Flag,
     },
+    /// What a policy on trial (`dryRun`) would have said about a connection; nothing follows from it.
+    DryRun {
+        /// The connection it is about.
+        connection: Arc<Connection>,
+        /// The policy's say.
+        said: DryRun,
+    },
     /// Refused before enough context existed: logged as WARN "connection failed".
-    EarlyDenied { source: Option<SocketAddr>, destination: Option<SocketAddr>, direction: Direction, error: String },
-    TunnelOpened { id: u64, direction: Direction, peer: Identity, address: SocketAddr },
+    EarlyDenied {
+        source: Option<SocketAddr>,
+        destination: Option<SocketAddr>,
+        direction: Direction,
+        error: String,
+    },
+    TunnelOpened {
+        id: u64,
+        direction: Direction,
+        peer: Identity,
+        address: SocketAddr,
+    },
     /// `reason` is a stable label (budget name, "goaway", "idle", "tls", …); `attack` when a budget was exceeded.
-    TunnelClosed { id: u64, direction: Direction, reason: &'static str, attack: bool, streams_served: u64 },
+    TunnelClosed {
+        id: u64,
+        direction: Direction,
+        reason: &'static str,
+        attack: bool,
+        streams_served: u64,
+    },
 }

@@ -5,8 +5,11 @@ use core::fmt;
 /// The record protection algorithms of TLS 1.3 that tunnels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Suite {
+    /// TLS_AES_128_GCM_SHA256
     Aes128Gcm,
+    /// TLS_AES_256_GCM_SHA384
     Aes256Gcm,
+    /// TLS_CHACHA20_POLY1305_SHA256
     Chacha20Poly1305,
 }
 
@@ -24,7 +27,13 @@ pub trait Aead: Send + Sync + fmt::Debug {
 /// One AEAD key; its memory is zeroised on drop by the implementation.
 pub trait AeadKey: Send + Sync {
     /// Encrypts `in_out` in place and returns the tag.
+    ///
+    /// # Errors
+    /// When the implementation refuses; the session then ends.
     fn seal(&self, nonce: [u8; 12], aad: &[u8], in_out: &mut [u8]) -> Result<[u8; 16], AeadError>;
     /// Decrypts `in_out` (ciphertext followed by 16 octets of tag) in place; returns the plaintext length.
+    ///
+    /// # Errors
+    /// When the tag does not fit; `in_out` then holds no plaintext.
     fn open(&self, nonce: [u8; 12], aad: &[u8], in_out: &mut [u8]) -> Result<usize, AeadError>;
 }

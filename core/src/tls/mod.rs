@@ -1,15 +1,34 @@
 //! TLS 1.3 for tunnels: handshakes by rustls fed record by record, then records behind a port.
-use alloc::boxed::Box;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::fmt;
+//!
+//! A [`Session`] is one connection. The caller cuts the byte stream into records with [`Session::record_len`], hands
+//! each to [`Session::handle_record`], and before it seals anything appends what [`Session::poll_transmit`] gives. It
+//! never reads a clock or a socket, and holds no payload.
 use core::ops::Range;
 
-use crate::identity::{Identity, IdentitySet};
-use crate::time::WallClock;
-
 pub mod aead;
+mod alert;
+mod context;
+mod error;
+mod freeze;
+mod handshake;
+mod post_handshake;
+mod records;
+mod san;
+mod session;
+mod symbolic;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
 pub use aead::{Aead, AeadError, AeadKey, Suite};
+pub use alert::Alert;
+pub use context::{Credentials, RecordMode, TlsContext, TlsPorts, TlsSettings};
+pub use error::{Flood, TlsError};
+pub use freeze::FrozenSession;
+pub use session::Session;
+pub use symbolic::SymbolicOptions;
+pub use verify::{SanFault, VerifyError};
 
 /// Octets of a TLS record header, to be kept free before a payload that will be sealed in place.
 pub const HEADROOM: usize = 5;
@@ -23,52 +42,34 @@ pub const MAX_RECORD: usize = 5 + 16_384 + 256;
 /// Which end of the TLS and HTTP/2 connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Side {
+    /// The end that dialled.
     Client,
+    /// The end that accepted.
     Server,
 }
 
-/// What the core needs from the outside to speak TLS.
-#[derive(Clone)]
-pub struct TlsPorts {
-    pub provider: Arc<rustls::crypto::CryptoProvider>,
-    pub aead: Arc<dyn Aead>,
-    pub clock: Arc<WallClock>,
+/// What a peer may repeat after the handshake before the session ends with [`TlsError::Flood`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Budgets {
+    /// KeyUpdates in a row; one is given back for every [`Self::REFILL`] records of application data.
+    pub key_updates: u32,
+    /// Empty application-data records without a non-empty one in between.
+    pub empty_records: u32,
+    /// NewSessionTickets in the life of a connection (clients only; servers accept none).
+    pub tickets: u32,
+    /// `user_canceled` alerts in the life of a connection.
+    pub warnings: u32,
 }
 
-/// A workload's certificate, key and the roots it trusts.
-pub struct Credentials {
-    pub identity: Identity,
-    /// Leaf first, then intermediates; the root is not sent.
-    pub chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-    pub key: rustls::pki_types::PrivateKeyDer<'static>,
-    pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+impl Budgets {
+    /// Records of application data that earn back one KeyUpdate. Peers that follow the AEAD's limits send one in
+    /// millions.
+    pub const REFILL: u32 = 16;
 }
 
-/// Which implementation protects records after the handshake (design D3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum RecordMode {
-    #[default]
-    InPlace,
-    Rustls,
-}
-
-/// Ready-made TLS configuration for one workload identity; cheap to share, immutable.
-pub struct TlsContext {
-    _private: (),
-}
-
-impl fmt::Debug for TlsContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
-    }
-}
-
-impl TlsContext {
-    pub fn new(ports: TlsPorts, credentials: Credentials, mode: RecordMode) -> Result<Arc<Self>, TlsError> {
-        todo!()
-    }
-    pub fn identity(&self) -> &Identity {
-        todo!()
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { key_updates: 32, empty_records: 32, tickets: 16, warnings: 4 }
     }
 }
 
@@ -83,81 +84,4 @@ pub enum Input {
     Data(Range<usize>),
     /// The peer sent close_notify: nothing more will arrive.
     CloseNotify,
-}
-
-/// Typed TLS failures; each knows the alert that is sent for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    #[error("record of {0} octets is longer than TLS allows")]
-    RecordTooLong(usize),
-    // … the helper who owns this room completes the list
-}
-
-/// One TLS connection: first the handshake, then records. Never reads a clock or a socket.
-pub struct Session {
-    _private: (),
-}
-
-impl Session {
-    /// A client that accepts exactly the peers in `expected`.
-    pub fn client(context: &Arc<TlsContext>, expected: &IdentitySet) -> Result<Self, TlsError> {
-        todo!()
-    }
-    /// A server that demands a client certificate of its own trust domain.
-    pub fn server(context: &Arc<TlsContext>) -> Result<Self, TlsError> {
-        todo!()
-    }
-    /// A session without cryptography for models and fuzzing: records carry a counter and plaintext.
-    pub fn symbolic(side: Side, local: Identity, peer: Identity) -> Self {
-        todo!()
-    }
-    /// The length of the whole record at the start of `bytes` (header included), `None` while it is incomplete
-    /// (fewer than 5 octets, or fewer than the header says).
-    pub fn record_len(bytes: &[u8]) -> Result<Option<usize>, TlsError> {
-        todo!()
-    }
-    /// Handles exactly one whole record, opening it in place. After an error only `poll_transmit` (the alert) is of use.
-    pub fn handle_record(&mut self, record: &mut [u8]) -> Result<Input, TlsError> {
-        todo!()
-    }
-    /// Appends whole records that must leave before anything sealed later: handshake flights, alerts, KeyUpdate.
-    /// Call it before each batch of `seal`. Returns the number of octets appended.
-    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> usize {
-        todo!()
-    }
-    /// Whether `poll_transmit` has something.
-    pub fn wants_transmit(&self) -> bool {
-        todo!()
-    }
-    /// Seals application data in place: `record` is HEADROOM + payload_len + TAILROOM octets, the payload in the middle;
-    /// afterwards all of it is one record to send.
-    pub fn seal(&mut self, record: &mut [u8]) -> Result<(), TlsError> {
-        todo!()
-    }
-    /// True once application data may be sealed.
-    pub fn is_established(&self) -> bool {
-        todo!()
-    }
-    /// The verified peer, once established.
-    pub fn peer(&self) -> Option<&Identity> {
-        todo!()
-    }
-    /// Queues close_notify.
-    pub fn close(&mut self) {
-        todo!()
-    }
-    /// The session as data (design D11): only established in-place or symbolic sessions can be frozen.
-    pub fn freeze(&self) -> Result<FrozenSession, TlsError> {
-        todo!()
-    }
-    pub fn thaw(frozen: FrozenSession, aead: &dyn Aead) -> Result<Self, TlsError> {
-        todo!()
-    }
-}
-
-/// A session as data; serialisable, zeroised on drop.
-#[derive(serde::Serialize, serde::Deserialize)]
-pub struct FrozenSession {
-    _private: (),
 }

@@ -1,0 +1,2 @@
+//! The tunnel's parts by table and property, and whole tunnels over symbolic sessions.
+mod packing;

@@ -1,0 +1,131 @@
+//! Accepted and dialled sockets: which machine gets them.
+use alloc::boxed::Box;
+use core::net::{IpAddr, SocketAddr};
+
+use super::state::{Attach, Conn, ConnId, Phase, Role, Socket, SocketId};
+use super::{Listener, Shard, report};
+use crate::proxy::observed::{Direction, Observed};
+use crate::proxy::relay::{End, Relay};
+use crate::proxy::socks::Socks5;
+use crate::time::Instant;
+
+impl Shard {
+    /// A listener accepted a connection. `original`: where the client wanted to go (`SO_ORIGINAL_DST`); for
+    /// [`Listener::InboundHbone`] the local address. `None`: refused (limit, drain, loop): drop the socket.
+    #[must_use]
+    pub fn handle_accepted(
+        &mut self,
+        now: Instant,
+        listener: Listener,
+        peer: SocketAddr,
+        local: SocketAddr,
+        original: SocketAddr,
+    ) -> Option<SocketId> {
+        if !self.drain.is_open() {
+            return None;
+        }
+        let (peer, local, original) = (canonical(peer), canonical(local), canonical(original));
+        let socket = match listener {
+            Listener::InboundHbone => self.accept_tunnel(now, peer, local),
+            Listener::Outbound => {
+                let (conn, socket) = self.new_downstream(now, Phase::Dialing)?;
+                self.start_outbound(now, conn, peer, original);
+                Some(socket)
+            }
+            Listener::InboundPlain => {
+                let (conn, socket) = self.new_downstream(now, Phase::Dialing)?;
+                self.start_inbound_plain(now, conn, peer, original);
+                Some(socket)
+            }
+            Listener::Socks5 => {
+                let (conn, socket) = self.new_downstream(now, Phase::Socks(Box::new(Socks5::new(peer))))?;
+                self.set_deadline(conn, Some(now + self.config.dial_timeout));
+                Some(socket)
+            }
+        };
+        self.work(now);
+        // It may have been refused while it was being placed.
+        socket.filter(|&socket| self.sockets.get(socket).is_some())
+    }
+
+    /// A dial succeeded; `local` is our end of it.
+    pub fn handle_connected(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
+        let Some(entry) = self.sockets.get_mut(socket) else { return };
+        entry.connected = true;
+        match entry.role {
+            Role::Tunnel(id) => self.tunnel_connected(now, id, canonical(local)),
+            Role::App { conn, .. } => self.upstream_connected(now, conn),
+        }
+        self.work(now);
+    }
+
+    /// A connection whose downstream end is an accepted socket.
+    fn new_downstream(&mut self, now: Instant, phase: Phase) -> Option<(ConnId, SocketId)> {
+        let id = self.new_conn(now, phase)?;
+        let role = Role::App { conn: id, end: End::Downstream };
+        let Some(socket) = self.sockets.insert(Socket::new(role, true)) else {
+            self.conns.remove(id);
+            return None;
+        };
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.downstream = Attach::Socket(socket);
+        }
+        Some((id, socket))
+    }
+
+    /// A connection that is attached to nothing yet.
+    pub(super) fn new_conn(&mut self, now: Instant, phase: Phase) -> Option<ConnId> {
+        self.conns.insert(Conn {
+            phase,
+            relay: Relay::new(now, self.config.half_closed_idle),
+            downstream: Attach::None,
+            upstream: Attach::None,
+            report: None,
+            opened: now,
+            deadline: None,
+            armed: None,
+            forth: None,
+            back: None,
+            failure: None,
+        })
+    }
+
+    /// Starts the TCP connection to the upstream end.
+    pub(super) fn dial_upstream(&mut self, now: Instant, id: ConnId, to: SocketAddr, source: Option<IpAddr>) {
+        let role = Role::App { conn: id, end: End::Upstream };
+        let Some(socket) = self.sockets.insert(Socket::new(role, false)) else {
+            return self.fail_conn(now, id, &report::too_many_sockets());
+        };
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.phase = Phase::Dialing;
+            conn.upstream = Attach::Socket(socket);
+        }
+        self.set_deadline(id, Some(now + self.config.dial_timeout));
+        self.actions.push_back(super::Action::Dial { socket, to, source });
+    }
+
+    /// Refuses a connection before there is anything to log about it but its addresses.
+    pub(super) fn deny_early(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        direction: Direction,
+        source: SocketAddr,
+        destination: SocketAddr,
+        error: &dyn core::fmt::Display,
+    ) {
+        use alloc::string::ToString;
+        self.observed.push_back(Observed::EarlyDenied {
+            source: Some(source),
+            destination: Some(destination),
+            direction,
+            error: error.to_string(),
+        });
+        self.release_conn(now, id, false);
+    }
+}
+
+/// A v4-mapped IPv6 address as the IPv4 address it is (datapath §1.5).
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,99 @@
+//! What a shard is told once: limits, deadlines, and whom it stands for.
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::hbone::TunnelConfig;
+use crate::hbone::establish::EstablishLimits;
+use crate::pool::PoolConfig;
+use crate::route::RouteConfig;
+
+/// Everything a shard must know before its first connection; immutable.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Settings of each tunnel as a client of another proxy.
+    pub client: Arc<TunnelConfig>,
+    /// Settings of each tunnel that others open to us.
+    pub server: Arc<TunnelConfig>,
+    /// Which tunnels are shared, and for how long.
+    pub pool: PoolConfig,
+    /// Deadlines of establishment: certificate, dial, TLS and SETTINGS.
+    pub establish: EstablishLimits,
+    /// HBONE port and the ports that would loop.
+    pub route: RouteConfig,
+    /// How long a peer may take to answer CONNECT. Default 20 s.
+    pub connect_timeout: Duration,
+    /// How long an application may take to accept a connection. Default 10 s.
+    pub dial_timeout: Duration,
+    /// How long a half-closed connection may stay silent. Default 5 min.
+    pub half_closed_idle: Duration,
+    /// How long a drain waits for live connections. Default 5 s.
+    pub drain_grace: Duration,
+    /// How long a closing tunnel may take to write its last octets. Default 1 s.
+    pub close_grace: Duration,
+    /// A received reset becomes FIN everywhere, as upstream's ztunnel does. Default off (design §3).
+    pub resets_as_fin: bool,
+    /// `ENABLE_RESPONSE_BAGGAGE`: describe the destination in the answer, read the source's description. Default on.
+    pub baggage: bool,
+    /// Inbound tunnels in their handshake at one time; more are refused.
+    pub max_handshakes: usize,
+    /// Inbound tunnels at one time; more are refused.
+    pub max_inbound_tunnels: usize,
+    /// Octets held for slow applications over all tunnels of one peer identity.
+    pub max_held_per_identity: usize,
+    /// Octets held for slow applications over all tunnels of this shard.
+    pub max_held: usize,
+    /// Octets of free buffers the shard keeps at most.
+    pub max_free_buffers: usize,
+    /// Whom this proxy stands for (dedicated mode).
+    pub local: LocalWorkload,
+    /// `NETWORK`: the network this proxy is on.
+    pub network: Arc<str>,
+    /// Seed of endpoint choice and trace ids; give each shard its own.
+    pub seed: u64,
+}
+
+impl ShardConfig {
+    /// Defaults of upstream's ztunnel and of the design, for `local`.
+    #[must_use]
+    pub fn new(local: LocalWorkload, route: RouteConfig, seed: u64) -> Self {
+        Self {
+            client: Arc::new(TunnelConfig::client()),
+            server: Arc::new(TunnelConfig::server()),
+            pool: PoolConfig { max_streams: 100, idle: Duration::from_secs(300), max_tunnels: 10_000 },
+            establish: EstablishLimits::default(),
+            route,
+            connect_timeout: Duration::from_secs(20),
+            dial_timeout: Duration::from_secs(10),
+            half_closed_idle: Duration::from_secs(300),
+            drain_grace: Duration::from_secs(5),
+            close_grace: Duration::from_secs(1),
+            resets_as_fin: false,
+            baggage: true,
+            max_handshakes: 1024,
+            max_inbound_tunnels: 10_000,
+            max_held_per_identity: 64 << 20,
+            max_held: 256 << 20,
+            max_free_buffers: 4 << 20,
+            local,
+            network: Arc::from(""),
+            seed,
+        }
+    }
+}
+
+/// `PROXY_WORKLOAD_INFO`: the workload a dedicated proxy stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LocalWorkload {
+    /// Kubernetes namespace.
+    pub namespace: Arc<str>,
+    /// Workload (pod) name.
+    pub name: Arc<str>,
+    /// Service account.
+    pub service_account: Arc<str>,
+}
+
+impl core::fmt::Display for LocalWorkload {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{} ({})", self.service_account, self.namespace, self.name)
+    }
+}

@@ -1,0 +1,185 @@
+//! Inbound connections: admitted, judged, then dialled to the application (datapath §5.2, §5.7, §6).
+use core::net::SocketAddr;
+
+use super::state::{Asked, Attach, ConnId, Phase, TunnelRef};
+use super::{Shard, report};
+use crate::hbone::{ConnectRequest, RequestError};
+use crate::http2::StreamId;
+use crate::mesh::Workload;
+use crate::policy::{self, Facts, Verdict};
+use crate::proxy::Observed;
+use crate::proxy::observed::Direction;
+use crate::route;
+use crate::time::Instant;
+
+/// Statuses of datapath §3.3.
+const DENIED: u16 = 401;
+const UNAVAILABLE: u16 = 503;
+
+impl Shard {
+    /// A plaintext connection captured on 15006.
+    pub(super) fn start_inbound_plain(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: SocketAddr,
+        target: SocketAddr,
+    ) {
+        let Some(local) = self.local.clone() else {
+            let error = report::no_local_workload(&self.config.local);
+            return self.deny_early(now, id, Direction::Inbound, peer, target, &error.text);
+        };
+        let plan = match route::admit_plain(&self.mesh, &self.config.route, &local, target) {
+            Ok(plan) => plan,
+            Err(error) => return self.deny_early(now, id, Direction::Inbound, peer, target, &error),
+        };
+        let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
+        self.open_report(id, report::inbound_plain(&local, source.as_deref(), peer, &plan));
+        let facts = Facts { source: None, source_address: peer, destination: plan.to };
+        if let Verdict::Deny(reason) = self.judge(id, &local, &facts) {
+            return self.fail_conn(now, id, &report::denied(&reason));
+        }
+        self.dial_upstream(now, id, plan.to, preserved(peer, plan.to));
+    }
+
+    /// A request arrived on an inbound tunnel. What is not a CONNECT was answered 400 by the tunnel.
+    pub(super) fn asked(
+        &mut self,
+        now: Instant,
+        tunnel: TunnelRef,
+        stream: StreamId,
+        request: Result<ConnectRequest, RequestError>,
+    ) {
+        let Some(slot) = self.tunnels.get_mut(tunnel) else { return };
+        slot.served = slot.served.saturating_add(1);
+        let (peer, connected) = (slot.remote, slot.local);
+        match request {
+            Ok(request) => {
+                let asked = Asked { tunnel, stream, authority: request.authority.clone() };
+                self.admit(now, &asked, peer, connected, &request);
+            }
+            Err(error) => self.refused(peer, connected, &error),
+        }
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        asked: &Asked,
+        peer: SocketAddr,
+        connected: SocketAddr,
+        request: &ConnectRequest,
+    ) {
+        let Some(local) = self.local.clone() else {
+            let error = report::no_local_workload(&self.config.local);
+            self.refused(peer, connected, &error.text);
+            return self.reject(now, asked, UNAVAILABLE);
+        };
+        let plan = route::admit_hbone(&self.mesh, &self.config.route, &local, connected, &asked.authority);
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.refused(peer, connected, &error);
+                return self.reject(now, asked, error.status());
+            }
+        };
+        let Some(identity) = self.tunnels.get(asked.tunnel).and_then(|slot| slot.peer().cloned()) else {
+            return;
+        };
+        let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
+        let baggage = request.baggage.as_ref().filter(|_| self.config.baggage);
+        let report = report::inbound_hbone(
+            &local,
+            source.as_deref(),
+            baggage,
+            &identity,
+            (peer, connected),
+            request,
+            &plan,
+        );
+        let Some(id) = self.new_conn(now, Phase::Dialing) else {
+            return self.reject(now, asked, UNAVAILABLE);
+        };
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.downstream = Attach::Stream(asked.tunnel, asked.stream);
+        }
+        if let Some(slot) = self.tunnels.get_mut(asked.tunnel) {
+            slot.streams.insert(asked.stream, id);
+        }
+        self.open_report(id, report);
+        let facts = Facts { source: Some(&identity), source_address: peer, destination: plan.to };
+        if let Verdict::Deny(reason) = self.judge(id, &local, &facts) {
+            self.answer_and_fail(now, id, DENIED, &report::denied(&reason));
+            return;
+        }
+        self.dial_upstream(now, id, plan.to, preserved(peer, plan.to));
+    }
+
+    /// Asks the policies, those on trial too.
+    fn judge(&mut self, id: ConnId, local: &Workload, facts: &Facts<'_>) -> Verdict {
+        let report = self.conns.get(id).and_then(|conn| conn.report.clone());
+        for said in policy::dry_run(&self.mesh, local, facts) {
+            if let Some(connection) = report.clone() {
+                self.observed.push_back(Observed::DryRun { connection, said });
+            }
+        }
+        policy::authorize(&self.mesh, local, facts)
+    }
+
+    /// The application is there: 200.
+    pub(super) fn accept_stream(&mut self, now: Instant, id: ConnId, tunnel: TunnelRef, stream: StreamId) {
+        let baggage = self.local.as_ref().filter(|_| self.config.baggage).map(|local| local.baggage());
+        if let Some(state) = self.tunnels.get_mut(tunnel).and_then(|slot| slot.tunnel.as_mut()) {
+            state.accept(now, stream, baggage);
+        }
+        self.touch(tunnel);
+        // Early octets of the client have waited in the window.
+        self.sync_stream(now, id, crate::proxy::relay::End::Downstream);
+    }
+
+    /// Answers with an error status, logs `failure`, and forgets the connection.
+    pub(super) fn answer_and_fail(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        status: u16,
+        failure: &super::Failure,
+    ) {
+        if let Some((tunnel, stream)) = self.stream_of(id, crate::proxy::relay::End::Downstream) {
+            let asked = Asked { tunnel, stream, authority: crate::hbone::Authority::Address(UNKNOWN) };
+            self.reject(now, &asked, status);
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.downstream = Attach::None;
+            }
+            if let Some(slot) = self.tunnels.get_mut(tunnel) {
+                slot.streams.remove(&stream);
+            }
+        }
+        self.fail_conn(now, id, failure);
+    }
+
+    fn reject(&mut self, now: Instant, asked: &Asked, status: u16) {
+        if let Some(state) = self.tunnels.get_mut(asked.tunnel).and_then(|slot| slot.tunnel.as_mut()) {
+            state.reject(now, asked.stream, status, &mut self.buffers);
+        }
+        self.touch(asked.tunnel);
+    }
+
+    fn refused(&mut self, peer: SocketAddr, connected: SocketAddr, error: &dyn core::fmt::Display) {
+        use alloc::string::ToString;
+        self.observed.push_back(Observed::EarlyDenied {
+            source: Some(peer),
+            destination: Some(connected),
+            direction: Direction::Inbound,
+            error: error.to_string(),
+        });
+    }
+}
+
+const UNKNOWN: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
+
+/// The source address to show the application: the client's, unless it calls itself or is of the other family
+/// (datapath §5.6).
+fn preserved(peer: SocketAddr, to: SocketAddr) -> Option<core::net::IpAddr> {
+    (peer.ip() != to.ip() && peer.is_ipv4() == to.is_ipv4()).then_some(peer.ip())
+}

@@ -1,0 +1,379 @@
+//! The shard: what happened goes in (`handle_*`), what to do comes out (`poll_*`, `lend`, `wire`).
+//!
+//! # The driver's contract
+//! After each `handle_*` or command: drain [`Shard::poll_urgent`] (write each socket named), then
+//! [`Shard::poll_action`] and [`Shard::poll_observed`]. Once per turn of the event loop, when nothing is readable any
+//! more, drain [`Shard::poll_deferred`] (tunnel sockets; one write each carries what a whole turn produced). Then wait
+//! until a socket is ready or [`Shard::poll_timeout`] has come. A stale id, a spurious call and a late answer are harmless.
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use crate::buffer::{BufferPool, Chunk};
+use crate::drain::{Drain, DrainEvent};
+use crate::identity::Identity;
+use crate::mesh::{Mesh, Workload};
+use crate::pool::{Pool, TunnelId, TunnelKey};
+use crate::proxy::Observed;
+use crate::proxy::slab::Slab;
+use crate::route::Rng;
+use crate::time::Instant;
+use crate::tls::TlsContext;
+
+mod accept;
+mod config;
+mod conns;
+mod inbound;
+mod io;
+mod outbound;
+mod report;
+mod state;
+mod tunnels;
+
+pub use config::{LocalWorkload, ShardConfig};
+pub use io::Areas;
+use state::{Conn, ConnId, Socket, Timer, TunnelRef, TunnelSlot};
+pub use state::{Failure, SocketId};
+
+/// Which listener accepted a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Listener {
+    /// 15001: captured outbound connections.
+    Outbound,
+    /// 15006: captured inbound plaintext.
+    InboundPlain,
+    /// 15008: HBONE.
+    InboundHbone,
+    /// 15080: SOCKS5.
+    Socks5,
+}
+
+/// What the driver must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start connecting; answer with `handle_connected` or `handle_error`.
+    Dial {
+        /// The socket to be.
+        socket: SocketId,
+        /// Where to.
+        to: SocketAddr,
+        /// Bind to this address first, where the listener is transparent (datapath §5.6).
+        source: Option<IpAddr>,
+    },
+    /// Send FIN: `wire` has given everything.
+    ShutdownWrite {
+        /// Which socket.
+        socket: SocketId,
+    },
+    /// Drop the socket; the id is dead from here on.
+    Close {
+        /// Which socket.
+        socket: SocketId,
+        /// The peer is to see RST (`SO_LINGER` 0).
+        reset: bool,
+    },
+    /// Reading may succeed again after `lend` gave nothing.
+    ResumeRead {
+        /// Which socket.
+        socket: SocketId,
+    },
+    /// Answer with `handle_certificate`, now or later.
+    NeedCertificate {
+        /// Whose.
+        identity: Identity,
+    },
+    /// Close all listening sockets.
+    StopListening,
+    /// The drain is complete: the shard may be dropped.
+    Drained,
+}
+
+/// What a system call said, reduced to what matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SocketError {
+    /// ECONNRESET, EPIPE.
+    #[error("connection reset by peer")]
+    Reset,
+    /// ECONNREFUSED.
+    #[error("connection refused")]
+    Refused,
+    /// ETIMEDOUT.
+    #[error("connection timed out")]
+    TimedOut,
+    /// EHOSTUNREACH, ENETUNREACH.
+    #[error("no route to host")]
+    Unreachable,
+    /// Any other errno.
+    #[error("os error {0}")]
+    Other(i32),
+}
+
+/// The whole proxy for one core of the machine. Single-threaded; owns everything but the sockets.
+pub struct Shard {
+    config: Arc<ShardConfig>,
+    mesh: Arc<Mesh>,
+    local: Option<Arc<Workload>>,
+    context: Option<Arc<TlsContext>>,
+    certificate_asked: bool,
+    rng: Rng,
+    buffers: BufferPool,
+    /// The buffer that plain sockets are read into.
+    scratch: Option<Chunk>,
+    sockets: Slab<SocketId, Socket>,
+    conns: Slab<ConnId, Conn>,
+    tunnels: Slab<TunnelRef, TunnelSlot>,
+    pool: Pool<TunnelKey, Failure>,
+    pooled: BTreeMap<TunnelId, TunnelRef>,
+    held: BTreeMap<Identity, usize>,
+    held_total: usize,
+    handshakes: usize,
+    inbound_tunnels: usize,
+    tunnels_opened: u64,
+    conns_opened: u64,
+    timers: BTreeSet<(Instant, Timer)>,
+    trim_at: Option<Instant>,
+    drain: Drain,
+    /// Tunnels that may have events.
+    dirty: VecDeque<TunnelRef>,
+    /// The tunnel whose input buffer may still hold lent pieces.
+    unsettled: Option<TunnelRef>,
+    urgent: VecDeque<SocketId>,
+    deferred: VecDeque<SocketId>,
+    actions: VecDeque<Action>,
+    observed: VecDeque<Observed>,
+}
+
+/// How often unused buffers are given back.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Shard {
+    /// A shard that knows `mesh`. It asks for its certificate when it first needs one.
+    #[must_use]
+    pub fn new(config: Arc<ShardConfig>, mesh: Arc<Mesh>, now: Instant) -> Self {
+        let mut shard = Self {
+            rng: Rng::new(config.seed),
+            buffers: BufferPool::new(config.max_free_buffers),
+            pool: Pool::new(config.pool.clone()),
+            mesh: Arc::default(),
+            local: None,
+            context: None,
+            certificate_asked: false,
+            scratch: None,
+            sockets: Slab::default(),
+            conns: Slab::default(),
+            tunnels: Slab::default(),
+            pooled: BTreeMap::new(),
+            held: BTreeMap::new(),
+            held_total: 0,
+            handshakes: 0,
+            inbound_tunnels: 0,
+            tunnels_opened: 0,
+            conns_opened: 0,
+            timers: BTreeSet::new(),
+            trim_at: None,
+            drain: Drain::new(),
+            dirty: VecDeque::new(),
+            unsettled: None,
+            urgent: VecDeque::new(),
+            deferred: VecDeque::new(),
+            actions: VecDeque::new(),
+            observed: VecDeque::new(),
+            config,
+        };
+        shard.handle_mesh(now, mesh);
+        shard
+    }
+
+    // ---- handle
+
+    /// The mesh changed: new connections see the new one.
+    pub fn handle_mesh(&mut self, _now: Instant, mesh: Arc<Mesh>) {
+        let local = &self.config.local;
+        self.local = mesh.workload_by_name(&local.namespace, &local.name, &local.service_account).cloned();
+        self.mesh = mesh;
+    }
+
+    /// The certificate for `identity` arrived or changed; live tunnels keep theirs. Upon failure (`Err`: the text for
+    /// logs) tunnels waiting for one fail, and the next tunnel asks again.
+    pub fn handle_certificate(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        certificate: Result<Arc<TlsContext>, Arc<str>>,
+    ) {
+        if self.local.as_ref().is_some_and(|local| local.identity() != *identity) {
+            return;
+        }
+        self.certificate_asked = false;
+        let failure = match certificate {
+            Ok(context) => {
+                self.context = Some(context);
+                None
+            }
+            Err(text) => Some(text),
+        };
+        self.certificate_answered(now, failure.as_deref());
+        self.work(now);
+    }
+
+    /// Fires what is due. Call it whenever [`Shard::poll_timeout`] is not later than `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, timer)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Conn(id) => self.conn_timeout(now, id),
+                Timer::Tunnel(id) => self.tunnel_timeout(now, id),
+            }
+        }
+        self.pool.handle_timeout(now);
+        self.drain.handle_timeout(now);
+        if self.trim_at.is_some_and(|at| at <= now) {
+            self.trim_at = None;
+            self.buffers.trim();
+        }
+        self.work(now);
+    }
+
+    // ---- commands
+
+    /// Stops gracefully: no new connections, GOAWAY to peers, live connections may end until the grace is over.
+    pub fn drain(&mut self, now: Instant) {
+        if !self.drain.is_open() {
+            return;
+        }
+        self.actions.push_back(Action::StopListening);
+        self.drain.begin(now, self.config.drain_grace, self.live());
+        self.pool.drain(now);
+        let tunnels: Vec<_> = self.tunnels.keys().collect();
+        for id in tunnels {
+            self.drain_tunnel(now, id);
+        }
+        self.work(now);
+    }
+
+    /// Ends everything at once.
+    pub fn terminate(&mut self, now: Instant) {
+        self.drain(now);
+        let live = self.live();
+        self.drain.force(now, live);
+        self.work(now);
+    }
+
+    // ---- poll
+
+    /// The next thing to do.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next thing to tell.
+    #[must_use]
+    pub fn poll_observed(&mut self) -> Option<Observed> {
+        self.observed.pop_front()
+    }
+
+    /// When [`Shard::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.timers.first().map(|&(at, _)| at),
+            self.pool.poll_timeout(),
+            self.drain.poll_timeout(),
+            self.trim_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    // ---- ask
+
+    /// User connections alive now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Tunnels alive now, in either direction.
+    #[must_use]
+    pub fn tunnels(&self) -> usize {
+        self.tunnels.len()
+    }
+
+    /// Octets of buffers in use now.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffers.lent()
+    }
+
+    // ---- inside
+
+    /// Runs everything that one input set in motion, to the end.
+    fn work(&mut self, now: Instant) {
+        loop {
+            if let Some(id) = self.dirty.pop_front() {
+                self.pump_tunnel(now, id);
+            } else if let Some(event) = self.pool.poll_event() {
+                self.handle_pool(now, event);
+            } else if let Some(event) = self.drain.poll_event() {
+                match event {
+                    DrainEvent::Begin => {}
+                    DrainEvent::Force => self.force(now),
+                    DrainEvent::Done => self.actions.push_back(Action::Drained),
+                }
+            } else {
+                break;
+            }
+        }
+        if self.trim_at.is_none() && self.buffers.kept() > 0 {
+            self.trim_at = Some(now + TRIM_INTERVAL);
+        }
+    }
+
+    /// What a drain waits for.
+    fn live(&self) -> usize {
+        self.conns.len().saturating_add(self.tunnels.len())
+    }
+
+    fn told_live(&mut self, now: Instant) {
+        let live = self.live();
+        self.drain.handle_live(now, live);
+    }
+
+    /// Replaces what the timer table holds for `timer`.
+    fn arm(
+        timers: &mut BTreeSet<(Instant, Timer)>,
+        armed: &mut Option<Instant>,
+        at: Option<Instant>,
+        timer: Timer,
+    ) {
+        if *armed == at {
+            return;
+        }
+        if let Some(old) = armed.take() {
+            timers.remove(&(old, timer));
+        }
+        if let Some(at) = at {
+            timers.insert((at, timer));
+        }
+        *armed = at;
+    }
+
+    /// The drain's deadline has passed: what is left ends now.
+    fn force(&mut self, now: Instant) {
+        let conns: Vec<_> = self.conns.keys().collect();
+        for id in conns {
+            self.fail_conn(now, id, &report::drained());
+        }
+        let tunnels: Vec<_> = self.tunnels.keys().collect();
+        for id in tunnels {
+            self.drop_tunnel(now, id, "drain", report::drained());
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Outbound connections: captured or by SOCKS5, routed, then plain or through a tunnel (datapath §2.1, §3.10).
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::state::{Attach, ConnId, Failure, Phase, SocketId};
+use super::{Shard, report};
+use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
+use crate::http2::StreamId;
+use crate::pool::{PoolEvent, TunnelKey};
+use crate::proxy::observed::{Direction, Flag, Observed};
+use crate::proxy::relay::End;
+use crate::proxy::socks::SocksStep;
+use crate::route::{self, Hop};
+use crate::time::Instant;
+
+impl Shard {
+    /// Routes a connection from `peer` to `target` and sets it on its way.
+    pub(super) fn start_outbound(&mut self, now: Instant, id: ConnId, peer: SocketAddr, target: SocketAddr) {
+        let Some(local) = self.local.clone() else {
+            let error = report::no_local_workload(&self.config.local);
+            return self.deny_early(now, id, Direction::Outbound, peer, target, &error.text);
+        };
+        let plan = match route::outbound(&self.mesh, &self.config.route, &local, target, &mut self.rng) {
+            Ok(plan) => plan,
+            Err(error) => return self.deny_early(now, id, Direction::Outbound, peer, target, &error),
+        };
+        let trace = TraceParent {
+            trace_id: (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64()),
+            span_id: self.rng.next_u64(),
+            flags: 0,
+        };
+        let service = plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname));
+        self.open_report(id, report::outbound(&local, peer, &plan, trace));
+        match plan.hop {
+            Hop::Plain { to } => self.dial_upstream(now, id, to, None),
+            Hop::Hbone { dial, authority, expected } => {
+                let request = ConnectRequest {
+                    authority,
+                    baggage: Some(local.baggage()),
+                    forwarded: Some(Forwarded { source: Some(peer), host: service }),
+                    traceparent: Some(trace),
+                    forwarded_network: None,
+                };
+                let key = TunnelKey {
+                    source: local.identity(),
+                    expected,
+                    destination: dial,
+                    source_ip: Some(peer.ip()),
+                };
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.phase = Phase::Leasing(Box::new(request));
+                }
+                self.set_deadline(id, None);
+                self.pool.acquire(now, id.into(), key);
+            }
+        }
+    }
+
+    /// What the pool decided.
+    pub(super) fn handle_pool(&mut self, now: Instant, event: PoolEvent<TunnelKey, Failure>) {
+        match event {
+            PoolEvent::Dial { tunnel, key } => self.dial_tunnel(now, tunnel, key),
+            PoolEvent::Granted { request, tunnel } => {
+                let id = ConnId::of(request);
+                let Some(&slot) = self.pooled.get(&tunnel) else { return };
+                if !self.ask(now, id, slot) {
+                    self.pool.release(now, tunnel);
+                }
+            }
+            PoolEvent::Refused { request, error } => {
+                let failure = match error {
+                    crate::pool::Refused::Dial(failure) => failure,
+                    other => Failure::new(Flag::Connect, other),
+                };
+                self.fail_conn(now, ConnId::of(request), &failure);
+            }
+            PoolEvent::Close { tunnel, reason } => {
+                if let Some(&slot) = self.pooled.get(&tunnel) {
+                    self.close_tunnel(now, slot, reason.label(), report::closed());
+                }
+            }
+            // The shard's own drain counts tunnels itself.
+            PoolEvent::Drained => {}
+        }
+    }
+
+    /// Sends CONNECT on a granted stream. False: the stream could not be opened (the connection is told).
+    fn ask(&mut self, now: Instant, id: ConnId, slot_id: super::state::TunnelRef) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let Phase::Leasing(request) = &conn.phase else { return false };
+        let opened = match self.tunnels.get_mut(slot_id) {
+            Some(slot) => match slot.tunnel.as_mut() {
+                Some(tunnel) => tunnel
+                    .open(now, request)
+                    .map_err(|error| Failure::new(Flag::Http2HandshakeFailure, error)),
+                None => Err(report::closed()),
+            },
+            None => Err(report::closed()),
+        };
+        match opened {
+            Ok(stream) => {
+                conn.phase = Phase::Asking;
+                conn.upstream = Attach::Stream(slot_id, stream);
+                if let Some(slot) = self.tunnels.get_mut(slot_id) {
+                    slot.streams.insert(stream, id);
+                    slot.served = slot.served.saturating_add(1);
+                }
+                self.set_deadline(id, Some(now + self.config.connect_timeout));
+                self.touch(slot_id);
+                true
+            }
+            Err(failure) => {
+                self.fail_conn(now, id, &failure);
+                false
+            }
+        }
+    }
+
+    /// The peer answered CONNECT.
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        _stream: StreamId,
+        response: &ConnectResponse,
+    ) {
+        if response.status != 200 {
+            return self.fail_conn(now, id, &report::status(response.status));
+        }
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if !matches!(conn.phase, Phase::Asking) {
+            return;
+        }
+        conn.phase = Phase::Relaying;
+        let downstream = conn.downstream;
+        self.set_deadline(id, None);
+        if let Attach::Socket(socket) = downstream {
+            self.resume(socket);
+            self.urge(socket);
+        }
+        self.after_relay(now, id);
+    }
+
+    /// Octets from a SOCKS5 client.
+    pub(super) fn socks_read(&mut self, now: Instant, id: ConnId, n: usize) {
+        let bytes: Vec<u8> = self.scratch_bytes(n).into();
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Attach::Socket(socket) = conn.downstream else { return };
+        let Phase::Socks(machine) = &mut conn.phase else { return };
+        let peer = machine.peer();
+        match machine.handle(&bytes) {
+            SocksStep::More(reply) => self.reply(id, socket, &reply),
+            SocksStep::Connect { to, reply } => {
+                conn.phase = Phase::Dialing;
+                self.reply(id, socket, &reply);
+                self.set_deadline(id, None);
+                self.start_outbound(now, id, peer, to);
+            }
+            SocksStep::Refused { reply, error } => {
+                // The refusal is written, then the connection ends.
+                conn.phase = Phase::Dialing;
+                conn.relay.handle_gone(now, End::Upstream);
+                conn.relay.handle_finished(now, End::Downstream);
+                self.reply(id, socket, &reply);
+                self.observed.push_back(Observed::EarlyDenied {
+                    source: Some(peer),
+                    destination: None,
+                    direction: Direction::Outbound,
+                    error: error.to_string(),
+                });
+                self.after_relay(now, id);
+            }
+        }
+    }
+
+    fn reply(&mut self, id: ConnId, socket: SocketId, reply: &[u8]) {
+        if reply.is_empty() {
+            return;
+        }
+        let mut bytes: Vec<u8> = Vec::new();
+        if let Some(old) = self.conns.get_mut(id).and_then(|conn| conn.back.take()) {
+            bytes.extend_from_slice(old.bytes());
+            self.buffers.give(old.chunk);
+        }
+        bytes.extend_from_slice(reply);
+        let loan = self.loan(&bytes, false);
+        match self.conns.get_mut(id) {
+            Some(conn) => conn.back = Some(loan),
+            None => self.buffers.give(loan.chunk),
+        }
+        self.urge(socket);
+    }
+
+    /// The dial of the upstream end succeeded.
+    pub(super) fn upstream_connected(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if !matches!(conn.phase, Phase::Dialing) {
+            return;
+        }
+        conn.phase = Phase::Relaying;
+        let (downstream, upstream) = (conn.downstream, conn.upstream);
+        self.set_deadline(id, None);
+        match downstream {
+            Attach::Socket(socket) => {
+                self.resume(socket);
+                self.urge(socket);
+            }
+            Attach::Stream(tunnel, stream) => self.accept_stream(now, id, tunnel, stream),
+            Attach::None => {}
+        }
+        if let Attach::Socket(socket) = upstream {
+            self.resume(socket);
+            self.urge(socket);
+        }
+        self.after_relay(now, id);
+    }
+}
+
+/// The address a connection is reported under: what was dialled.
+pub(super) fn dialled(hop: &Hop) -> (SocketAddr, Option<Authority>) {
+    match hop {
+        Hop::Plain { to } => (*to, None),
+        Hop::Hbone { dial, authority, .. } => (*dial, Some(authority.clone())),
+    }
+}

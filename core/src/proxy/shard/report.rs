@@ -1,0 +1,205 @@
+//! What a shard says about connections: access-log parties and the error texts operators match on (interfaces §6.2–6.4).
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use core::fmt::Display;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::LocalWorkload;
+use super::outbound::dialled;
+use super::state::Failure;
+use crate::hbone::{Baggage, ConnectRequest, TraceParent, TunnelError};
+use crate::http2::ErrorCode;
+use crate::identity::Identity;
+use crate::mesh::Workload;
+use crate::policy::DenyReason;
+use crate::proxy::observed::{Connection, Direction, Flag, Observed, Party};
+use crate::route::{Hop, InboundPlan, OutboundPlan};
+
+fn party(workload: &Workload, address: SocketAddr) -> Party {
+    Party {
+        address: Some(address),
+        workload: Some(Arc::clone(&workload.name)),
+        namespace: Some(Arc::clone(&workload.namespace)),
+        identity: None,
+        cluster: Some(Arc::clone(&workload.cluster)),
+    }
+}
+
+/// A captured connection of the local workload.
+pub(super) fn outbound(
+    local: &Workload,
+    peer: SocketAddr,
+    plan: &OutboundPlan,
+    trace: TraceParent,
+) -> Connection {
+    let (address, hbone_authority) = dialled(&plan.hop);
+    let mut source = party(local, peer);
+    let mut destination = match &plan.destination {
+        Some(workload) => party(workload, address),
+        None => Party { address: Some(address), ..Party::default() },
+    };
+    if matches!(plan.hop, Hop::Hbone { .. }) {
+        source.identity = Some(local.identity());
+        destination.identity = plan.destination.as_ref().map(|workload| workload.identity());
+    }
+    Connection {
+        id: 0,
+        direction: Direction::Outbound,
+        source,
+        destination,
+        hbone_authority,
+        service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
+        trace: Some(trace),
+    }
+}
+
+/// A plaintext connection to the local workload.
+pub(super) fn inbound_plain(
+    local: &Workload,
+    source: Option<&Workload>,
+    peer: SocketAddr,
+    plan: &InboundPlan,
+) -> Connection {
+    Connection {
+        id: 0,
+        direction: Direction::Inbound,
+        source: match source {
+            Some(workload) => party(workload, peer),
+            None => Party { address: Some(peer), ..Party::default() },
+        },
+        destination: party(local, plan.to),
+        hbone_authority: None,
+        service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
+        trace: None,
+    }
+}
+
+/// A stream of an inbound tunnel. Baggage fills in only what the look-up by address did not (datapath §5.5).
+pub(super) fn inbound_hbone(
+    local: &Workload,
+    source: Option<&Workload>,
+    baggage: Option<&Baggage>,
+    identity: &Identity,
+    (peer, connected): (SocketAddr, SocketAddr),
+    request: &ConnectRequest,
+    plan: &InboundPlan,
+) -> Connection {
+    let mut from = match (source, baggage) {
+        (Some(workload), _) => party(workload, peer),
+        (None, Some(baggage)) => Party {
+            address: Some(peer),
+            workload: baggage.workload_name.clone().or_else(|| baggage.service_name.clone()),
+            namespace: baggage.namespace.clone(),
+            identity: None,
+            cluster: baggage.cluster.clone(),
+        },
+        (None, None) => Party { address: Some(peer), ..Party::default() },
+    };
+    from.identity = Some(identity.clone());
+    let mut to = party(local, connected);
+    to.identity = Some(local.identity());
+    Connection {
+        id: 0,
+        direction: Direction::Inbound,
+        source: from,
+        destination: to,
+        hbone_authority: Some(request.authority.clone()),
+        service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
+        trace: request.traceparent,
+    }
+}
+
+pub(super) fn no_local_workload(local: &LocalWorkload) -> Failure {
+    Failure::new(Flag::Connect, format_args!("failed to fetch information about local workload: {local}"))
+}
+
+pub(super) fn denied(reason: &DenyReason) -> Failure {
+    Failure::new(Flag::Deny, format_args!("connection closed due to policy rejection: {reason}"))
+}
+
+pub(super) fn drained() -> Failure {
+    Failure::new(Flag::Connect, "connection closed due to connection drain")
+}
+
+pub(super) fn closed() -> Failure {
+    Failure::new(Flag::Connect, "h2 failed: the tunnel was closed")
+}
+
+pub(super) fn too_many_sockets() -> Failure {
+    Failure::new(Flag::Connect, "connection failed: too many sockets")
+}
+
+pub(super) fn socks_ended() -> Failure {
+    Failure::new(Flag::Connect, "the SOCKS5 client did not finish its request")
+}
+
+pub(super) fn idle(after: Duration) -> Failure {
+    Failure::new(Flag::Connect, format_args!("half-closed and silent for {} s", after.as_secs()))
+}
+
+pub(super) fn no_answer(after: Duration) -> Failure {
+    Failure::new(Flag::Connect, format_args!("no answer to CONNECT within {} s", after.as_secs()))
+}
+
+pub(super) fn stream_reset(code: ErrorCode) -> Failure {
+    Failure::new(Flag::Http2HandshakeFailure, format_args!("h2 failed: stream reset by the peer: {code}"))
+}
+
+pub(super) fn dial_timeout(port: u16) -> Failure {
+    Failure::new(
+        Flag::NetworkPolicy,
+        format_args!(
+            "connection timed out, maybe a NetworkPolicy is blocking HBONE port {port}: deadline has elapsed"
+        ),
+    )
+}
+
+/// A CONNECT answered with another status than 200.
+pub(super) fn status(code: u16) -> Failure {
+    let phrase = match code {
+        400 => " Bad Request",
+        401 => " Unauthorized",
+        403 => " Forbidden",
+        404 => " Not Found",
+        429 => " Too Many Requests",
+        500 => " Internal Server Error",
+        502 => " Bad Gateway",
+        503 => " Service Unavailable",
+        504 => " Gateway Timeout",
+        _ => "",
+    };
+    Failure::new(Flag::Connect, format_args!("http status: {code}{phrase}"))
+}
+
+/// A tunnel that failed; before it was ready an HTTP/2 fault is one of the handshake.
+pub(super) fn tunnel_error(error: &TunnelError, ready: bool) -> Failure {
+    match error {
+        TunnelError::Tls(_) => Failure::new(Flag::TlsFailure, error),
+        TunnelError::Http2(inner) if !ready => {
+            Failure::new(Flag::Http2HandshakeFailure, format_args!("http2 handshake failed: {inner}"))
+        }
+        TunnelError::Http2(_) => Failure::new(Flag::Http2HandshakeFailure, error),
+        other => Failure::new(Flag::Connect, format_args!("io error: {other}")),
+    }
+}
+
+/// An inbound tunnel that never became one.
+pub(super) fn handshake_denied(peer: SocketAddr, local: SocketAddr, error: &dyn Display) -> Observed {
+    Observed::EarlyDenied {
+        source: Some(peer),
+        destination: Some(local),
+        direction: Direction::Inbound,
+        error: alloc::format!("tls handshake error: {error}"),
+    }
+}
+
+/// An inbound tunnel refused because there are too many.
+pub(super) fn overloaded(peer: SocketAddr, local: SocketAddr) -> Observed {
+    Observed::EarlyDenied {
+        source: Some(peer),
+        destination: Some(local),
+        direction: Direction::Inbound,
+        error: "too many tunnels or handshakes in progress".to_string(),
+    }
+}

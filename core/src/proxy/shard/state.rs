@@ -1,0 +1,246 @@
+//! What a shard keeps per socket, per connection and per tunnel.
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+
+use crate::buffer::Chunk;
+use crate::hbone::establish::Establish;
+use crate::hbone::{Authority, ConnectRequest, Tunnel};
+use crate::http2::StreamId;
+use crate::identity::Identity;
+use crate::pool::{RequestId, TunnelId, TunnelKey};
+use crate::proxy::observed::{Connection, Direction, Flag};
+use crate::proxy::relay::{End, Relay};
+use crate::proxy::slab::slab_key;
+use crate::proxy::socks::Socks5;
+use crate::time::Instant;
+use crate::tls::TlsContext;
+
+slab_key! {
+    /// A socket the shard knows. Stale ids are ignored everywhere.
+    pub SocketId
+}
+slab_key! {
+    /// One user connection.
+    pub(in crate::proxy::shard) ConnId
+}
+slab_key! {
+    /// One tunnel, from before its dial until its socket is gone.
+    pub(in crate::proxy::shard) TunnelRef
+}
+
+impl From<ConnId> for RequestId {
+    fn from(id: ConnId) -> Self {
+        Self((u64::from(id.generation) << 32) | u64::from(id.index))
+    }
+}
+
+impl ConnId {
+    /// The connection that asked the pool under this id.
+    pub(super) fn of(request: RequestId) -> Self {
+        // Both halves fit by construction.
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Self { index: half(request.0), generation: half(request.0 >> 32) }
+    }
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// One end of a user connection.
+    App { conn: ConnId, end: End },
+    /// The transport of a tunnel.
+    Tunnel(TunnelRef),
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) role: Role,
+    /// Accepted, or its dial succeeded.
+    pub(super) connected: bool,
+    /// `lend` said no: `ResumeRead` is owed when that changes.
+    pub(super) read_paused: bool,
+    /// The last write would have blocked.
+    pub(super) write_blocked: bool,
+    /// In the urgent or the deferred list already.
+    pub(super) listed: bool,
+}
+
+impl Socket {
+    pub(super) fn new(role: Role, connected: bool) -> Self {
+        Self { role, connected, read_paused: false, write_blocked: false, listed: false }
+    }
+}
+
+/// Octets on their way between two plain sockets, or a reply of our own to one.
+#[derive(Debug)]
+pub(super) struct Loan {
+    pub(super) chunk: Chunk,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Octets of the user's, known to the relay; otherwise our own (a SOCKS reply).
+    pub(super) relayed: bool,
+}
+
+impl Loan {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.chunk.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// How one end of a user connection is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attach {
+    /// Not (or no longer) there.
+    None,
+    Socket(SocketId),
+    Stream(TunnelRef, StreamId),
+}
+
+/// ```text
+/// accepted ─▶ Socks ─▶ Leasing ─▶ Asking ─▶ Relaying     outbound through a tunnel
+///       └────────┴────────┴─▶ Dialing ───────▲           plain, and every inbound connection
+/// ```
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Talking SOCKS5 with the client.
+    Socks(Box<Socks5>),
+    /// Waiting for the pool to grant a stream.
+    Leasing(Box<ConnectRequest>),
+    /// CONNECT sent, no answer yet.
+    Asking,
+    /// The other end's TCP connection is being made.
+    Dialing,
+    /// Octets flow.
+    Relaying,
+}
+
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) phase: Phase,
+    pub(super) relay: Relay,
+    pub(super) downstream: Attach,
+    pub(super) upstream: Attach,
+    pub(super) report: Option<Arc<Connection>>,
+    pub(super) opened: Instant,
+    /// Of the running phase.
+    pub(super) deadline: Option<Instant>,
+    /// What the timer table holds for this connection.
+    pub(super) armed: Option<Instant>,
+    /// Octets for the upstream socket.
+    pub(super) forth: Option<Loan>,
+    /// Octets for the downstream socket.
+    pub(super) back: Option<Loan>,
+    /// Why it failed, when something other than the relay's outcome is to be reported.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Conn {
+    pub(super) fn attach(&self, end: End) -> Attach {
+        match end {
+            End::Downstream => self.downstream,
+            End::Upstream => self.upstream,
+        }
+    }
+
+    pub(super) fn attach_mut(&mut self, end: End) -> &mut Attach {
+        match end {
+            End::Downstream => &mut self.downstream,
+            End::Upstream => &mut self.upstream,
+        }
+    }
+
+    /// Octets waiting to be written to `end`.
+    pub(super) fn loan_to(&self, end: End) -> Option<&Loan> {
+        match end {
+            End::Downstream => self.back.as_ref(),
+            End::Upstream => self.forth.as_ref(),
+        }
+    }
+
+    /// Octets waiting to be written to `end`.
+    pub(super) fn loan_to_mut(&mut self, end: End) -> &mut Option<Loan> {
+        match end {
+            End::Downstream => &mut self.back,
+            End::Upstream => &mut self.forth,
+        }
+    }
+}
+
+/// Why something failed, as the access log says it: a flag and the text operators match on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Failure {
+    /// Response flag (datapath §8.5).
+    pub flag: Flag,
+    /// Error text (interfaces §6.4).
+    pub text: Arc<str>,
+}
+
+impl Failure {
+    pub(super) fn new(flag: Flag, text: impl core::fmt::Display) -> Self {
+        use alloc::string::ToString;
+        Self { flag, text: Arc::from(text.to_string()) }
+    }
+}
+
+impl core::fmt::Display for Failure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+pub(super) struct TunnelSlot {
+    pub(super) id: u64,
+    pub(super) direction: Direction,
+    pub(super) socket: Option<SocketId>,
+    /// The other proxy.
+    pub(super) remote: SocketAddr,
+    /// Our end; for inbound tunnels the address the peer connected to.
+    pub(super) local: SocketAddr,
+    pub(super) establish: Establish,
+    pub(super) context: Option<Arc<TlsContext>>,
+    /// Outbound only: how the pool knows it.
+    pub(super) pooled: Option<(TunnelId, TunnelKey)>,
+    pub(super) tunnel: Option<Box<Tunnel>>,
+    pub(super) streams: BTreeMap<StreamId, ConnId>,
+    pub(super) served: u64,
+    /// Ready, and said so.
+    pub(super) ready: bool,
+    /// Octets it held when last looked at.
+    pub(super) held: usize,
+    /// Set once it is ending: why, and until when its last octets may be written.
+    pub(super) closing: Option<Closing>,
+    pub(super) armed: Option<Instant>,
+    /// In the list of tunnels whose events are to be drained.
+    pub(super) dirty: bool,
+}
+
+/// How a tunnel ends.
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    pub(super) reason: &'static str,
+    pub(super) attack: bool,
+    pub(super) until: Instant,
+    pub(super) failure: Failure,
+}
+
+impl TunnelSlot {
+    pub(super) fn peer(&self) -> Option<&Identity> {
+        self.tunnel.as_ref().and_then(|tunnel| tunnel.peer())
+    }
+}
+
+/// What is due for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Conn(ConnId),
+    Tunnel(TunnelRef),
+}
+
+/// A stream's request, as the owner of an inbound tunnel got it.
+pub(super) struct Asked {
+    pub(super) tunnel: TunnelRef,
+    pub(super) stream: StreamId,
+    pub(super) authority: Authority,
+}

@@ -1,0 +1,644 @@
+//! The life of a tunnel in a shard: establishment, its events, its end.
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::state::{Closing, Failure, Phase, Role, Socket, SocketId, Timer, TunnelRef, TunnelSlot};
+use super::{Action, Shard, SocketError, report};
+use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
+use crate::hbone::{Tunnel, TunnelError, TunnelEvent};
+use crate::http2::{ErrorCode, StreamId};
+use crate::pool::{TunnelId, TunnelKey};
+use crate::proxy::observed::{Direction, Flag, Observed};
+use crate::proxy::relay::End;
+use crate::time::Instant;
+use crate::tls::Session;
+
+/// The address of our end before it is known.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+impl Shard {
+    // ---- beginnings
+
+    /// The pool wants a tunnel for `key`.
+    pub(super) fn dial_tunnel(&mut self, now: Instant, pool_id: TunnelId, key: TunnelKey) {
+        let establish = Establish::client(now, self.config.establish);
+        let remote = key.destination;
+        let slot = self.slot(Direction::Outbound, remote, NO_ADDRESS, establish, Some((pool_id, key)));
+        match self.tunnels.insert(slot) {
+            Some(id) => {
+                self.pooled.insert(pool_id, id);
+                self.pump_establish(now, id);
+            }
+            None => self.pool.handle_dialed(now, pool_id, Err(report::too_many_sockets())),
+        }
+    }
+
+    /// A peer connected to our HBONE port.
+    pub(super) fn accept_tunnel(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Option<SocketId> {
+        if self.handshakes >= self.config.max_handshakes
+            || self.inbound_tunnels >= self.config.max_inbound_tunnels
+        {
+            self.observed.push_back(report::overloaded(peer, local));
+            return None;
+        }
+        let establish = Establish::server(now, self.config.establish);
+        let slot = self.slot(Direction::Inbound, peer, local, establish, None);
+        let id = self.tunnels.insert(slot)?;
+        let Some(socket) = self.sockets.insert(Socket::new(Role::Tunnel(id), true)) else {
+            self.tunnels.remove(id);
+            return None;
+        };
+        if let Some(slot) = self.tunnels.get_mut(id) {
+            slot.socket = Some(socket);
+        }
+        self.handshakes = self.handshakes.saturating_add(1);
+        self.inbound_tunnels = self.inbound_tunnels.saturating_add(1);
+        self.pump_establish(now, id);
+        Some(socket)
+    }
+
+    fn slot(
+        &mut self,
+        direction: Direction,
+        remote: SocketAddr,
+        local: SocketAddr,
+        establish: Establish,
+        pooled: Option<(TunnelId, TunnelKey)>,
+    ) -> TunnelSlot {
+        self.tunnels_opened = self.tunnels_opened.saturating_add(1);
+        TunnelSlot {
+            id: self.tunnels_opened,
+            direction,
+            socket: None,
+            remote,
+            local,
+            establish,
+            context: None,
+            pooled,
+            tunnel: None,
+            streams: BTreeMap::new(),
+            served: 0,
+            ready: false,
+            held: 0,
+            closing: None,
+            armed: None,
+            dirty: false,
+        }
+    }
+
+    /// Certificates arrived, or did not: tell whoever waits.
+    pub(super) fn certificate_answered(&mut self, now: Instant, failure: Option<&str>) {
+        let waiting: Vec<_> = self.tunnels.keys().collect();
+        for id in waiting {
+            let Some(slot) = self.tunnels.get_mut(id) else { continue };
+            if slot.context.is_some() || slot.tunnel.is_some() {
+                continue;
+            }
+            match failure {
+                None => {
+                    slot.context.clone_from(&self.context);
+                    slot.establish.handle_certificate(now, true);
+                    self.pump_establish(now, id);
+                }
+                Some(text) => {
+                    let failure = Failure::new(Flag::IdentityError, format_args!("identity error: {text}"));
+                    self.drop_tunnel(now, id, "certificate", failure);
+                }
+            }
+        }
+    }
+
+    /// Does what establishment asks for.
+    fn pump_establish(&mut self, now: Instant, id: TunnelRef) {
+        loop {
+            let Some(slot) = self.tunnels.get_mut(id) else { return };
+            let Some(event) = slot.establish.poll_event() else { break };
+            match event {
+                EstablishEvent::NeedCertificate => match (&self.context, &self.local) {
+                    (Some(context), _) => {
+                        slot.context = Some(Arc::clone(context));
+                        slot.establish.handle_certificate(now, true);
+                    }
+                    (None, Some(local)) => {
+                        if !core::mem::replace(&mut self.certificate_asked, true) {
+                            self.actions.push_back(Action::NeedCertificate { identity: local.identity() });
+                        }
+                    }
+                    (None, None) => {
+                        let failure = report::no_local_workload(&self.config.local);
+                        return self.drop_tunnel(now, id, "certificate", failure);
+                    }
+                },
+                EstablishEvent::Dial => {
+                    let to = slot.remote;
+                    match self.sockets.insert(Socket::new(Role::Tunnel(id), false)) {
+                        Some(socket) => {
+                            slot.socket = Some(socket);
+                            self.actions.push_back(Action::Dial { socket, to, source: None });
+                        }
+                        None => return self.drop_tunnel(now, id, "dial", report::too_many_sockets()),
+                    }
+                }
+                EstablishEvent::StartTls => self.start_tls(now, id),
+                EstablishEvent::Ready { limit } => self.tunnel_ready(now, id, limit),
+                EstablishEvent::Failed(error) => return self.establish_failed(now, id, error),
+            }
+        }
+        self.arm_tunnel(id);
+    }
+
+    fn start_tls(&mut self, now: Instant, id: TunnelRef) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let Some(context) = &slot.context else { return };
+        let tunnel = match &slot.pooled {
+            Some((_, key)) => Session::client(context, &key.expected)
+                .map(|session| Tunnel::client(session, Arc::clone(&self.config.client), now)),
+            None => Session::server(context)
+                .map(|session| Tunnel::server(session, Arc::clone(&self.config.server), now)),
+        };
+        match tunnel {
+            Ok(tunnel) => {
+                slot.tunnel = Some(Box::new(tunnel));
+                if let Some(socket) = slot.socket {
+                    self.resume(socket);
+                    self.defer(socket);
+                }
+                self.touch(id);
+            }
+            Err(error) => self.tunnel_failed(now, id, &TunnelError::Tls(error)),
+        }
+    }
+
+    fn tunnel_ready(&mut self, now: Instant, id: TunnelRef, limit: u32) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        slot.ready = true;
+        if let Some(peer) = slot.peer().cloned() {
+            self.observed.push_back(Observed::TunnelOpened {
+                id: slot.id,
+                direction: slot.direction,
+                peer,
+                address: slot.remote,
+            });
+        }
+        match &slot.pooled {
+            Some((pool_id, _)) => self.pool.handle_dialed(now, *pool_id, Ok(limit)),
+            None => {
+                self.handshakes = self.handshakes.saturating_sub(1);
+                if !self.drain.is_open() {
+                    self.drain_tunnel(now, id);
+                }
+            }
+        }
+    }
+
+    fn establish_failed(&mut self, now: Instant, id: TunnelRef, error: EstablishError) {
+        let failure = match error {
+            EstablishError::DialTimeout => report::dial_timeout(self.config.route.hbone_port),
+            EstablishError::HandshakeTimeout => {
+                Failure::new(Flag::TlsFailure, format_args!("tls handshake error: {error}"))
+            }
+            other => Failure::new(Flag::Connect, other),
+        };
+        self.drop_tunnel(now, id, "establish", failure);
+    }
+
+    // ---- its transport
+
+    pub(super) fn tunnel_connected(&mut self, now: Instant, id: TunnelRef, local: SocketAddr) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        slot.local = local;
+        slot.establish.handle_dialed(now, true);
+        self.pump_establish(now, id);
+    }
+
+    pub(super) fn tunnel_read(&mut self, now: Instant, id: TunnelRef, n: usize) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let Some(tunnel) = slot.tunnel.as_mut() else { return };
+        self.unsettled = Some(id);
+        let result = tunnel.handle_input(now, n, &mut self.buffers);
+        self.touch(id);
+        if let Err(error) = result {
+            // What arrived whole before the fault is still handed on.
+            self.pump_tunnel(now, id);
+            self.tunnel_failed(now, id, &error);
+        }
+    }
+
+    pub(super) fn tunnel_eof(&mut self, now: Instant, id: TunnelRef) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let Some(tunnel) = slot.tunnel.as_mut() else {
+            return self.drop_tunnel(now, id, "closed", report::closed());
+        };
+        let error = tunnel.handle_eof(now);
+        if slot.closing.is_some() {
+            return self.drop_tunnel(now, id, "closed", report::closed());
+        }
+        self.tunnel_failed(now, id, &error);
+    }
+
+    pub(super) fn tunnel_error(&mut self, now: Instant, id: TunnelRef, connected: bool, error: SocketError) {
+        let failure = if connected {
+            Failure::new(Flag::Connect, format_args!("io error: {error}"))
+        } else if error == SocketError::TimedOut {
+            report::dial_timeout(self.config.route.hbone_port)
+        } else {
+            Failure::new(Flag::Connect, format_args!("connection failed: {error}"))
+        };
+        self.drop_tunnel(now, id, if connected { "io" } else { "dial" }, failure);
+    }
+
+    pub(super) fn tunnel_written(&mut self, now: Instant, id: TunnelRef, n: usize) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let Some(tunnel) = slot.tunnel.as_mut() else { return };
+        tunnel.handle_written(n, &mut self.buffers);
+        let finished = !tunnel.wants_write();
+        if let Some(closing) = slot.closing.as_ref().filter(|_| finished) {
+            let (reason, failure) = (closing.reason, closing.failure.clone());
+            return self.drop_tunnel(now, id, reason, failure);
+        }
+        self.touch(id);
+    }
+
+    /// Seals what is queued; whether there is something to write then.
+    pub(super) fn flush_tunnel(&mut self, now: Instant, id: TunnelRef) -> bool {
+        let Some(tunnel) = self.tunnels.get_mut(id).and_then(|slot| slot.tunnel.as_mut()) else {
+            return false;
+        };
+        match tunnel.flush(now, &mut self.buffers) {
+            Ok(()) => tunnel.wire().next().is_some(),
+            Err(error) => {
+                self.tunnel_failed(now, id, &error);
+                self.work(now);
+                false
+            }
+        }
+    }
+
+    pub(super) fn tunnel_timeout(&mut self, now: Instant, id: TunnelRef) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        slot.armed = None;
+        if let Some(closing) = slot.closing.as_ref().filter(|closing| closing.until <= now) {
+            let (reason, failure) = (closing.reason, closing.failure.clone());
+            return self.drop_tunnel(now, id, reason, failure);
+        }
+        if slot.closing.is_none() {
+            slot.establish.handle_timeout(now);
+            self.pump_establish(now, id);
+            let Some(slot) = self.tunnels.get_mut(id) else { return };
+            if let Some(tunnel) = slot.tunnel.as_mut()
+                && let Err(error) = tunnel.handle_timeout(now)
+            {
+                return self.tunnel_failed(now, id, &error);
+            }
+        }
+        self.touch(id);
+    }
+
+    // ---- its events
+
+    /// Its events are to be drained, its output to be flushed.
+    pub(super) fn touch(&mut self, id: TunnelRef) {
+        if let Some(slot) = self.tunnels.get_mut(id)
+            && !core::mem::replace(&mut slot.dirty, true)
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    pub(super) fn pump_tunnel(&mut self, now: Instant, id: TunnelRef) {
+        if let Some(slot) = self.tunnels.get_mut(id) {
+            slot.dirty = false;
+        }
+        loop {
+            let Some(slot) = self.tunnels.get_mut(id) else { return };
+            let Some(event) = slot.tunnel.as_mut().and_then(|tunnel| tunnel.poll_event()) else { break };
+            self.tunnel_event(now, id, event);
+        }
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        if let (Some(tunnel), Some(socket)) = (&slot.tunnel, slot.socket)
+            && tunnel.wants_write()
+        {
+            self.defer(socket);
+        }
+        self.arm_tunnel(id);
+    }
+
+    fn tunnel_event(&mut self, now: Instant, id: TunnelRef, event: TunnelEvent) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        match event {
+            TunnelEvent::Established { .. } => {
+                slot.establish.handle_tls(now);
+                self.pump_establish(now, id);
+            }
+            TunnelEvent::Limit { streams } if slot.ready => {
+                if let Some((pool_id, _)) = &slot.pooled {
+                    self.pool.handle_limit(now, *pool_id, streams);
+                }
+            }
+            TunnelEvent::Limit { streams } => {
+                slot.establish.handle_settings(now, streams);
+                self.pump_establish(now, id);
+            }
+            TunnelEvent::Request { stream, request } => self.asked(now, id, stream, request),
+            TunnelEvent::Response { stream, response } => {
+                if let Some(&conn) = slot.streams.get(&stream) {
+                    self.answered(now, conn, stream, &response);
+                }
+            }
+            TunnelEvent::Data { stream } => self.stream_data(now, id, stream),
+            TunnelEvent::Finished { stream } => self.stream_finished(now, id, stream),
+            TunnelEvent::Reset { stream, code, .. } => self.stream_reset(now, id, stream, code),
+            TunnelEvent::Writable { stream } => {
+                if let Some(socket) = self.app_socket(id, stream) {
+                    self.resume(socket);
+                }
+            }
+            TunnelEvent::GoAway => {
+                if let Some((pool_id, _)) = &slot.pooled {
+                    self.pool.handle_goaway(now, *pool_id);
+                }
+            }
+            TunnelEvent::Closed { stream } => {
+                if let Some((pool_id, _)) = &slot.pooled {
+                    self.pool.release(now, *pool_id);
+                }
+                // A refused CONNECT ends here; a live connection may still have octets to deliver.
+                if let Some(&conn) = slot.streams.get(&stream)
+                    && self.conns.get(conn).is_some_and(|conn| matches!(conn.phase, Phase::Asking))
+                {
+                    self.fail_conn(now, conn, &report::closed());
+                }
+            }
+            TunnelEvent::Drained => {
+                let failure = report::closed();
+                self.close_tunnel(now, id, "drained", failure);
+            }
+        }
+    }
+
+    /// Which end of its connection this tunnel's streams are.
+    fn end_of(&self, id: TunnelRef) -> End {
+        match self.tunnels.get(id).map(|slot| slot.direction) {
+            Some(Direction::Outbound) => End::Upstream,
+            Some(Direction::Inbound) | None => End::Downstream,
+        }
+    }
+
+    /// The application socket behind a stream.
+    fn app_socket(&self, id: TunnelRef, stream: StreamId) -> Option<SocketId> {
+        let conn = *self.tunnels.get(id)?.streams.get(&stream)?;
+        match self.conns.get(conn)?.attach(self.end_of(id).other()) {
+            super::state::Attach::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
+
+    fn stream_data(&mut self, now: Instant, id: TunnelRef, stream: StreamId) {
+        let Some(&conn) = self.tunnels.get(id).and_then(|slot| slot.streams.get(&stream)) else { return };
+        self.sync_stream(now, conn, self.end_of(id));
+        if self.conns.get(conn).is_some_and(|conn| matches!(conn.phase, Phase::Relaying))
+            && let Some(socket) = self.app_socket(id, stream)
+        {
+            self.urge(socket);
+        }
+    }
+
+    fn stream_finished(&mut self, now: Instant, id: TunnelRef, stream: StreamId) {
+        let Some(&conn_id) = self.tunnels.get(id).and_then(|slot| slot.streams.get(&stream)) else { return };
+        let end = self.end_of(id);
+        self.sync_stream(now, conn_id, end);
+        if let Some(conn) = self.conns.get_mut(conn_id) {
+            conn.relay.handle_finished(now, end);
+        }
+        self.after_relay(now, conn_id);
+    }
+
+    fn stream_reset(&mut self, now: Instant, id: TunnelRef, stream: StreamId, code: ErrorCode) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let Some(&conn_id) = slot.streams.get(&stream) else { return };
+        let end = self.end_of(id);
+        self.sync_stream(now, conn_id, end);
+        let gentle = code == ErrorCode::NO_ERROR || code == ErrorCode::CANCEL || self.config.resets_as_fin;
+        let Some(conn) = self.conns.get_mut(conn_id) else { return };
+        match conn.phase {
+            Phase::Relaying if gentle => conn.relay.handle_gone(now, end),
+            Phase::Relaying => conn.relay.handle_reset(now, end),
+            Phase::Socks(_) | Phase::Leasing(_) | Phase::Asking | Phase::Dialing => {
+                return self.fail_conn(now, conn_id, &report::stream_reset(code));
+            }
+        }
+        self.after_relay(now, conn_id);
+    }
+
+    // ---- its end
+
+    /// Says GOAWAY to the peer of an inbound tunnel; its streams go on. Outbound tunnels follow the pool.
+    pub(super) fn drain_tunnel(&mut self, now: Instant, id: TunnelRef) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        if slot.pooled.is_some() {
+            return;
+        }
+        if slot.ready {
+            if let Some(tunnel) = slot.tunnel.as_mut() {
+                tunnel.drain(now);
+            }
+            self.touch(id);
+        } else {
+            self.drop_tunnel(now, id, "drain", report::drained());
+        }
+    }
+
+    /// Ends a tunnel in good order: GOAWAY, close_notify, then the socket.
+    pub(super) fn close_tunnel(
+        &mut self,
+        now: Instant,
+        id: TunnelRef,
+        reason: &'static str,
+        failure: Failure,
+    ) {
+        self.begin_closing(
+            now,
+            id,
+            ErrorCode::NO_ERROR,
+            Closing { reason, attack: false, until: now, failure },
+        );
+    }
+
+    /// Ends a tunnel because of an error; its alert or GOAWAY is still sent.
+    fn tunnel_failed(&mut self, now: Instant, id: TunnelRef, error: &TunnelError) {
+        let Some(slot) = self.tunnels.get(id) else { return };
+        let failure = report::tunnel_error(error, slot.ready);
+        if slot.direction == Direction::Inbound && !slot.ready && slot.closing.is_none() {
+            let denied = report::handshake_denied(slot.remote, slot.local, error);
+            self.observed.push_back(denied);
+        }
+        let closing = Closing { reason: error.reason(), attack: error.is_attack(), until: now, failure };
+        self.begin_closing(now, id, ErrorCode::NO_ERROR, closing);
+    }
+
+    fn begin_closing(&mut self, now: Instant, id: TunnelRef, code: ErrorCode, mut closing: Closing) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        if slot.closing.is_some() {
+            return;
+        }
+        closing.until = now + self.config.close_grace;
+        let failure = closing.failure.clone();
+        slot.closing = Some(closing);
+        if let Some(tunnel) = slot.tunnel.as_mut() {
+            tunnel.close(now, code);
+        }
+        self.fail_streams(now, id, &failure);
+        self.leave_pool(now, id, &failure);
+        let Some(slot) = self.tunnels.get(id) else { return };
+        match (&slot.tunnel, slot.socket) {
+            (Some(tunnel), Some(socket)) if tunnel.wants_write() => self.defer(socket),
+            _ => {
+                let reason = slot.closing.as_ref().map_or("closed", |closing| closing.reason);
+                return self.drop_tunnel(now, id, reason, failure);
+            }
+        }
+        self.arm_tunnel(id);
+    }
+
+    /// The connections on a dying tunnel end: live ones are aborted, the others fail.
+    fn fail_streams(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
+        let end = self.end_of(id);
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        for (_, conn_id) in core::mem::take(&mut slot.streams) {
+            let Some(conn) = self.conns.get_mut(conn_id) else { continue };
+            if !matches!(conn.phase, Phase::Relaying) {
+                self.fail_conn(now, conn_id, failure);
+                continue;
+            }
+            conn.failure.get_or_insert_with(|| failure.clone());
+            *conn.attach_mut(end) = super::state::Attach::None;
+            if self.config.resets_as_fin {
+                conn.relay.handle_delivered(now, end, u64::MAX);
+                conn.relay.handle_gone(now, end);
+            } else {
+                conn.relay.handle_reset(now, end);
+            }
+            self.after_relay(now, conn_id);
+        }
+    }
+
+    fn leave_pool(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let ready = slot.ready;
+        if let Some((pool_id, _)) = &slot.pooled {
+            let pool_id = *pool_id;
+            if self.pooled.remove(&pool_id).is_some() {
+                if ready {
+                    self.pool.handle_closed(now, pool_id);
+                } else {
+                    self.pool.handle_dialed(now, pool_id, Err(failure.clone()));
+                }
+            }
+        }
+    }
+
+    /// Forgets a tunnel and all that hangs on it.
+    pub(super) fn drop_tunnel(
+        &mut self,
+        now: Instant,
+        id: TunnelRef,
+        reason: &'static str,
+        failure: Failure,
+    ) {
+        self.fail_streams(now, id, &failure);
+        self.leave_pool(now, id, &failure);
+        let Some(mut slot) = self.tunnels.remove(id) else { return };
+        Self::arm(&mut self.timers, &mut slot.armed, None, Timer::Tunnel(id));
+        if let Some(socket) = slot.socket {
+            self.close_socket(socket, false);
+        }
+        let peer = slot.peer().cloned();
+        if let Some(tunnel) = slot.tunnel.as_mut() {
+            tunnel.release(&mut self.buffers);
+        }
+        if let Some(peer) = &peer {
+            self.hold(peer, slot.held, 0);
+        }
+        if slot.direction == Direction::Inbound {
+            self.inbound_tunnels = self.inbound_tunnels.saturating_sub(1);
+            if !slot.ready {
+                self.handshakes = self.handshakes.saturating_sub(1);
+                if slot.closing.is_none() {
+                    let denied = report::handshake_denied(slot.remote, slot.local, &failure.text);
+                    self.observed.push_back(denied);
+                }
+            }
+        }
+        let attack = slot.closing.as_ref().is_some_and(|closing| closing.attack);
+        if slot.ready || attack {
+            self.observed.push_back(Observed::TunnelClosed {
+                id: slot.id,
+                direction: slot.direction,
+                reason,
+                attack,
+                streams_served: slot.served,
+            });
+        }
+        self.told_live(now);
+    }
+
+    // ---- what it holds
+
+    fn hold(&mut self, peer: &crate::identity::Identity, before: usize, after: usize) -> usize {
+        self.held_total = self.held_total.saturating_sub(before).saturating_add(after);
+        let of_peer = self.held.get(peer).copied().unwrap_or(0).saturating_sub(before).saturating_add(after);
+        if of_peer == 0 {
+            self.held.remove(peer);
+        } else {
+            self.held.insert(peer.clone(), of_peer);
+        }
+        of_peer
+    }
+
+    /// Keeps the books on octets held for slow applications, and sheds the fattest stream of this tunnel while its
+    /// peer, or the shard, holds too much.
+    pub(super) fn account(&mut self, id: TunnelRef) {
+        loop {
+            let Some(slot) = self.tunnels.get(id) else { return };
+            let (Some(tunnel), Some(peer)) = (&slot.tunnel, slot.peer()) else { return };
+            let (before, after) = (slot.held, tunnel.held());
+            if before == after {
+                return;
+            }
+            let peer = peer.clone();
+            let of_peer = self.hold(&peer, before, after);
+            let Some(slot) = self.tunnels.get_mut(id) else { return };
+            slot.held = after;
+            if of_peer <= self.config.max_held_per_identity && self.held_total <= self.config.max_held {
+                return;
+            }
+            let Some(tunnel) = slot.tunnel.as_mut() else { return };
+            if !tunnel.shed(&mut self.buffers) {
+                return;
+            }
+            self.touch(id);
+        }
+    }
+
+    fn arm_tunnel(&mut self, id: TunnelRef) {
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let at = match &slot.closing {
+            Some(closing) => Some(closing.until),
+            None => slot
+                .establish
+                .poll_timeout()
+                .into_iter()
+                .chain(slot.tunnel.as_ref().and_then(|tunnel| tunnel.poll_timeout()))
+                .min(),
+        };
+        Self::arm(&mut self.timers, &mut slot.armed, at, Timer::Tunnel(id));
+    }
+}

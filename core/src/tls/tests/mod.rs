@@ -1,0 +1,11 @@
+//! Tests of whole sessions; `support` makes certificates, ports and pairs, `stock` foreign peers.
+mod differential;
+mod freezing;
+mod hostile;
+mod interop;
+mod malformed;
+mod pair;
+mod refusals;
+mod stock;
+pub(super) mod support;
+mod symbolic;

@@ -1,0 +1,443 @@
+//! The node proxy's configuration: environment variables of Istio's node proxy, and our own named `ADIT_*`.
+//!
+//! [`Config::from_vars`] is pure: the same variables give the same answer anywhere. A variable that upstream knows and
+//! we do not support yet is refused, or named in [`Config::warnings`] where leaving it out changes nothing.
+
+mod error;
+mod read;
+mod threads;
+mod unsupported;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_core::proxy::shard::LocalWorkload;
+use adit_core::tls::RecordMode;
+use adit_ops::logging::Format;
+
+pub use self::error::{ConfigError, ConfigErrors};
+use self::read::Reader;
+pub use self::threads::Cpus;
+use self::value::{Octets, WorkloadInfo};
+
+/// Everything `adit-node proxy` reads from its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the mesh comes from (`LOCAL_XDS_PATH`, `LOCAL_XDS`).
+    pub mesh: MeshSource,
+    /// The workload this proxy stands for (`PROXY_WORKLOAD_INFO`).
+    pub workload: LocalWorkload,
+    /// `NETWORK`; empty by default.
+    pub network: Arc<str>,
+    /// `CLUSTER_ID`, or `ISTIO_META_CLUSTER_ID`, which wins.
+    pub cluster: Arc<str>,
+    /// `NODE_NAME`.
+    pub node: Option<Arc<str>>,
+    /// `TRUST_DOMAIN`: of our own identity.
+    pub trust_domain: Arc<str>,
+    /// The built-in CA (`LOCAL_CA_DIR`, with `FAKE_CA=true`): its directory, or `None` for a CA in memory.
+    pub ca_directory: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Socket options.
+    pub sockets: Sockets,
+    /// Deadlines of waiting phases.
+    pub deadlines: Deadlines,
+    /// The pool of tunnels we open.
+    pub pool: Pool,
+    /// HTTP/2 settings we announce.
+    pub http2: Http2,
+    /// Bounds on memory and work.
+    pub limits: Limits,
+    /// How long open connections may go on after the signal to stop.
+    pub drain: Duration,
+    /// Shards, one thread each (`ZTUNNEL_WORKER_THREADS` and CPU limits).
+    pub threads: NonZeroUsize,
+    /// `ENABLE_RESPONSE_BAGGAGE`.
+    pub response_baggage: bool,
+    /// `ADIT_RECORDS`: which implementation protects records.
+    pub records: RecordMode,
+    /// `ADIT_RESETS_AS_FIN`: end every stream with FIN, as upstream does, even one that was reset.
+    pub resets_as_fin: bool,
+    /// `ADIT_RUNTIME`; the command line's `--runtime` wins.
+    pub runtime: Runtime,
+    /// What was set and has no effect yet, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Where workloads, services and policies are read from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MeshSource {
+    /// A YAML file (`LOCAL_XDS_PATH`).
+    File(PathBuf),
+    /// YAML text (`LOCAL_XDS`).
+    Inline(String),
+}
+
+/// Addresses of all listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// Captured outbound connections (15001).
+    pub outbound: SocketAddr,
+    /// Captured inbound plaintext (15006).
+    pub inbound_plain: SocketAddr,
+    /// HBONE (15008). Peers are dialled on the same port.
+    pub hbone: SocketAddr,
+    /// SOCKS5 (15080), only with `UNSTABLE_ENABLE_SOCKS5=true`.
+    pub socks5: Option<SocketAddr>,
+    /// Readiness (15021).
+    pub readiness: SocketAddr,
+}
+
+/// Options of the data path's sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sockets {
+    /// `PACKET_MARK`: SO_MARK on all of them; none by default in dedicated mode.
+    pub mark: Option<u32>,
+    /// `ENABLE_ORIG_SRC`.
+    pub original_source: OriginalSource,
+    /// `KEEPALIVE_*`; `None` when `KEEPALIVE_ENABLED=false`.
+    pub keepalive: Option<Keepalive>,
+    /// TCP_USER_TIMEOUT, when `USER_TIMEOUT_ENABLED=true`: keepalive time + retries × interval.
+    pub user_timeout: Option<Duration>,
+}
+
+/// TCP keepalive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Keepalive {
+    /// Idle time before the first probe.
+    pub time: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Unanswered probes before the connection is given up.
+    pub retries: u32,
+}
+
+/// Whether applications see their clients' own addresses (IP_TRANSPARENT).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OriginalSource {
+    /// Try, and go on without it where the system refuses.
+    #[default]
+    Try,
+    /// Refuse to start where the system refuses.
+    Require,
+    /// Never.
+    Never,
+}
+
+/// How long each phase may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Deadlines {
+    /// `ADIT_CERTIFICATE_TIMEOUT`: for our own certificate.
+    pub certificate: Duration,
+    /// `ADIT_DIAL_TIMEOUT`: a TCP connection.
+    pub dial: Duration,
+    /// `ADIT_HANDSHAKE_TIMEOUT`: TLS and HTTP/2 SETTINGS together.
+    pub handshake: Duration,
+    /// `ADIT_CONNECT_TIMEOUT`: the answer to CONNECT.
+    pub connect: Duration,
+    /// `ADIT_HALF_CLOSED_IDLE`: a half-closed connection without traffic.
+    pub half_closed_idle: Duration,
+}
+
+/// The pool of tunnels we open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool {
+    /// `POOL_MAX_STREAMS_PER_CONNECTION`.
+    pub max_streams: u32,
+    /// `POOL_UNUSED_RELEASE_TIMEOUT`.
+    pub idle: Duration,
+}
+
+/// HTTP/2 settings, in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Http2 {
+    /// `HTTP2_STREAM_WINDOW_SIZE`.
+    pub stream_window: u32,
+    /// `HTTP2_CONNECTION_WINDOW_SIZE`.
+    pub connection_window: u32,
+    /// `HTTP2_FRAME_SIZE`.
+    pub frame_size: u32,
+}
+
+/// Bounds for the whole process unless said otherwise; shards share them out evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// `ADIT_MAX_BUFFERED_PER_TUNNEL`: octets held for slow readers of one tunnel.
+    pub buffered_per_tunnel: usize,
+    /// `ADIT_MAX_BUFFERED_PER_IDENTITY`: octets held for all tunnels of one peer identity.
+    pub buffered_per_identity: usize,
+    /// `ADIT_MAX_BUFFERED`: octets held in all.
+    pub buffered: usize,
+    /// `ADIT_MAX_INBOUND_TUNNELS`.
+    pub inbound_tunnels: usize,
+    /// `ADIT_MAX_OUTBOUND_TUNNELS`.
+    pub outbound_tunnels: usize,
+    /// `ADIT_MAX_HANDSHAKES`: inbound handshakes in progress.
+    pub handshakes: usize,
+}
+
+/// The event loop that drives the shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Runtime {
+    /// tokio, one current-thread runtime per shard.
+    #[default]
+    Tokio,
+    /// smol (async-io), one executor per shard.
+    Smol,
+}
+
+/// What must be known before [`Config`] is read, because errors in it are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `RUST_LOG`; `info` by default.
+    pub filter: String,
+    /// `LOG_FORMAT`.
+    pub format: Format,
+}
+
+impl LogConfig {
+    /// Reads the two variables.
+    #[must_use]
+    pub fn from_vars(vars: &BTreeMap<String, String>) -> Self {
+        let set = |name: &str| vars.get(name).filter(|v| !v.is_empty());
+        Self {
+            filter: set("RUST_LOG").map_or_else(|| "info".to_owned(), Clone::clone),
+            format: Format::from_setting(set("LOG_FORMAT").map(String::as_str)),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration from `vars` (a process's environment) on a machine with `cpus` logical processors.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first thing.
+    pub fn from_vars(vars: &BTreeMap<String, String>, cpus: Cpus) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader::new(vars);
+        let mut warnings = unsupported::check(&mut reader);
+        let mesh = mesh_source(&mut reader);
+        let workload = workload(&mut reader);
+        let ca_directory = ca(&mut reader, &mut warnings);
+        let socks5 = reader.boolean("UNSTABLE_ENABLE_SOCKS5", false);
+        let listen = listen(&mut reader, socks5);
+        let sockets = sockets(&mut reader);
+        let deadlines = deadlines(&mut reader);
+        let text =
+            |reader: &mut Reader<'_>, name, default: &str| Arc::from(reader.text(name).unwrap_or(default));
+        let meta_cluster = reader.text("ISTIO_META_CLUSTER_ID").map(Arc::from);
+        let config = Self {
+            network: text(&mut reader, "NETWORK", ""),
+            cluster: meta_cluster.unwrap_or_else(|| text(&mut reader, "CLUSTER_ID", "Kubernetes")),
+            node: reader.text("NODE_NAME").map(Arc::from),
+            trust_domain: text(&mut reader, "TRUST_DOMAIN", "cluster.local"),
+            ca_directory,
+            listen,
+            sockets,
+            deadlines,
+            pool: pool(&mut reader),
+            http2: http2(&mut reader),
+            limits: limits(&mut reader),
+            drain: drain(&mut reader),
+            threads: threads::count(&mut reader, cpus),
+            response_baggage: reader.boolean("ENABLE_RESPONSE_BAGGAGE", true),
+            records: reader
+                .word("ADIT_RECORDS", &[("in-place", RecordMode::InPlace), ("rustls", RecordMode::Rustls)])
+                .unwrap_or_default(),
+            resets_as_fin: reader.boolean("ADIT_RESETS_AS_FIN", false),
+            runtime: reader
+                .word("ADIT_RUNTIME", &[("tokio", Runtime::Tokio), ("smol", Runtime::Smol)])
+                .unwrap_or_default(),
+            mesh: mesh.unwrap_or_else(|| MeshSource::Inline(String::new())),
+            workload: workload.unwrap_or_else(|| LocalWorkload {
+                namespace: "".into(),
+                name: "".into(),
+                service_account: "".into(),
+            }),
+            warnings,
+        };
+        // Placeholders above are never seen: whoever put one in has also left an error.
+        reader.finish(config)
+    }
+}
+
+fn mesh_source(reader: &mut Reader<'_>) -> Option<MeshSource> {
+    let file = reader.text("LOCAL_XDS_PATH");
+    let inline = reader.text("LOCAL_XDS");
+    match (file, inline) {
+        (Some(path), None) => Some(MeshSource::File(path.into())),
+        (None, Some(yaml)) => Some(MeshSource::Inline(yaml.to_owned())),
+        (Some(path), Some(_)) => {
+            reader.refuse(
+                "LOCAL_XDS_PATH",
+                Some(path),
+                "only one of LOCAL_XDS_PATH and LOCAL_XDS: both are set",
+            );
+            None
+        }
+        (None, None) => {
+            reader.refuse(
+                "LOCAL_XDS_PATH",
+                None,
+                "the path of a YAML file with workloads, services and policies (or the YAML itself in LOCAL_XDS); \
+                 control planes are not supported yet",
+            );
+            None
+        }
+    }
+}
+
+fn workload(reader: &mut Reader<'_>) -> Option<LocalWorkload> {
+    let mode = reader.text("PROXY_MODE");
+    if mode != Some("dedicated") {
+        let expected = match mode {
+            None | Some("shared") => {
+                "`dedicated`; shared mode (the default of Istio's node proxy) is not supported yet, so this must be set"
+            }
+            Some(_) => "`dedicated`",
+        };
+        reader.refuse("PROXY_MODE", mode, expected);
+    }
+    match reader.parsed("PROXY_WORKLOAD_INFO") {
+        Some(WorkloadInfo(workload)) => Some(workload),
+        None => {
+            if reader.text("PROXY_WORKLOAD_INFO").is_none() {
+                reader.refuse(
+                    "PROXY_WORKLOAD_INFO",
+                    None,
+                    "namespace/name/service-account: dedicated mode needs it",
+                );
+            }
+            None
+        }
+    }
+}
+
+fn ca(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
+    let directory = reader.text("LOCAL_CA_DIR").map(PathBuf::from);
+    let fake = reader.text("FAKE_CA");
+    if fake.is_none_or(|value| value == "false") {
+        let expected = "`true`: the built-in CA (with LOCAL_CA_DIR, a directory that proxies share) is the only source \
+                        of certificates yet";
+        reader.refuse("FAKE_CA", fake, expected);
+    } else if reader.boolean("FAKE_CA", false) {
+        warnings.push(match &directory {
+            Some(directory) => format!(
+                "FAKE_CA=true: certificates come from the built-in CA in {}; whoever can read that directory can be \
+                 any workload. Not fit for production",
+                directory.display()
+            ),
+            None => "FAKE_CA=true without LOCAL_CA_DIR: the built-in CA lives in this process's memory, so no other \
+                     process will be trusted; set LOCAL_CA_DIR to a directory that proxies share. Not fit for \
+                     production"
+                .to_owned(),
+        });
+    }
+    directory
+}
+
+fn listen(reader: &mut Reader<'_>, socks5: bool) -> Listen {
+    let ipv6 = reader.boolean("IPV6_ENABLED", true);
+    let wildcard = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    let bind = reader.parsed::<IpAddr>("ADIT_BIND_ADDRESS").unwrap_or(wildcard);
+    // Upstream binds SOCKS5 to 127.0.0.1 alone: it must never be open to the network unasked.
+    let socks5_default = if bind.is_loopback() { bind } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let socks5_ip = reader.parsed::<IpAddr>("ADIT_SOCKS5_BIND_ADDRESS").unwrap_or(socks5_default);
+    let socks5_port = reader.parsed("ADIT_SOCKS5_PORT").unwrap_or(15080);
+    Listen {
+        outbound: SocketAddr::new(bind, reader.parsed("ADIT_OUTBOUND_PORT").unwrap_or(15001)),
+        inbound_plain: SocketAddr::new(bind, reader.parsed("ADIT_INBOUND_PORT").unwrap_or(15006)),
+        hbone: SocketAddr::new(bind, reader.parsed("ADIT_HBONE_PORT").unwrap_or(15008)),
+        socks5: socks5.then(|| SocketAddr::new(socks5_ip, socks5_port)),
+        readiness: SocketAddr::new(bind, reader.parsed("ADIT_READINESS_PORT").unwrap_or(15021)),
+    }
+}
+
+fn sockets(reader: &mut Reader<'_>) -> Sockets {
+    let enabled = reader.boolean("KEEPALIVE_ENABLED", true);
+    let keepalive = Keepalive {
+        time: reader.duration("KEEPALIVE_TIME", Duration::from_secs(180)),
+        interval: reader.duration("KEEPALIVE_INTERVAL", Duration::from_secs(180)),
+        retries: reader.parsed("KEEPALIVE_RETRIES").unwrap_or(9),
+    };
+    let user_timeout = keepalive.time.saturating_add(keepalive.interval.saturating_mul(keepalive.retries));
+    let original_source = match reader.text("ENABLE_ORIG_SRC") {
+        None => OriginalSource::Try,
+        Some(_) if reader.boolean("ENABLE_ORIG_SRC", false) => OriginalSource::Require,
+        Some(_) => OriginalSource::Never,
+    };
+    Sockets {
+        mark: reader.parsed("PACKET_MARK"),
+        original_source,
+        keepalive: enabled.then_some(keepalive),
+        user_timeout: reader.boolean("USER_TIMEOUT_ENABLED", false).then_some(user_timeout),
+    }
+}
+
+fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
+    let ten = Duration::from_secs(10);
+    Deadlines {
+        certificate: reader.positive_duration("ADIT_CERTIFICATE_TIMEOUT", ten),
+        dial: reader.positive_duration("ADIT_DIAL_TIMEOUT", ten),
+        handshake: reader.positive_duration("ADIT_HANDSHAKE_TIMEOUT", ten),
+        connect: reader.positive_duration("ADIT_CONNECT_TIMEOUT", Duration::from_secs(20)),
+        half_closed_idle: reader.positive_duration("ADIT_HALF_CLOSED_IDLE", Duration::from_secs(300)),
+    }
+}
+
+fn pool(reader: &mut Reader<'_>) -> Pool {
+    Pool {
+        max_streams: reader.ranged("POOL_MAX_STREAMS_PER_CONNECTION", 100, 1..=u32::MAX),
+        idle: reader.duration("POOL_UNUSED_RELEASE_TIMEOUT", Duration::from_secs(300)),
+    }
+}
+
+fn http2(reader: &mut Reader<'_>) -> Http2 {
+    // RFC 9113 §6.9.1: no window exceeds 2^31-1; the connection's cannot be made smaller than 65535.
+    const MAX_WINDOW: u32 = (1 << 31) - 1;
+    Http2 {
+        stream_window: reader.ranged("HTTP2_STREAM_WINDOW_SIZE", 4 << 20, 1..=MAX_WINDOW),
+        connection_window: reader.ranged("HTTP2_CONNECTION_WINDOW_SIZE", 16 << 20, 65_535..=MAX_WINDOW),
+        // RFC 9113 §6.5.2.
+        frame_size: reader.ranged("HTTP2_FRAME_SIZE", 1 << 20, (1 << 14)..=((1 << 24) - 1)),
+    }
+}
+
+fn limits(reader: &mut Reader<'_>) -> Limits {
+    let mut octets = |name, default: usize| match reader.parsed(name) {
+        Some(Octets(0)) => {
+            reader.refuse(name, Some("0"), "more than zero octets");
+            default
+        }
+        Some(Octets(octets)) => octets,
+        None => default,
+    };
+    let buffered_per_tunnel = octets("ADIT_MAX_BUFFERED_PER_TUNNEL", 16 << 20);
+    let buffered_per_identity = octets("ADIT_MAX_BUFFERED_PER_IDENTITY", 64 << 20);
+    let buffered = octets("ADIT_MAX_BUFFERED", 256 << 20);
+    Limits {
+        buffered_per_tunnel,
+        buffered_per_identity,
+        buffered,
+        inbound_tunnels: reader.ranged("ADIT_MAX_INBOUND_TUNNELS", 16_384, 1..=u32::MAX as usize),
+        outbound_tunnels: reader.ranged("ADIT_MAX_OUTBOUND_TUNNELS", 16_384, 1..=u32::MAX as usize),
+        handshakes: reader.ranged("ADIT_MAX_HANDSHAKES", 1024, 1..=u32::MAX as usize),
+    }
+}
+
+/// Upstream's rule: the deadline itself, or what the pod's grace period leaves, or 5 seconds.
+fn drain(reader: &mut Reader<'_>) -> Duration {
+    let from_grace = reader.parsed::<u64>("TERMINATION_GRACE_PERIOD_SECONDS").map(|grace| {
+        let left = if grace > 10 { grace - 5 } else { grace.saturating_sub(1) };
+        Duration::from_secs(left.max(1))
+    });
+    reader.duration("CONNECTION_TERMINATION_DEADLINE", from_grace.unwrap_or(Duration::from_secs(5)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! Defaults, every variable, and every refusal of the configuration.
+use super::*;
+
+const FOUR: Cpus = Cpus(NonZeroUsize::new(4).unwrap());
+
+/// The least that starts a proxy, plus `more`.
+fn vars(more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let least = [
+        ("LOCAL_XDS_PATH", "/mesh.yaml"),
+        ("PROXY_MODE", "dedicated"),
+        ("PROXY_WORKLOAD_INFO", "shop/echo-1/echo"),
+        ("FAKE_CA", "true"),
+    ];
+    least.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn read(more: &[(&str, &str)]) -> Config {
+    Config::from_vars(&vars(more), FOUR).unwrap_or_else(|errors| panic!("{more:?}: {errors}"))
+}
+
+#[test]
+fn defaults_are_upstreams() {
+    let config = read(&[]);
+    let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let seconds = Duration::from_secs;
+    let expected = Config {
+        mesh: MeshSource::File("/mesh.yaml".into()),
+        workload: LocalWorkload {
+            namespace: "shop".into(),
+            name: "echo-1".into(),
+            service_account: "echo".into(),
+        },
+        network: "".into(),
+        cluster: "Kubernetes".into(),
+        node: None,
+        trust_domain: "cluster.local".into(),
+        ca_directory: None,
+        listen: Listen {
+            outbound: any(15001),
+            inbound_plain: any(15006),
+            hbone: any(15008),
+            socks5: None,
+            readiness: any(15021),
+        },
+        sockets: Sockets {
+            mark: None,
+            original_source: OriginalSource::Try,
+            keepalive: Some(Keepalive { time: seconds(180), interval: seconds(180), retries: 9 }),
+            user_timeout: None,
+        },
+        deadlines: Deadlines {
+            certificate: seconds(10),
+            dial: seconds(10),
+            handshake: seconds(10),
+            connect: seconds(20),
+            half_closed_idle: seconds(300),
+        },
+        pool: Pool { max_streams: 100, idle: seconds(300) },
+        http2: Http2 { stream_window: 4_194_304, connection_window: 16_777_216, frame_size: 1_048_576 },
+        limits: Limits {
+            buffered_per_tunnel: 16 << 20,
+            buffered_per_identity: 64 << 20,
+            buffered: 256 << 20,
+            inbound_tunnels: 16_384,
+            outbound_tunnels: 16_384,
+            handshakes: 1024,
+        },
+        drain: seconds(5),
+        threads: NonZeroUsize::new(2).unwrap(),
+        response_baggage: true,
+        records: RecordMode::InPlace,
+        resets_as_fin: false,
+        runtime: Runtime::Tokio,
+        warnings: config.warnings.clone(),
+    };
+    assert_eq!(config, expected);
+    assert!(
+        matches!(config.warnings.as_slice(), [ca] if ca.contains("Not fit for production")),
+        "{config:?}"
+    );
+    assert_eq!(
+        LogConfig::from_vars(&BTreeMap::new()),
+        LogConfig { filter: "info".to_owned(), format: Format::Plain }
+    );
+}
+
+#[test]
+fn every_variable_is_heard() {
+    type Check = fn(&Config) -> bool;
+    let cases: &[(&[(&str, &str)], Check)] = &[
+        (&[("NETWORK", "n1")], |c| &*c.network == "n1"),
+        (&[("CLUSTER_ID", "c1")], |c| &*c.cluster == "c1"),
+        (&[("CLUSTER_ID", "c1"), ("ISTIO_META_CLUSTER_ID", "c2")], |c| &*c.cluster == "c2"),
+        (&[("NODE_NAME", "n")], |c| c.node.as_deref() == Some("n")),
+        (&[("TRUST_DOMAIN", "td")], |c| &*c.trust_domain == "td"),
+        (&[("LOCAL_CA_DIR", "/ca")], |c| c.ca_directory.as_deref() == Some("/ca".as_ref())),
+        (&[("IPV6_ENABLED", "false")], |c| c.listen.hbone == SocketAddr::from(([0, 0, 0, 0], 15008))),
+        (&[("ADIT_BIND_ADDRESS", "127.0.0.2")], |c| {
+            c.listen.outbound == SocketAddr::from(([127, 0, 0, 2], 15001))
+        }),
+        (&[("ADIT_OUTBOUND_PORT", "1")], |c| c.listen.outbound.port() == 1),
+        (&[("ADIT_INBOUND_PORT", "2")], |c| c.listen.inbound_plain.port() == 2),
+        (&[("ADIT_HBONE_PORT", "3")], |c| c.listen.hbone.port() == 3),
+        (&[("ADIT_READINESS_PORT", "0")], |c| c.listen.readiness.port() == 0),
+        (&[("UNSTABLE_ENABLE_SOCKS5", "true")], |c| c.listen.socks5 == Some(([127, 0, 0, 1], 15080).into())),
+        (
+            &[
+                ("UNSTABLE_ENABLE_SOCKS5", "true"),
+                ("ADIT_BIND_ADDRESS", "127.0.0.9"),
+                ("ADIT_SOCKS5_PORT", "7"),
+            ],
+            |c| c.listen.socks5 == Some(([127, 0, 0, 9], 7).into()),
+        ),
+        (&[("UNSTABLE_ENABLE_SOCKS5", "true"), ("ADIT_BIND_ADDRESS", "10.0.0.1")], |c| {
+            c.listen.socks5 == Some(([127, 0, 0, 1], 15080).into())
+        }),
+        (&[("UNSTABLE_ENABLE_SOCKS5", "true"), ("ADIT_SOCKS5_BIND_ADDRESS", "::1")], |c| {
+            c.listen.socks5 == Some((Ipv6Addr::LOCALHOST, 15080).into())
+        }),
+        (&[("PACKET_MARK", "1337")], |c| c.sockets.mark == Some(1337)),
+        (&[("ENABLE_ORIG_SRC", "true")], |c| c.sockets.original_source == OriginalSource::Require),
+        (&[("ENABLE_ORIG_SRC", "false")], |c| c.sockets.original_source == OriginalSource::Never),
+        (&[("KEEPALIVE_ENABLED", "false")], |c| c.sockets.keepalive.is_none()),
+        (&[("KEEPALIVE_TIME", "10s"), ("KEEPALIVE_INTERVAL", "2s"), ("KEEPALIVE_RETRIES", "3")], |c| {
+            c.sockets.keepalive
+                == Some(Keepalive {
+                    time: Duration::from_secs(10),
+                    interval: Duration::from_secs(2),
+                    retries: 3,
+                })
+        }),
+        (&[("USER_TIMEOUT_ENABLED", "true"), ("KEEPALIVE_RETRIES", "1")], |c| {
+            c.sockets.user_timeout == Some(Duration::from_secs(360))
+        }),
+        (&[("POOL_MAX_STREAMS_PER_CONNECTION", "7")], |c| c.pool.max_streams == 7),
+        (&[("POOL_UNUSED_RELEASE_TIMEOUT", "1m")], |c| c.pool.idle == Duration::from_secs(60)),
+        (&[("HTTP2_STREAM_WINDOW_SIZE", "65535")], |c| c.http2.stream_window == 65535),
+        (&[("HTTP2_CONNECTION_WINDOW_SIZE", "70000")], |c| c.http2.connection_window == 70000),
+        (&[("HTTP2_FRAME_SIZE", "16384")], |c| c.http2.frame_size == 16384),
+        (&[("CONNECTION_TERMINATION_DEADLINE", "1s")], |c| c.drain == Duration::from_secs(1)),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "30")], |c| c.drain == Duration::from_secs(25)),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "10")], |c| c.drain == Duration::from_secs(9)),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "0")], |c| c.drain == Duration::from_secs(1)),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "30"), ("CONNECTION_TERMINATION_DEADLINE", "2s")], |c| {
+            c.drain == Duration::from_secs(2)
+        }),
+        (&[("ZTUNNEL_WORKER_THREADS", "3")], |c| c.threads.get() == 3),
+        (&[("ENABLE_RESPONSE_BAGGAGE", "false")], |c| !c.response_baggage),
+        (&[("ADIT_CERTIFICATE_TIMEOUT", "1s")], |c| c.deadlines.certificate == Duration::from_secs(1)),
+        (&[("ADIT_DIAL_TIMEOUT", "1s")], |c| c.deadlines.dial == Duration::from_secs(1)),
+        (&[("ADIT_HANDSHAKE_TIMEOUT", "1s")], |c| c.deadlines.handshake == Duration::from_secs(1)),
+        (&[("ADIT_CONNECT_TIMEOUT", "1s")], |c| c.deadlines.connect == Duration::from_secs(1)),
+        (&[("ADIT_HALF_CLOSED_IDLE", "1s")], |c| c.deadlines.half_closed_idle == Duration::from_secs(1)),
+        (&[("ADIT_MAX_BUFFERED_PER_TUNNEL", "1Mi")], |c| c.limits.buffered_per_tunnel == 1 << 20),
+        (&[("ADIT_MAX_BUFFERED_PER_IDENTITY", "2Mi")], |c| c.limits.buffered_per_identity == 2 << 20),
+        (&[("ADIT_MAX_BUFFERED", "3Mi")], |c| c.limits.buffered == 3 << 20),
+        (&[("ADIT_MAX_INBOUND_TUNNELS", "1")], |c| c.limits.inbound_tunnels == 1),
+        (&[("ADIT_MAX_OUTBOUND_TUNNELS", "2")], |c| c.limits.outbound_tunnels == 2),
+        (&[("ADIT_MAX_HANDSHAKES", "3")], |c| c.limits.handshakes == 3),
+        (&[("ADIT_RECORDS", "rustls")], |c| c.records == RecordMode::Rustls),
+        (&[("ADIT_RECORDS", "in-place")], |c| c.records == RecordMode::InPlace),
+        (&[("ADIT_RESETS_AS_FIN", "true")], |c| c.resets_as_fin),
+        (&[("ADIT_RUNTIME", "smol")], |c| c.runtime == Runtime::Smol),
+        // Set to what changes nothing.
+        (&[("XDS_ADDRESS", ""), ("TLS12_ENABLED", "false"), ("ENABLE_PROXY", "true")], |c| {
+            c.warnings.len() == 1
+        }),
+    ];
+    for (more, check) in cases {
+        assert!(check(&read(more)), "{more:?}");
+    }
+}
+
+#[test]
+fn yaml_may_be_inline() {
+    let mut vars = vars(&[("LOCAL_XDS", "workloads: []")]);
+    vars.remove("LOCAL_XDS_PATH");
+    let config = Config::from_vars(&vars, FOUR).unwrap();
+    assert_eq!(config.mesh, MeshSource::Inline("workloads: []".to_owned()));
+}
+
+#[test]
+fn each_bad_value_is_named_with_what_was_expected() {
+    let cases = [
+        ("LOCAL_XDS", "x", "both are set"),
+        ("PROXY_MODE", "shared", "not supported yet"),
+        ("PROXY_MODE", "", "not supported yet"),
+        ("PROXY_MODE", "sidecar", "`dedicated`"),
+        ("PROXY_WORKLOAD_INFO", "a/b", "namespace/name/service-account"),
+        ("FAKE_CA", "yes", "`true` or `false`"),
+        ("FAKE_CA", "false", "only source of certificates"),
+        ("IPV6_ENABLED", "TRUE", "`true` or `false`"),
+        ("KEEPALIVE_TIME", "5", "a duration"),
+        ("KEEPALIVE_RETRIES", "-1", "a whole number"),
+        ("ADIT_BIND_ADDRESS", "localhost", "an IP address"),
+        ("ADIT_HBONE_PORT", "65536", "a port number"),
+        ("ADIT_HBONE_PORT", "", "a port number"),
+        ("ADIT_DIAL_TIMEOUT", "0s", "longer than zero"),
+        ("ADIT_MAX_BUFFERED", "0", "more than zero"),
+        ("ADIT_MAX_BUFFERED", "10M", "16Mi"),
+        ("ADIT_MAX_HANDSHAKES", "0", "from 1 to"),
+        ("ADIT_RECORDS", "inplace", "`in-place` or `rustls`"),
+        ("ADIT_HBONE_PROT", "1", "perhaps ADIT_HBONE_PORT"),
+        ("HTTP2_FRAME_SIZE", "16383", "from 16384 to 16777215"),
+        ("HTTP2_CONNECTION_WINDOW_SIZE", "2147483648", "from 65535 to 2147483647"),
+        ("POOL_MAX_STREAMS_PER_CONNECTION", "0", "from 1 to"),
+        ("ZTUNNEL_WORKER_THREADS", "many", "a number of threads"),
+        ("ZTUNNEL_CPU_LIMIT", "1 core", "a CPU quantity"),
+        ("XDS_ADDRESS", "https://istiod:15012", "not supported yet"),
+        ("CA_ADDRESS", "https://istiod:15012", "not supported yet"),
+        ("CRL_PATH", "/crl", "not supported yet"),
+        ("COMPLIANCE_POLICY", "pqc", "not supported yet"),
+        ("TLS12_ENABLED", "true", "not supported yet"),
+        ("XDS_ON_DEMAND", "true", "not supported yet"),
+        ("ENABLE_PROXY", "false", "`true`"),
+        ("PROXY_CONFIG", "concurrency: 4", "ZTUNNEL_WORKER_THREADS"),
+        ("AUTHZ_POLICY_INFO_LOGGING", "true", "not supported yet"),
+        ("ISTIO_META_DNS_CAPTURE", "True", "not supported yet"),
+    ];
+    for (name, value, expected) in cases {
+        let error = Config::from_vars(&vars(&[(name, value)]), FOUR).expect_err(name);
+        let text = error.to_string();
+        let first = error.iter().next().expect("never empty");
+        let about_both = name == "LOCAL_XDS";
+        assert!(about_both || first.variable == name, "{name}={value}: {text}");
+        assert!(about_both || first.value.as_deref().unwrap_or_default() == value, "{name}={value}: {text}");
+        assert!(text.contains(expected), "{name}={value}: {text}");
+        assert_eq!(error.iter().count(), 1, "{name}={value}: {text}");
+    }
+}
+
+#[test]
+fn an_empty_environment_lists_all_that_is_missing() {
+    let text = Config::from_vars(&BTreeMap::new(), FOUR).unwrap_err().to_string();
+    for name in
+        ["LOCAL_XDS_PATH: not set", "PROXY_MODE: not set", "PROXY_WORKLOAD_INFO: not set", "FAKE_CA: not set"]
+    {
+        assert!(text.contains(name), "{name} missing in {text}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let more =
+        [("POD_NAME", "p"), ("CA_HEADER_X", "y"), ("ISTIO_META_FOO", "z"), ("ISTIO_META_CLUSTER_ID", "c")];
+    let config = read(&more);
+    let warning = config.warnings.iter().find(|w| w.contains("no effect")).unwrap();
+    assert!(warning.ends_with(": POD_NAME, CA_HEADER_X, ISTIO_META_FOO"), "{warning}");
+}
+
+#[test]
+fn a_long_value_is_cut_in_errors() {
+    let long = "é".repeat(500);
+    let error = Config::from_vars(&vars(&[("CRL_PATH", &long)]), FOUR).unwrap_err().to_string();
+    assert!(error.chars().count() < 400 && error.contains('…'), "{error}");
+}

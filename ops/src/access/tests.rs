@@ -1,0 +1,155 @@
+//! The access log's lines, whole, against the documented order (interfaces §6.2, §6.3).
+use std::sync::Arc;
+
+use adit_core::hbone::Authority;
+use adit_core::proxy::observed::{Flag, Party};
+
+use super::*;
+use crate::logging::Format;
+use crate::logging::line_tests::capture;
+
+fn connection() -> Arc<Connection> {
+    Arc::new(Connection {
+        id: 7,
+        direction: Direction::Outbound,
+        source: Party {
+            address: Some("10.0.0.1:4242".parse().unwrap()),
+            workload: Some("curl-1".into()),
+            namespace: Some("default".into()),
+            identity: None,
+            cluster: Some("Kubernetes".into()),
+        },
+        destination: Party {
+            address: Some("10.0.0.2:15008".parse().unwrap()),
+            workload: Some("echo-1".into()),
+            namespace: Some("shop".into()),
+            identity: None,
+            cluster: None,
+        },
+        hbone_authority: None,
+        service: Some("echo.shop.svc.cluster.local".into()),
+        trace: None,
+    })
+}
+
+fn tail(line: &str) -> &str {
+    line.split_once('\t').unwrap().1
+}
+
+fn close(error: Option<&str>) -> Observed {
+    Observed::ConnectionClosed {
+        connection: connection(),
+        bytes_sent: 84,
+        bytes_received: 390,
+        duration: Duration::from_micros(12_900),
+        error: error.map(str::to_owned),
+        flag: Flag::None,
+    }
+}
+
+const START: &str = "src.addr=10.0.0.1:4242 src.workload=\"curl-1\" src.namespace=\"default\" \
+                     src.cluster=\"Kubernetes\" dst.addr=10.0.0.2:15008 \
+                     dst.service=\"echo.shop.svc.cluster.local\" dst.workload=\"echo-1\" dst.namespace=\"shop\" \
+                     direction=\"outbound\"";
+
+#[test]
+fn a_connection_that_ended_well_is_one_info_line() {
+    let lines = capture("info", Format::Plain, || log(&close(None)));
+    let expected = format!(
+        "info\taccess\tconnection complete\t{START} bytes_sent=84 bytes_recv=390 duration=\"12ms\"\n"
+    );
+    assert_eq!(tail(&lines[0].1), expected);
+    assert_eq!(lines.len(), 1);
+}
+
+#[test]
+fn a_connection_that_failed_is_an_error_line_with_the_error_last() {
+    let lines = capture("info", Format::Plain, || log(&close(Some("http status: 401 Unauthorized"))));
+    let expected = format!(
+        "error\taccess\tconnection complete\t{START} bytes_sent=84 bytes_recv=390 duration=\"12ms\" \
+         error=\"http status: 401 Unauthorized\"\n"
+    );
+    assert_eq!(tail(&lines[0].1), expected);
+}
+
+#[test]
+fn opening_is_debug_and_has_no_totals() {
+    let opened = Observed::ConnectionOpened(connection());
+    assert!(capture("info", Format::Plain, || log(&opened)).is_empty());
+    let lines = capture("debug", Format::Plain, || log(&opened));
+    assert_eq!(tail(&lines[0].1), format!("debug\taccess\tconnection opened\t{START}\n"));
+}
+
+#[test]
+fn an_early_denial_is_a_warning_with_four_fields() {
+    let denied = Observed::EarlyDenied {
+        source: Some("10.0.0.1:4242".parse().unwrap()),
+        destination: None,
+        direction: Direction::Inbound,
+        error: "tls handshake error: \"who?\"".to_owned(),
+    };
+    let lines = capture("info", Format::Plain, || log(&denied));
+    assert_eq!(
+        tail(&lines[0].1),
+        "warn\taccess\tconnection failed\tsrc.addr=10.0.0.1:4242 direction=\"inbound\" \
+         error=\"tls handshake error: \\\"who?\\\"\"\n"
+    );
+}
+
+#[test]
+fn json_keeps_dots_numbers_and_order() {
+    let mut connection = Arc::unwrap_or_clone(connection());
+    connection.hbone_authority = Some(Authority::Host { host: "echo.shop".into(), port: 80 });
+    let observed = Observed::ConnectionClosed {
+        connection: Arc::new(connection),
+        bytes_sent: 1,
+        bytes_received: 2,
+        duration: Duration::from_secs(3),
+        error: None,
+        flag: Flag::None,
+    };
+    let lines = capture("info", Format::Json, || log(&observed));
+    let line = &lines[0].1;
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(value["src.addr"], "10.0.0.1:4242");
+    assert_eq!(value["dst.hbone_addr"], "echo.shop:80");
+    assert_eq!(value["bytes_recv"], 2);
+    assert_eq!(value["duration"], "3000ms");
+    assert_eq!(value["scope"], "access");
+    let at =
+        |key: &str| line.find(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{key} missing in {line}"));
+    let order = [
+        "level",
+        "time",
+        "scope",
+        "message",
+        "src.addr",
+        "src.workload",
+        "src.namespace",
+        "src.cluster",
+        "dst.addr",
+        "dst.hbone_addr",
+        "dst.service",
+        "dst.workload",
+        "dst.namespace",
+        "direction",
+        "bytes_sent",
+        "bytes_recv",
+        "duration",
+    ];
+    assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{line}");
+}
+
+#[test]
+fn only_a_tunnel_that_broke_a_budget_is_worth_a_warning() {
+    let closed = |attack| Observed::TunnelClosed {
+        id: 1,
+        direction: Direction::Inbound,
+        reason: "pings",
+        attack,
+        streams_served: 4,
+    };
+    assert!(capture("info", Format::Plain, || log(&closed(false))).is_empty());
+    let lines = capture("info", Format::Plain, || log(&closed(true)));
+    assert!(lines[0].1.contains("\twarn\ttunnel\t") && lines[0].1.contains("reason=\"pings\""), "{lines:?}");
+}

@@ -1,0 +1,126 @@
+//! Log lines in Istio's node proxy format (plain or JSON), written by one thread through a bounded queue.
+//!
+//! Events go through the [`tracing`] macros. Those with target [`ACCESS`] are the access log and go to stdout; all
+//! others tell about the process itself and go to stderr, so that the two can be separated by a shell.
+
+mod line;
+mod queue;
+
+use std::io::{IsTerminal, Write};
+
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Registry};
+
+pub use self::line::{LineLayer, Sink, Stream};
+pub use self::queue::{LogGuard, QUEUE_LINES, Queue};
+
+#[cfg(test)]
+pub(crate) use self::line::tests as line_tests;
+
+/// The target of access log events (`RUST_LOG=access=off` silences them).
+pub const ACCESS: &str = "access";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `time<TAB>level<TAB>target<TAB>message<TAB>key=value …`
+    #[default]
+    Plain,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Format {
+    /// Reads `LOG_FORMAT` as upstream does: `json` is JSON, anything else is plain.
+    #[must_use]
+    pub fn from_setting(value: Option<&str>) -> Self {
+        match value {
+            Some("json") => Self::Json,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// Why logging could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoggingError {
+    /// `RUST_LOG` cannot be understood.
+    #[error("RUST_LOG: read {value:?}, expected directives such as `info` or `warn,access=info`: {cause}")]
+    Filter {
+        /// What was read.
+        value: String,
+        /// The parser's own words.
+        cause: String,
+    },
+    /// A subscriber is installed already.
+    #[error("logging was started twice in this process")]
+    Twice,
+    /// The writing thread could not be started.
+    #[error("the log thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Builds a subscriber that writes lines of `format` to `sink`, filtered by `filter` (the syntax of `RUST_LOG`).
+///
+/// # Errors
+/// [`LoggingError::Filter`] when `filter` has no meaning.
+pub fn subscriber<S: Sink>(
+    filter: &str,
+    format: Format,
+    sink: S,
+) -> Result<impl Subscriber + Send + Sync, LoggingError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|e| LoggingError::Filter { value: filter.to_owned(), cause: e.to_string() })?;
+    Ok(Registry::default().with(filter).with(LineLayer::new(format, sink)))
+}
+
+/// Starts logging for the whole process: access log on stdout, everything else on stderr (coloured on a terminal).
+///
+/// Keep the guard until the process ends: dropping it writes out what is queued.
+///
+/// # Errors
+/// See [`LoggingError`].
+pub fn init(filter: &str, format: Format) -> Result<LogGuard, LoggingError> {
+    init_with(filter, format, std::io::stdout(), std::io::stderr())
+}
+
+/// As [`init`], writing elsewhere; colour is decided by the real standard streams being terminals.
+///
+/// # Errors
+/// See [`LoggingError`].
+pub fn init_with(
+    filter: &str,
+    format: Format,
+    out: impl Write + Send + 'static,
+    err: impl Write + Send + 'static,
+) -> Result<LogGuard, LoggingError> {
+    let (mut queue, guard) = Queue::start(out, err).map_err(LoggingError::Thread)?;
+    if format == Format::Plain && std::env::var_os("NO_COLOR").is_none() {
+        queue.colour(std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+    }
+    let subscriber = subscriber(filter, format, queue)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    Ok(guard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn format_is_json_only_for_the_exact_word() {
+        assert_eq!(Format::from_setting(Some("json")), Format::Json);
+        for other in [None, Some(""), Some("JSON"), Some("plain"), Some("text")] {
+            assert_eq!(Format::from_setting(other), Format::Plain, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_filter_names_the_variable_and_the_value() {
+        let error = subscriber("info,=,x=loud", Format::Plain, |_, _: &[u8]| ()).err().expect("bad filter");
+        let text = error.to_string();
+        assert!(text.contains("RUST_LOG") && text.contains("x=loud"), "{text}");
+    }
+}

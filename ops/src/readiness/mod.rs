@@ -1,0 +1,79 @@
+//! Readiness: what startup still waits for, and the HTTP endpoint that kubelet and people ask.
+
+mod http;
+mod server;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::server::{Server, ServerError};
+
+/// The path that is answered.
+pub const PATH: &str = "/healthz/ready";
+
+/// The set of tasks that startup waits for; ready when it is empty. Clones share the set.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    pending: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+}
+
+/// Something startup waits for. Dropped without [`Task::done`] it stays pending: what failed is not ready.
+#[derive(Debug)]
+#[must_use = "the proxy becomes ready only when `done` is called"]
+pub struct Task {
+    readiness: Readiness,
+    name: &'static str,
+}
+
+impl Readiness {
+    /// A set with nothing pending.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a task. Two of the same name are two tasks, shown as one.
+    pub fn wait_for(&self, name: &'static str) -> Task {
+        *self.pending.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        Task { readiness: self.clone(), name }
+    }
+
+    /// The names of what is pending, sorted; empty when ready.
+    #[must_use]
+    pub fn pending(&self) -> Vec<&'static str> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}
+
+impl Task {
+    /// Takes the task off the set.
+    pub fn done(self) {
+        let mut pending = self.readiness.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = pending.get_mut(self.name) {
+            *count -= 1;
+            if *count == 0 {
+                pending.remove(self.name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_when_every_task_is_done() {
+        let readiness = Readiness::new();
+        assert!(readiness.pending().is_empty());
+        let (proxy, state, again) =
+            (readiness.wait_for("proxy"), readiness.wait_for("state manager"), readiness.wait_for("proxy"));
+        assert_eq!(readiness.pending(), ["proxy", "state manager"]);
+        proxy.done();
+        assert_eq!(readiness.pending(), ["proxy", "state manager"], "one proxy of two is still pending");
+        again.done();
+        assert_eq!(readiness.pending(), ["state manager"]);
+        drop(state);
+        assert_eq!(readiness.pending(), ["state manager"], "a task that was given up never becomes ready");
+    }
+}

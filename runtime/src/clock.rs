@@ -1,0 +1,42 @@
+//! Clocks: monotonic for deadlines, wall clock for certificates.
+use std::time::{Duration, SystemTime};
+
+use adit_core::time::{Instant, UnixTime};
+
+/// A monotonic clock that shows the core's [`Instant`]. Copies show the same time, so one clock serves all shards.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: std::time::Instant,
+}
+
+impl Clock {
+    /// A clock that shows zero now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { origin: std::time::Instant::now() }
+    }
+
+    /// What the clock shows.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::ZERO + self.origin.elapsed()
+    }
+
+    /// When the clock will show `at`, as a runtime's timer wants it. [`Instant::FAR`] becomes a time the platform can
+    /// represent.
+    #[must_use]
+    pub fn at(&self, at: Instant) -> std::time::Instant {
+        /// Further ahead than any deadline; `std` may refuse to add more.
+        const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
+        let ahead = Duration::from_nanos(at.as_nanos());
+        self.origin.checked_add(ahead).unwrap_or_else(|| self.origin + FAR)
+    }
+}
+
+/// The system's wall clock, which certificates are judged by.
+#[must_use]
+pub fn wall_clock() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    // A clock set before 1970 makes every certificate "not yet valid", which is the safe answer.
+    UnixTime(since.map_or(0, |since| since.as_secs()))
+}

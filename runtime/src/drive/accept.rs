@@ -1,0 +1,149 @@
+//! Accepting: a budget per turn, and no failure that ends a listener.
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use adit_core::proxy::Listener;
+use adit_core::time::Instant;
+use rustix::io::Errno;
+
+use super::Drive;
+use crate::engine::Engine;
+use crate::ports::{CertificateSource, Observer};
+use crate::ready::{Key, Notifier};
+use crate::runtime::{Clear, Readiness, Runtime};
+use crate::socket::{Accepted, BoundListener, accept};
+
+/// The first rest of a listener when the process has run out of something.
+const FIRST_REST: Duration = Duration::from_millis(50);
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// A listener in the reactor.
+pub(super) struct ListenerSlot<Io> {
+    listener: Listener,
+    transparent: bool,
+    /// Where everything accepted here was going, if that does not depend on the connection.
+    destination: Option<SocketAddr>,
+    io: Io,
+    notifier: Notifier,
+    /// Until when it rests.
+    until: Option<Instant>,
+    /// How long it rests the next time.
+    rest: Duration,
+}
+
+impl<Io: Readiness> ListenerSlot<Io> {
+    pub(super) fn new<R>(runtime: &R, bound: BoundListener, notifier: Notifier) -> io::Result<Self>
+    where
+        R: Runtime<Io = Io>,
+    {
+        let (listener, transparent, destination) =
+            (bound.listener(), bound.is_transparent(), bound.destination());
+        let io = runtime.register(bound.into_fd())?;
+        Ok(Self { listener, transparent, destination, io, notifier, until: None, rest: FIRST_REST })
+    }
+
+    /// Accepts a connection that waits; otherwise the listener's waker is left with the reactor.
+    fn poll_accept(&self) -> Poll<io::Result<Accepted>> {
+        let mut cx = Context::from_waker(self.notifier.waker());
+        loop {
+            let guard = ready!(self.io.poll_readable(&mut cx))?;
+            match accept(self.io.as_fd(), self.listener, self.transparent, self.destination) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear(),
+                decided => return Poll::Ready(decided),
+            }
+        }
+    }
+
+    /// The end of its rest.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Whether a rest is over with `now`.
+    pub(super) fn rested(&mut self, now: Instant) -> bool {
+        self.until.take_if(|until| *until <= now).is_some()
+    }
+
+    /// Backs off; returns for how long.
+    fn back_off(&mut self, now: Instant) -> Duration {
+        let rest = self.rest;
+        self.until = Some(now + rest);
+        self.rest = rest.saturating_mul(2).min(LONGEST_REST);
+        rest
+    }
+}
+
+/// Whether the process or the machine has run out of something, so that the next `accept` fails as well.
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+impl<R, E, O, C> Drive<R, E, O, C>
+where
+    R: Runtime,
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    /// Accepts what waits at listener `index`, within the budget.
+    pub(super) fn accept(&mut self, index: u32) {
+        for _ in 0..self.config.accept_budget {
+            let Some(slot) = self.listeners.get_mut(index as usize) else { return };
+            slot.notifier.taken();
+            if slot.until.is_some() {
+                return;
+            }
+            let Poll::Ready(accepted) = slot.poll_accept() else { return };
+            match accepted {
+                Ok(accepted) => {
+                    slot.rest = FIRST_REST;
+                    let listener = slot.listener;
+                    self.accepted(listener, accepted);
+                }
+                Err(error) => {
+                    let rest = is_exhaustion(&error).then(|| slot.back_off(self.now));
+                    tracing::warn!(?rest, "Failed TCP handshake {error}");
+                    self.observer.accept_failed(slot.listener, &error, rest);
+                    if rest.is_some() {
+                        return;
+                    }
+                }
+            }
+        }
+        self.again.push_back(Key::Listener(index));
+    }
+
+    fn accepted(&mut self, listener: Listener, accepted: Accepted) {
+        let Accepted { fd, peer, local, original } = accepted;
+        let transport = match self.register(fd) {
+            Ok(transport) => transport,
+            Err(error) => {
+                tracing::warn!(%error, %peer, "dropping a connection: it cannot be watched");
+                return;
+            }
+        };
+        if let Some(id) = self.engine.handle_accepted(self.now, listener, peer, local, original) {
+            self.admit(id, transport);
+        } else {
+            // Refused; the shard may have something to say about that.
+            drop(transport);
+            self.settle();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exhaustion_makes_a_listener_rest() {
+        assert!(is_exhaustion(&Errno::MFILE.into()));
+        assert!(is_exhaustion(&Errno::NOBUFS.into()));
+        assert!(!is_exhaustion(&Errno::CONNABORTED.into()));
+        assert!(!is_exhaustion(&Errno::PERM.into()));
+    }
+}

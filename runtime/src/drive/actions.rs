@@ -1,0 +1,113 @@
+//! Carrying out what the shard asks for.
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
+
+use adit_core::proxy::{Action, SocketId};
+
+use super::Drive;
+use crate::engine::Engine;
+use crate::ports::{CertificateReply, CertificateSource, Observer};
+use crate::ready::Key;
+use crate::runtime::Runtime;
+use crate::slots::{Connection, Reading, Transport, Writing};
+use crate::socket::{self, Dialled};
+
+/// An address nobody has.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+impl<R, E, O, C> Drive<R, E, O, C>
+where
+    R: Runtime,
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    /// Carries out one action. Part of settling, so nothing here settles.
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Dial { socket, to, source } => {
+                if let Err(error) = self.dial(socket, to, source) {
+                    self.engine.handle_error(self.now, socket, socket::socket_error(&error));
+                }
+            }
+            Action::ShutdownWrite { socket } => self.shutdown_write(socket),
+            Action::Close { socket, reset } => {
+                if let Some(connection) = self.slots.remove(socket)
+                    && reset
+                {
+                    connection.transport.reset();
+                }
+            }
+            Action::ResumeRead { socket } => self.resume_read(socket),
+            Action::NeedCertificate { identity } => {
+                let reply = CertificateReply::new(self.mailbox.handle(), identity.clone());
+                self.certificates.request(&identity, reply);
+            }
+            Action::StopListening => self.listeners.clear(),
+            Action::Drained => self.drained = true,
+        }
+    }
+
+    fn dial(&mut self, id: SocketId, to: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+        let from = source.map_or(NOWHERE, |ip| SocketAddr::new(ip, 0));
+        if let Some(end) = self.config.local_listeners.connect(to, from) {
+            self.connected(id, Transport::Pipe(end?), to);
+            return Ok(());
+        }
+        match socket::dial(to, source, &self.config.socket)? {
+            Dialled::Connected(fd) => {
+                let local = socket::local_addr(&fd)?;
+                let transport = self.register(fd)?;
+                self.connected(id, transport, local);
+            }
+            Dialled::Pending(fd) => {
+                let transport = self.register(fd)?;
+                self.slots.insert(Connection::new(id, transport, Writing::Connecting));
+                self.finish_connect(id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn register(&self, fd: OwnedFd) -> io::Result<Transport<R::Io>> {
+        self.runtime.register(fd).map(Transport::Fd)
+    }
+
+    /// A dial that was done at once.
+    fn connected(&mut self, id: SocketId, transport: Transport<R::Io>, local: SocketAddr) {
+        self.slots.insert(Connection::new(id, transport, Writing::Open));
+        self.again.push_back(Key::Socket(id.index));
+        self.engine.handle_connected(self.now, id, local);
+    }
+
+    /// Looks how a connect went, if it is decided. The caller settles.
+    pub(super) fn finish_connect(&mut self, id: SocketId) {
+        let Some((connection, notifier)) = self.slots.get(id) else { return };
+        let mut cx = Context::from_waker(notifier.waker());
+        let Poll::Ready(decided) = connection.transport.poll_connected(&mut cx) else { return };
+        match decided {
+            Ok(local) => {
+                connection.writing = Writing::Open;
+                let shutdown = connection.shutdown_wanted;
+                // Reading is armed when the socket is looked at again.
+                self.again.push_back(Key::Socket(id.index));
+                self.engine.handle_connected(self.now, id, local);
+                if shutdown {
+                    self.shutdown_write(id);
+                }
+            }
+            Err(error) => self.fail(id, &error),
+        }
+    }
+
+    /// Tells the shard that a socket failed; it is neither read nor written any more. The caller settles.
+    pub(super) fn fail(&mut self, id: SocketId, error: &io::Error) {
+        if let Some((connection, _)) = self.slots.get(id) {
+            connection.reading = Reading::Ended;
+            connection.writing = Writing::Ended;
+        }
+        self.engine.handle_error(self.now, id, socket::socket_error(error));
+    }
+}

@@ -1,0 +1,370 @@
+//! The one drive loop: a future per shard, which does what the shard asks and tells it what happened.
+//!
+//! There is no task per socket. A reactor's waker only queues the key of a slot ([`crate::ready`]); the one task of the
+//! shard then looks at *all* ready sockets of this turn of the event loop and flushes deferred output once at its end
+//! (`design.md` D4, D5). Each poll of the future is one turn; when work is left, it wakes itself, so that the reactor is
+//! asked for news in between.
+mod accept;
+mod actions;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use adit_core::proxy::{Listener, SocketId};
+use adit_core::time::{Instant, WallClock};
+
+use crate::clock::wall_clock;
+use crate::engine::Engine;
+use crate::mailbox::{Connect, Mailbox};
+use crate::ports::{CertificateSource, Observer};
+use crate::ready::{Key, Notifier, ReadyQueue};
+use crate::runtime::{Runtime, Timer};
+use crate::slots::{Connection, Slots, Transport, Writing};
+use crate::socket::{BoundListener, SocketOptions};
+use crate::stream::LocalListeners;
+use accept::ListenerSlot;
+use actions::NOWHERE;
+
+/// How the loop is run.
+#[derive(Clone, Debug)]
+pub struct DriveConfig {
+    /// Options of dialled sockets. (Accepted ones have those their listener was bound with.)
+    pub socket: SocketOptions,
+    /// Octets read from one socket per turn, after which the others have theirs.
+    pub read_budget: usize,
+    /// Octets read from all sockets per turn, after which output is flushed: it bounds what the first of many busy
+    /// sockets waits for the last.
+    pub turn_budget: usize,
+    /// Connections accepted per listener and turn.
+    pub accept_budget: usize,
+    /// Keys looked at per turn.
+    pub ready_budget: usize,
+    /// The wall clock that certificate verification reads, set once per turn.
+    pub wall_clock: Option<Arc<WallClock>>,
+    /// Addresses this process answers itself.
+    pub local_listeners: LocalListeners,
+}
+
+impl Default for DriveConfig {
+    fn default() -> Self {
+        Self {
+            socket: SocketOptions::default(),
+            read_budget: 1 << 20,
+            turn_budget: 4 << 20,
+            accept_budget: 64,
+            ready_budget: 1024,
+            wall_clock: None,
+            local_listeners: LocalListeners::default(),
+        }
+    }
+}
+
+/// A shard and everything it is driven with.
+pub struct Setup<E, O, C> {
+    /// The shard.
+    pub engine: E,
+    /// Where its observations go.
+    pub observer: O,
+    /// Where its certificates come from.
+    pub certificates: C,
+    /// What it accepts from.
+    pub listeners: Vec<BoundListener>,
+    /// Where its commands come from.
+    pub mailbox: Mailbox,
+    /// How it is run.
+    pub config: DriveConfig,
+}
+
+impl<E, O, C> fmt::Debug for Setup<E, O, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("listeners", &self.listeners)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drives a shard on `runtime` until it is drained. The future belongs on a thread of its own, without a cooperative
+/// budget: it yields by itself.
+///
+/// # Errors
+/// A listener cannot be registered.
+pub fn drive<R, E, O, C>(runtime: R, setup: Setup<E, O, C>) -> io::Result<Drive<R, E, O, C>>
+where
+    R: Runtime,
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    let ready = ReadyQueue::new();
+    let listeners = setup
+        .listeners
+        .into_iter()
+        .zip(0..)
+        .map(|(bound, index)| ListenerSlot::new(&runtime, bound, Notifier::new(&ready, Key::Listener(index))))
+        .collect::<io::Result<Vec<_>>>()?;
+    // Every listener is looked at once, and so is what was sent before the start.
+    let again = (0..).take(listeners.len()).map(Key::Listener).chain([Key::Mailbox]).collect();
+    Ok(Drive {
+        now: runtime.now(),
+        budget: 0,
+        timer: runtime.timer(),
+        armed: None,
+        timer_notifier: Notifier::new(&ready, Key::Timer),
+        mailbox_notifier: Notifier::new(&ready, Key::Mailbox),
+        slots: Slots::new(Arc::clone(&ready)),
+        listeners,
+        again,
+        ready,
+        drained: false,
+        runtime,
+        engine: setup.engine,
+        observer: setup.observer,
+        certificates: setup.certificates,
+        mailbox: setup.mailbox,
+        config: setup.config,
+    })
+}
+
+/// A running shard; see [`drive`].
+#[must_use = "a shard runs only while its future is polled"]
+pub struct Drive<R: Runtime, E, O, C> {
+    runtime: R,
+    engine: E,
+    observer: O,
+    certificates: C,
+    mailbox: Mailbox,
+    config: DriveConfig,
+
+    slots: Slots<R::Io>,
+    listeners: Vec<ListenerSlot<R::Io>>,
+    ready: Arc<ReadyQueue>,
+    /// Keys to look at in the next turn although no reactor named them: budgets used up, reads resumed.
+    again: VecDeque<Key>,
+    mailbox_notifier: Notifier,
+
+    timer: R::Timer,
+    timer_notifier: Notifier,
+    /// What the timer is set to. It is left alone while it would fire early enough, so that deadlines which move with
+    /// every message cost nothing.
+    armed: Option<Instant>,
+
+    /// The clock as last read.
+    now: Instant,
+    /// What is left of the turn's budget, in octets.
+    budget: usize,
+    /// The shard is done.
+    drained: bool,
+}
+
+/// No field is ever pinned.
+impl<R: Runtime, E, O, C> Unpin for Drive<R, E, O, C> {}
+
+impl<R: Runtime, E, O, C> fmt::Debug for Drive<R, E, O, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drive")
+            .field("config", &self.config)
+            .field("drained", &self.drained)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R, E, O, C> Future for Drive<R, E, O, C>
+where
+    R: Runtime,
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        // Before anything is popped, so that no key pushed meanwhile goes unnoticed.
+        this.ready.register(cx.waker());
+        this.turn();
+        if this.drained {
+            this.slots.clear();
+            this.listeners.clear();
+            return Poll::Ready(());
+        }
+        if !this.again.is_empty() || !this.ready.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl<R, E, O, C> Drive<R, E, O, C>
+where
+    R: Runtime,
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    /// One turn of the event loop.
+    fn turn(&mut self) {
+        self.now = self.runtime.now();
+        if let Some(clock) = &self.config.wall_clock {
+            clock.set(wall_clock());
+        }
+        self.budget = self.config.turn_budget;
+        // Keys that were put off take turns with new ones; what this turn puts off belongs to the next.
+        let mut put_off = self.again.len();
+        for _ in 0..self.config.ready_budget {
+            let news = self.ready.pop();
+            if let Some(key) = news {
+                self.look_at(key);
+            }
+            let old = (put_off > 0).then(|| self.again.pop_front()).flatten();
+            if let Some(key) = old {
+                put_off -= 1;
+                self.look_at(key);
+            }
+            if self.budget == 0 || (news.is_none() && old.is_none()) {
+                break;
+            }
+        }
+        self.now = self.runtime.now();
+        self.expire();
+        self.flush();
+        while let Some(observed) = self.engine.poll_observed() {
+            self.observer.observe(observed);
+        }
+        self.arm();
+    }
+
+    fn look_at(&mut self, key: Key) {
+        self.now = self.runtime.now();
+        match key {
+            Key::Socket(index) => {
+                if let Some(id) = self.slots.taken(index) {
+                    self.progress(id);
+                }
+            }
+            Key::Listener(index) => self.accept(index),
+            Key::Timer => {
+                self.timer_notifier.taken();
+                self.poll_timer();
+            }
+            Key::Mailbox => {
+                self.mailbox_notifier.taken();
+                self.read_mail();
+            }
+        }
+    }
+
+    /// Looks at one socket: connects, unblocks, reads.
+    fn progress(&mut self, id: SocketId) {
+        match self.slots.get(id).map(|(connection, _)| connection.writing) {
+            Some(Writing::Connecting) => self.finish_connect(id),
+            Some(Writing::Blocked) => self.unblock(id),
+            Some(Writing::Open | Writing::Ended) | None => {}
+        }
+        self.settle();
+        self.read(id);
+    }
+
+    /// Carries out what the shard asks for and writes what must not wait, until there is nothing of either.
+    fn settle(&mut self) {
+        loop {
+            if let Some(action) = self.engine.poll_action() {
+                self.act(action);
+            } else if let Some(id) = self.engine.poll_urgent() {
+                self.write(id);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Writes all output that was put off, once per turn.
+    fn flush(&mut self) {
+        self.settle();
+        while let Some(id) = self.engine.poll_deferred(self.now) {
+            self.write(id);
+            self.settle();
+        }
+    }
+
+    /// Lets deadlines pass. They are judged by the clock; what the timer says only decides when that is done.
+    fn expire(&mut self) {
+        if self.engine.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.engine.handle_timeout(self.now);
+            self.settle();
+        }
+        for (index, listener) in (0..).zip(&mut self.listeners) {
+            if listener.rested(self.now) {
+                self.again.push_back(Key::Listener(index));
+            }
+        }
+    }
+
+    fn arm(&mut self) {
+        let rests = self.listeners.iter().filter_map(ListenerSlot::rests_until);
+        let Some(next) = self.engine.poll_timeout().into_iter().chain(rests).min() else { return };
+        if self.armed.is_none_or(|armed| next < armed) {
+            self.timer.arm(next);
+            self.armed = Some(next);
+            self.poll_timer();
+            if self.armed.is_none() {
+                // It has expired already: the next turn sees to it.
+                self.again.push_back(Key::Timer);
+            }
+        }
+    }
+
+    /// Looks whether the timer has fired, and leaves its waker with it if not.
+    fn poll_timer(&mut self) {
+        let mut cx = Context::from_waker(self.timer_notifier.waker());
+        if self.armed.is_some() && self.timer.poll_expired(&mut cx).is_ready() {
+            self.armed = None;
+        }
+    }
+
+    fn read_mail(&mut self) {
+        let mail = self.mailbox.take(self.mailbox_notifier.waker());
+        if let Some(mesh) = mail.mesh {
+            self.engine.handle_mesh(self.now, mesh);
+        }
+        for (identity, answer) in mail.certificates {
+            self.engine.handle_certificate(self.now, &identity, answer);
+        }
+        if mail.drain {
+            self.engine.drain(self.now);
+        }
+        if mail.terminate {
+            self.engine.terminate(self.now);
+        }
+        self.settle();
+        for connect in mail.connects {
+            self.connect(connect);
+        }
+    }
+
+    /// A captured connection from within the process.
+    fn connect(&mut self, connect: Connect) {
+        let Connect { source, target, end } = connect;
+        match self.engine.handle_accepted(self.now, Listener::Outbound, source, NOWHERE, target) {
+            Some(id) => self.admit(id, Transport::Pipe(end)),
+            None => end.reset(),
+        }
+    }
+
+    /// Stores an accepted connection and looks at it for the first time.
+    fn admit(&mut self, id: SocketId, transport: Transport<R::Io>) {
+        self.slots.insert(Connection::new(id, transport, Writing::Open));
+        self.settle();
+        self.read(id);
+    }
+}

@@ -1,0 +1,209 @@
+//! Commands into a running shard, from any thread.
+//!
+//! The mailbox is bounded without ever losing a command: of tables, of certificates per identity, and of "drain" and
+//! "terminate", only the latest counts; only connection requests queue up, and those may be refused.
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use adit_core::identity::Identity;
+use adit_core::mesh::Mesh;
+use atomic_waker::AtomicWaker;
+
+use crate::pipe;
+use crate::ports::CertificateAnswer;
+use crate::stream::TunnelStream;
+
+/// The most connection requests that wait for the shard at a time.
+const MAX_CONNECTS: usize = 1024;
+
+/// Why a stream could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The shard has ended.
+    #[error("the shard has ended; connect through another one")]
+    Ended,
+    /// Too many connection requests are waiting.
+    #[error("{MAX_CONNECTS} connection requests are waiting for the shard already; try again later")]
+    Busy,
+}
+
+/// A captured outbound connection that never was a socket.
+pub(crate) struct Connect {
+    pub(crate) source: SocketAddr,
+    pub(crate) target: SocketAddr,
+    pub(crate) end: pipe::End,
+}
+
+/// What has arrived since the driver last looked.
+#[derive(Default)]
+pub(crate) struct Mail {
+    pub(crate) drain: bool,
+    pub(crate) terminate: bool,
+    pub(crate) mesh: Option<Arc<Mesh>>,
+    pub(crate) certificates: BTreeMap<Identity, CertificateAnswer>,
+    pub(crate) connects: VecDeque<Connect>,
+    ended: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    mail: Mutex<Mail>,
+    driver: AtomicWaker,
+}
+
+impl Shared {
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        // The mail is consistent between any two statements, so a panic elsewhere does not spoil it.
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Speaks to one running shard. Cheap to clone; commands to a shard that has ended do nothing.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Stops gracefully: see [`adit_core::proxy::Shard::drain`].
+    pub fn drain(&self) {
+        self.post(|mail| mail.drain = true);
+    }
+
+    /// Ends everything now.
+    pub fn terminate(&self) {
+        self.post(|mail| mail.terminate = true);
+    }
+
+    /// New tables; tables the shard has not taken yet are skipped.
+    pub fn mesh(&self, mesh: Arc<Mesh>) {
+        self.post(|mail| mail.mesh = Some(mesh));
+    }
+
+    /// A certificate, or why there is none: as an answer or because it was renewed.
+    pub fn certificate(&self, identity: Identity, answer: CertificateAnswer) {
+        self.post(|mail| {
+            mail.certificates.insert(identity, answer);
+        });
+    }
+
+    /// Opens a stream to `target` as if an application at `source` had connected there and the connection had been
+    /// captured on the outbound listener: routing, policy and tunnels apply. The stream can be written to at once.
+    ///
+    /// # Errors
+    /// The shard has ended, or too many requests are waiting. A failure later shows as a reset of the stream.
+    pub fn connect(&self, source: SocketAddr, target: SocketAddr) -> Result<TunnelStream, ConnectError> {
+        let (near, far) = pipe::pair();
+        let mut mail = self.shared.mail();
+        if mail.ended {
+            return Err(ConnectError::Ended);
+        }
+        if mail.connects.len() >= MAX_CONNECTS {
+            return Err(ConnectError::Busy);
+        }
+        mail.connects.push_back(Connect { source, target, end: far });
+        drop(mail);
+        self.shared.driver.wake();
+        Ok(TunnelStream::new(near, source, target))
+    }
+
+    /// Whether the shard has ended.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.shared.mail().ended
+    }
+
+    fn post(&self, write: impl FnOnce(&mut Mail)) {
+        let mut mail = self.shared.mail();
+        if mail.ended {
+            return;
+        }
+        write(&mut mail);
+        drop(mail);
+        self.shared.driver.wake();
+    }
+}
+
+/// The shard's end of its [`Handle`]s.
+pub struct Mailbox {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+/// A mailbox for a shard about to be driven, and a handle to it. What is sent before the shard starts waits for it.
+#[must_use]
+pub fn mailbox() -> (Handle, Mailbox) {
+    let shared = Arc::new(Shared::default());
+    (Handle { shared: Arc::clone(&shared) }, Mailbox { shared })
+}
+
+impl Mailbox {
+    /// Another handle to this mailbox.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Takes everything; `waker` is called when more arrives.
+    pub(crate) fn take(&self, waker: &Waker) -> Mail {
+        self.shared.driver.register(waker);
+        mem::take(&mut *self.shared.mail())
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let left = mem::replace(&mut *self.shared.mail(), Mail { ended: true, ..Mail::default() });
+        // Outside the lock: dropping pipe ends wakes foreign tasks.
+        drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn requests_are_bounded_and_the_end_is_told() {
+        let (handle, mailbox) = mailbox();
+        let (source, target) = (address("10.0.0.1:0"), address("10.0.0.2:80"));
+        let streams: Vec<_> = (0..MAX_CONNECTS).map(|_| handle.connect(source, target).unwrap()).collect();
+        assert_eq!(handle.connect(source, target).unwrap_err(), ConnectError::Busy);
+        assert_eq!(mailbox.take(Waker::noop()).connects.len(), streams.len());
+
+        drop(mailbox);
+        assert!(handle.is_ended());
+        assert_eq!(handle.connect(source, target).unwrap_err(), ConnectError::Ended);
+    }
+
+    #[test]
+    fn commands_survive_until_taken_and_are_taken_once() {
+        let (handle, mailbox) = mailbox();
+        handle.drain();
+        handle.terminate();
+        let mail = mailbox.take(Waker::noop());
+        assert!(mail.drain && mail.terminate);
+        let mail = mailbox.take(Waker::noop());
+        assert!(!mail.drain && !mail.terminate);
+    }
+}

@@ -1,0 +1,94 @@
+//! Dialling: connecting without waiting, with the source address of somebody else when asked.
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::options::set_foreign_source;
+use super::{SocketOptions, local_addr};
+
+/// A connect that was begun.
+pub(crate) enum Dialled {
+    /// It is done already, as connects to this host may be.
+    Connected(OwnedFd),
+    /// Once writable, [`connection`] knows how it went.
+    Pending(OwnedFd),
+}
+
+/// Begins to connect to `to`, if possible from `source`.
+pub(crate) fn dial(to: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Dialled> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    options.apply(&SockRef::from(&socket))?;
+    // A source of the other family cannot be preserved at all.
+    if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4())
+        && let Err(error) = bind_source(&socket, source)
+    {
+        tracing::warn!(%error, %source, %to, "cannot preserve the source address; connecting with our own");
+    }
+    match socket.connect(&to.into()) {
+        Ok(()) => Ok(Dialled::Connected(socket.into())),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::INPROGRESS) => Ok(Dialled::Pending(socket.into())),
+            _ => Err(error),
+        },
+    }
+}
+
+fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
+    set_foreign_source(&SockRef::from(socket), source)?;
+    socket.bind(&SocketAddr::new(source, 0).into())
+}
+
+/// How a pending connect went: our address, or `None` when it is still under way.
+pub(crate) fn connection(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
+    match rustix::net::getpeername(&fd) {
+        Ok(_) => local_addr(fd).map(Some),
+        Err(Errno::NOTCONN) => {
+            // Either it failed, or it is not decided.
+            sockopt::socket_error(fd)??;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn finish(dialled: Dialled) -> io::Result<SocketAddr> {
+        let fd = match dialled {
+            Dialled::Connected(fd) | Dialled::Pending(fd) => fd,
+        };
+        let mut poll = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::OUT)];
+        rustix::event::poll(&mut poll, None)?;
+        connection(&fd).map(|local| local.expect("writable, so it is decided"))
+    }
+
+    #[test]
+    fn a_dial_ends_connected_or_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let local = finish(dial(address, None, &SocketOptions::default()).unwrap()).unwrap();
+        assert_eq!(local, listener.accept().unwrap().1);
+
+        drop(listener);
+        let refused = dial(address, None, &SocketOptions::default()).and_then(finish).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_had_does_not_prevent_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for source in ["127.0.0.5", "fd00::1"] {
+            let source: IpAddr = source.parse().unwrap();
+            finish(dial(address, Some(source), &SocketOptions::default()).unwrap()).unwrap();
+            listener.accept().unwrap();
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Listening sockets: binding them, accepting from them, and where a captured connection was going.
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use adit_core::proxy::Listener;
+use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::options::set_transparent;
+use super::{SocketOptions, Transparency, canonical, internet, local_addr};
+
+/// Our listen queue. Upstream's is 128, which a burst of connections overflows.
+const BACKLOG: i32 = 1024;
+
+/// The wildcard address: `[::]`, which also takes IPv4, or `0.0.0.0` without IPv6 (Istio: `IPV6_ENABLED`).
+#[must_use]
+pub fn wildcard(ipv6: bool, port: u16) -> SocketAddr {
+    if ipv6 { (Ipv6Addr::UNSPECIFIED, port).into() } else { (Ipv4Addr::UNSPECIFIED, port).into() }
+}
+
+/// A listener to bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerSpec {
+    /// What it is for.
+    pub listener: Listener,
+    /// Where. `[::]` is dual-stack.
+    pub address: SocketAddr,
+    /// Whether to preserve source addresses.
+    pub transparency: Transparency,
+    /// `SO_REUSEPORT`: several processes share the port (Istio: `INPOD_PORT_REUSE`). Failure only warns. Without it
+    /// a second proxy on the port fails to start.
+    pub reuse_port: bool,
+}
+
+/// Why a listener could not be bound.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("failed to bind to address {address}: {error}")]
+pub struct BindError {
+    /// The address that was wanted.
+    pub address: SocketAddr,
+    /// What the system said. (Shared, for [`io::Error`] cannot be cloned.)
+    #[source]
+    pub error: Arc<io::Error>,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct BoundListener {
+    listener: Listener,
+    fd: OwnedFd,
+    transparent: bool,
+    destination: Option<SocketAddr>,
+}
+
+/// A connection as it was accepted; addresses are canonical (no v4-mapped IPv6).
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The socket, non-blocking.
+    pub(crate) fd: OwnedFd,
+    /// The real TCP peer.
+    pub(crate) peer: SocketAddr,
+    /// Our address on this connection.
+    pub(crate) local: SocketAddr,
+    /// Where the peer meant to go.
+    pub(crate) original: SocketAddr,
+}
+
+impl ListenerSpec {
+    /// Binds and listens, with `options` for all that will be accepted.
+    ///
+    /// # Errors
+    /// With the text upstream has for it, when the socket cannot be made, marked or bound, or cannot be made
+    /// transparent under [`Transparency::Force`].
+    pub fn bind(&self, options: &SocketOptions) -> Result<BoundListener, BindError> {
+        self.try_bind(options).map_err(|error| BindError { address: self.address, error: Arc::new(error) })
+    }
+
+    fn try_bind(&self, options: &SocketOptions) -> io::Result<BoundListener> {
+        let kind = Type::STREAM.nonblocking();
+        let socket = Socket::new(Domain::for_address(self.address), kind, Some(Protocol::TCP))?;
+        if self.address.is_ipv6() {
+            socket.set_only_v6(!self.address.ip().is_unspecified())?;
+        }
+        if self.reuse_port {
+            if let Err(error) = socket.set_reuse_port(true) {
+                tracing::warn!(%error, address = %self.address, "failed to set SO_REUSEPORT");
+            }
+        } else {
+            socket.set_reuse_address(true)?;
+        }
+        let socket_ref = SockRef::from(&socket);
+        options.apply(&socket_ref)?;
+        let transparent = match self.transparency {
+            Transparency::Never => false,
+            Transparency::Try => set_transparent(&socket_ref, self.address.ip()).is_ok(),
+            Transparency::Force => set_transparent(&socket_ref, self.address.ip()).map(|()| true)?,
+        };
+        socket.bind(&self.address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(BoundListener { listener: self.listener, fd: socket.into(), transparent, destination: None })
+    }
+}
+
+impl BoundListener {
+    /// What it is for.
+    #[must_use]
+    pub fn listener(&self) -> Listener {
+        self.listener
+    }
+
+    /// Whether source addresses can be preserved for what it accepts.
+    #[must_use]
+    pub fn is_transparent(&self) -> bool {
+        self.transparent
+    }
+
+    /// Makes it an entry for `destination`: whatever connects here counts as captured on its way there, with no
+    /// redirection in place.
+    #[must_use]
+    pub fn leading_to(mut self, destination: SocketAddr) -> Self {
+        self.destination = Some(destination);
+        self
+    }
+
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.destination
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system cannot say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        local_addr(&self.fd)
+    }
+
+    /// The same listening socket once more: shards that share it share its queue.
+    ///
+    /// # Errors
+    /// The process has run out of descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, ..*self })
+    }
+
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+}
+
+/// Accepts one connection from `fd`; it was going to `destination`, if given.
+pub(crate) fn accept(
+    fd: BorrowedFd<'_>,
+    listener: Listener,
+    transparent: bool,
+    destination: Option<SocketAddr>,
+) -> io::Result<Accepted> {
+    let (fd, peer) = acceptfrom_with(fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    // A peer that is gone already may have no address any more.
+    let peer = peer.map_or_else(|| Err(io::ErrorKind::ConnectionAborted.into()), internet)?;
+    let local = local_addr(&fd)?;
+    let original = match (destination, listener) {
+        (Some(destination), _) => destination,
+        // HBONE peers address us, and a SOCKS client names its destination later.
+        (None, Listener::InboundHbone | Listener::Socks5) => local,
+        (None, Listener::Outbound | Listener::InboundPlain) => original(fd.as_fd()).unwrap_or_else(|error| {
+            // With TPROXY the local address is the original one, and nothing is wrong.
+            if !transparent {
+                tracing::warn!(%error, %peer, "no original destination; taking the local address");
+            }
+            local
+        }),
+    };
+    Ok(Accepted { fd, peer, local, original })
+}
+
+/// Where a redirected connection was going, IPv4 first.
+fn original(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let v4 = || sockopt::ip_original_dst(fd).map(SocketAddr::V4);
+    let v6 = || sockopt::ipv6_original_dst(fd).map(SocketAddr::V6);
+    Ok(canonical(v4().or_else(|_| v6())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Keepalive;
+    use super::*;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    fn spec(address: &str) -> ListenerSpec {
+        ListenerSpec {
+            listener: Listener::InboundPlain,
+            address: address.parse().unwrap(),
+            transparency: Transparency::Never,
+            reuse_port: false,
+        }
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_the_options_and_know_their_addresses() {
+        let keepalive =
+            Keepalive { time: Duration::from_secs(7), interval: Duration::from_secs(8), retries: 3 };
+        let options =
+            SocketOptions { keepalive: Some(keepalive), user_timeout: true, ..SocketOptions::default() };
+        let bound = spec("127.0.0.1:0").bind(&options).unwrap();
+        let address = bound.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+
+        let accepted = accept(bound.fd.as_fd(), Listener::InboundPlain, true, None).unwrap();
+        assert_eq!(accepted.peer, client.local_addr().unwrap());
+        assert_eq!((accepted.local, accepted.original), (address, address));
+        let socket = SockRef::from(&accepted.fd);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.time);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), keepalive.interval);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive.retries);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7 + 3 * 8)));
+        assert!(socket.nonblocking().unwrap());
+    }
+
+    #[test]
+    fn an_entry_leads_everything_to_its_destination() {
+        let destination: SocketAddr = "240.240.0.1:80".parse().unwrap();
+        let bound = spec("127.0.0.1:0").bind(&SocketOptions::default()).unwrap().leading_to(destination);
+        let shared = bound.try_clone().unwrap();
+        let _client = TcpStream::connect(bound.local_addr().unwrap()).unwrap();
+        let accepted = accept(shared.fd.as_fd(), Listener::Outbound, false, shared.destination()).unwrap();
+        assert_eq!(accepted.original, destination);
+    }
+
+    #[test]
+    fn a_taken_address_is_an_error_with_upstreams_text() {
+        let options = SocketOptions::default();
+        let bound = spec("127.0.0.1:0").bind(&options).unwrap();
+        let address = bound.local_addr().unwrap();
+        let error = ListenerSpec { address, ..spec("127.0.0.1:0") }.bind(&options).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("failed to bind to address {address}: ")), "{text}");
+    }
+
+    #[test]
+    fn a_wildcard_takes_both_families_and_shows_v4_peers_as_v4() {
+        let Ok(bound) =
+            (ListenerSpec { address: wildcard(true, 0), ..spec("[::]:0") }).bind(&SocketOptions::default())
+        else {
+            return; // a machine without IPv6
+        };
+        let port = bound.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let accepted = accept(bound.fd.as_fd(), Listener::InboundHbone, false, None).unwrap();
+        assert_eq!(accepted.peer, client.local_addr().unwrap());
+        assert_eq!(accepted.original, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+}

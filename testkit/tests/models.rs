@@ -1,0 +1,5 @@
+//! Searches the models of `adit_testkit::models` exhaustively, and plants faults that the searches must find.
+#[path = "models/establish.rs"]
+mod establish;
+#[path = "models/pool.rs"]
+mod pool;
