@@ -115,7 +115,7 @@ fn made_you_reset() {
     let mixed = |n: u32| {
         let stream = 3 + 2 * n;
         let cancel = reset(stream, ErrorCode::CANCEL);
-        [connect(stream), if n % 2 == 0 { cancel } else { window_update(stream, 0) }].concat()
+        [connect(stream), if n.is_multiple_of(2) { cancel } else { window_update(stream, 0) }].concat()
     };
     is_limited(Budget::Resets, |budgets| budgets.resets = THREE, mixed);
 }

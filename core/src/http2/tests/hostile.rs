@@ -8,7 +8,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let payload = prop::collection::vec(any::<u8>(), 0..24);
     let stream = prop_oneof![8 => 0u32..8, 1 => any::<u32>()];
     prop_oneof![
-        4 => (0u8..11, any::<u8>(), stream.clone(), payload).prop_map(|(kind, flags, stream, payload)| {
+        4 => (0u8..11, any::<u8>(), stream, payload).prop_map(|(kind, flags, stream, payload)| {
             frame(kind, flags, stream, &payload)
         }),
         2 => (0u32..4, any::<u8>()).prop_map(|(n, flags)| headers(1 + 2 * n, flags & END_STREAM, CONNECT)),
