@@ -1,2 +1,5 @@
-//! Adit's test kit: models of the core's machines, and (as they come) simulator, scripted peers and oracles.
+//! Adit's test kit: models of the core's machines, pairs of tunnels on a simulated network, and (as they come) scripted
+//! peers and oracles.
 pub mod models;
+pub mod pair;
+pub mod pki;
