@@ -23,12 +23,14 @@ pub fn log(observed: &Observed) {
         Observed::ConnectionClosed { connection, bytes_sent, bytes_received, duration, error, flag: _ } => {
             closed(connection, *bytes_sent, *bytes_received, *duration, error.as_deref());
         }
-        Observed::DryRun { connection, said } => tracing::debug!(
+        Observed::DryRun { connection, said } => tracing::event!(
             target: "rbac",
+            tracing::Level::DEBUG,
             src.addr = connection.source.address.map(display),
             src.identity = connection.source.identity.as_ref().map(ToString::to_string),
             dst.addr = connection.destination.address.map(display),
-            "{said}"
+            "{}",
+            said
         ),
         Observed::EarlyDenied { source, destination, direction, error } => {
             early(*source, *destination, *direction, error);

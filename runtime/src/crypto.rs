@@ -69,7 +69,7 @@ aead_port! {
 
 #[cfg(feature = "ring")]
 aead_port! {
-    /// Record protection by ring.
+    /// Record protection by ring. Unlike aws-lc-rs, ring does not zeroise its keys on drop.
     RingAead, RingKey, ring
 }
 
@@ -119,7 +119,8 @@ fn has_aes() -> bool {
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
     #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull");
+    return std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull");
     #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
     return false;
 }
@@ -152,8 +153,10 @@ mod tests {
     /// RFC 8439 §2.8.2, GCM test cases 2 and 14 (McGrew and Viega): each library computes the same, known values.
     #[test]
     fn ports_compute_known_answers() {
-        let zero_tag_128 = [0xab, 0x6e, 0x47, 0xd4, 0x2c, 0xec, 0x13, 0xbd, 0xf5, 0x3a, 0x67, 0xb2, 0x12, 0x57, 0xbd, 0xdf];
-        let zero_tag_256 = [0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99, 0x6b, 0xf0, 0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9, 0x19];
+        let zero_tag_128 =
+            [0xab, 0x6e, 0x47, 0xd4, 0x2c, 0xec, 0x13, 0xbd, 0xf5, 0x3a, 0x67, 0xb2, 0x12, 0x57, 0xbd, 0xdf];
+        let zero_tag_256 =
+            [0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99, 0x6b, 0xf0, 0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9, 0x19];
         for port in ports() {
             for (suite, length, tag) in
                 [(Suite::Aes128Gcm, 16, zero_tag_128), (Suite::Aes256Gcm, 32, zero_tag_256)]
@@ -168,13 +171,17 @@ mod tests {
     #[test]
     fn ports_open_what_they_sealed_and_nothing_else() {
         for port in ports() {
-            for (suite, length) in [(Suite::Aes128Gcm, 16), (Suite::Aes256Gcm, 32), (Suite::Chacha20Poly1305, 32)] {
+            for (suite, length) in
+                [(Suite::Aes128Gcm, 16), (Suite::Aes256Gcm, 32), (Suite::Chacha20Poly1305, 32)]
+            {
                 assert!(port.key(suite, &vec![0; length - 1]).is_none(), "{port:?} {suite:?}: short key");
                 let key = port.key(suite, &vec![7; length]).expect("suite is supported");
                 let mut record = *b"some payload";
                 let tag = key.seal([1; 12], b"aad", &mut record).expect("seals");
                 let sealed: Vec<u8> = record.iter().chain(&tag).copied().collect();
-                for (nonce, aad, flip) in [([2; 12], &b"aad"[..], 0), ([1; 12], b"aaa", 0), ([1; 12], b"aad", 1)] {
+                for (nonce, aad, flip) in
+                    [([2; 12], &b"aad"[..], 0), ([1; 12], b"aaa", 0), ([1; 12], b"aad", 1)]
+                {
                     let mut bad = sealed.clone();
                     bad[3] ^= flip;
                     assert!(key.open(nonce, aad, &mut bad).is_err());

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use adit_core::identity::Identity;
 use adit_core::tls::Credentials;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
@@ -109,8 +109,10 @@ impl LocalCa {
     /// From PEM; what cannot be used is said in words.
     fn new(root: impl AsRef<[u8]>, key: &str) -> Result<Self, String> {
         let key = KeyPair::from_pem(key).map_err(|error| format!("no private key: {error}"))?;
-        let root = CertificateDer::from_pem_slice(root.as_ref()).map_err(|error| format!("no certificate: {error}"))?;
-        let issuer = Issuer::from_ca_cert_der(&root, key).map_err(|error| format!("no CA certificate: {error}"))?;
+        let root = CertificateDer::from_pem_slice(root.as_ref())
+            .map_err(|error| format!("no certificate: {error}"))?;
+        let issuer =
+            Issuer::from_ca_cert_der(&root, key).map_err(|error| format!("no CA certificate: {error}"))?;
         Ok(Self { issuer, root })
     }
 
@@ -134,7 +136,8 @@ impl LocalCa {
     /// # Errors
     /// See [`issue`](Self::issue).
     pub fn issue_at(&self, identity: &Identity, now: SystemTime) -> Result<Credentials, CaError> {
-        let failed = |error: rcgen::Error| CaError::Issue { subject: identity.to_string(), reason: error.to_string() };
+        let failed =
+            |error: rcgen::Error| CaError::Issue { subject: identity.to_string(), reason: error.to_string() };
         let mut params = CertificateParams::default();
         // Without a subject the SAN is critical (RFC 5280 §4.2.1.6), as SPIFFE wants it.
         params.distinguished_name = DistinguishedName::new();
@@ -179,8 +182,10 @@ impl LocalCa {
 
 /// A new root certificate and its key, both PEM.
 fn new_root(organization: &str) -> Result<(String, Zeroizing<String>), CaError> {
-    let failed =
-        |error: rcgen::Error| CaError::Issue { subject: "the root itself".to_owned(), reason: error.to_string() };
+    let failed = |error: rcgen::Error| CaError::Issue {
+        subject: "the root itself".to_owned(),
+        reason: error.to_string(),
+    };
     let now = SystemTime::now();
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -1,7 +1,7 @@
 //! Certificates in use: one per identity, issued when first asked for and renewed at half of their life.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use adit_core::identity::Identity;
@@ -26,7 +26,7 @@ pub enum CertificateError {
     },
 }
 
-/// Certificates in use, shared by all shards. Ask for each new TLS connection: what is kept elsewhere expires.
+/// Certificates in use, shared by all shards. Whoever keeps one must ask again at [`renew_at`](Self::renew_at).
 pub struct CertificateStore {
     ca: LocalCa,
     ports: TlsPorts,
@@ -63,9 +63,19 @@ impl CertificateStore {
         self.get_at(identity, SystemTime::now())
     }
 
-    fn get_at(&self, identity: &Identity, now: SystemTime) -> Result<Arc<TlsContext>, CertificateError> {
+    /// When to ask again for a certificate that is kept elsewhere; `None` when `identity` has none.
+    #[must_use]
+    pub fn renew_at(&self, identity: &Identity) -> Option<SystemTime> {
+        self.held().get(identity).map(|held| held.renew)
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Identity, Issued>> {
         // A panic elsewhere leaves the map whole: it is only ever changed by one `insert`.
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get_at(&self, identity: &Identity, now: SystemTime) -> Result<Arc<TlsContext>, CertificateError> {
+        let mut issued = self.held();
         let held = issued.get(identity);
         if let Some(held) = held
             && now < held.renew

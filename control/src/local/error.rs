@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use adit_core::identity::IdentityError;
 use adit_core::mesh::MeshError;
 
 /// Why a file gave no mesh.
@@ -60,6 +61,18 @@ pub enum Problem {
         /// What would be right.
         expected: &'static str,
     },
+    /// A text is no SPIFFE identity.
+    #[error("{entry}: {field}: {got:?} is no identity: {source}")]
+    Identity {
+        /// Where.
+        entry: Entry,
+        /// The field or fields.
+        field: String,
+        /// What was there, or what they make together.
+        got: String,
+        /// Why.
+        source: IdentityError,
+    },
     /// Fields ask for what Adit cannot do yet; ignoring them would send traffic elsewhere than the file says.
     #[error("{entry}: not supported yet: {}; remove it to go on without", fields.join(", "))]
     Unsupported {
@@ -93,8 +106,18 @@ impl Entry {
     }
 
     /// A value of this entry that makes no sense.
-    pub(super) fn value(&self, field: impl Into<String>, got: impl ToString, expected: &'static str) -> Problem {
+    pub(super) fn value(
+        &self,
+        field: impl Into<String>,
+        got: impl ToString,
+        expected: &'static str,
+    ) -> Problem {
         Problem::Value { entry: self.clone(), field: field.into(), got: got.to_string(), expected }
+    }
+
+    /// A text that is no identity.
+    pub(super) fn identity(&self, field: &str, got: impl ToString, source: IdentityError) -> Problem {
+        Problem::Identity { entry: self.clone(), field: field.to_owned(), got: got.to_string(), source }
     }
 
     /// An error unless all of the named fields are absent.

@@ -55,7 +55,7 @@ pub fn load(file: &Path, network: &str) -> Result<Mesh, LocalError> {
 /// The text is no YAML of this schema, its values make no sense, or it asks for something that is not supported yet.
 pub fn parse(file: &Path, text: &str, network: &str) -> Result<Mesh, LocalError> {
     let (workloads, services, policies) = entries(file, text)?;
-    let problems: Vec<_> = unknown_policies(&workloads, &policies).collect();
+    let problems = unknown_policies(&workloads, &policies);
     if !problems.is_empty() {
         return Err(LocalError::Invalid { file: file.into(), problems });
     }
@@ -100,21 +100,17 @@ fn convert<T, U>(
 
 /// Policies which workloads list and nobody defines. The core would refuse every connection to such a workload; in a
 /// file that is all there is, it can only be a mistake.
-fn unknown_policies<'a>(
-    workloads: &'a [Workload],
-    policies: &[Authorization],
-) -> impl Iterator<Item = Problem> + 'a {
+fn unknown_policies(workloads: &[Workload], policies: &[Authorization]) -> Vec<Problem> {
     let known: BTreeSet<String> = policies.iter().map(Authorization::key).collect();
-    workloads.iter().enumerate().flat_map(move |(position, workload)| {
-        let known = known.clone();
-        let unknown = workload.authorization_policies.iter().filter(move |key| !known.contains(&***key));
-        unknown.map(move |key| Problem::Value {
-            entry: Entry::workload(position, &workload.name),
-            field: "authorizationPolicies".to_owned(),
-            got: key.to_string(),
-            expected: "the namespace/name of an entry of policies",
-        })
-    })
+    let mut problems = Vec::new();
+    for (position, workload) in workloads.iter().enumerate() {
+        let entry = Entry::workload(position, &workload.name);
+        for key in workload.authorization_policies.iter().filter(|key| !known.contains(&***key)) {
+            let expected = "the namespace/name of an entry of policies";
+            problems.push(entry.value("authorizationPolicies", key, expected));
+        }
+    }
+    problems
 }
 
 /// Says what is well-formed and yet does nothing, as it is probably not what was meant.
@@ -123,14 +119,20 @@ fn warn_of_no_effect(file: &Path, workloads: &[Workload], services: &[Service], 
     let known: BTreeSet<_> = services.iter().map(|service| &service.name).collect();
     for workload in workloads {
         for name in workload.services.keys().filter(|name| !known.contains(name)) {
-            tracing::warn!("{file}: workload {} is an endpoint of {name}, which is not in services", workload.uid);
+            tracing::warn!(
+                "{file}: workload {} is an endpoint of {name}, which is not in services",
+                workload.uid
+            );
         }
     }
     let listed: BTreeSet<&str> =
         workloads.iter().flat_map(|w| w.authorization_policies.iter().map(|key| &**key)).collect();
     for policy in policies {
         if policy.scope == PolicyScope::WorkloadSelector && !listed.contains(policy.key().as_str()) {
-            tracing::warn!("{file}: policy {} has scope WorkloadSelector, but no workload lists it", policy.key());
+            tracing::warn!(
+                "{file}: policy {} has scope WorkloadSelector, but no workload lists it",
+                policy.key()
+            );
         }
     }
 }

@@ -2,12 +2,10 @@
 //!
 //! Only types are checked here; what values mean is the business of the modules beside.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
-use super::values::{Port, TextMatch};
+use super::values::{Port, TextMatch, Unique};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,14 +18,14 @@ pub(super) struct File {
     pub(super) policies: Vec<Policy>,
 }
 
-pub(super) type Ports = BTreeMap<Port, Port>;
+pub(super) type Ports = Unique<Port, Port>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Workload {
     pub(super) workload_ips: Vec<String>,
     pub(super) namespace: String,
-    pub(super) services: BTreeMap<String, Ports>,
+    pub(super) services: Unique<String, Ports>,
     #[serde(default)]
     pub(super) uid: String,
     #[serde(default)]
@@ -144,7 +142,7 @@ pub(super) struct Service {
     #[serde(default)]
     pub(super) visibility: Visibility,
     #[serde(default)]
-    pub(super) endpoints: BTreeMap<String, Value>,
+    pub(super) endpoints: Unique<String, Value>,
     pub(super) waypoint: Option<Value>,
     #[serde(default)]
     pub(super) weighted_waypoints: Vec<Value>,

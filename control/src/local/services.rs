@@ -14,22 +14,22 @@ pub(super) fn service(position: usize, file: schema::Service) -> Result<Service,
     entry.unsupported(&[
         ("waypoint", file.waypoint.is_some()),
         ("weightedWaypoints", !file.weighted_waypoints.is_empty()),
-        ("endpoints (name the service in the workloads' services instead)", !file.endpoints.is_empty()),
+        ("endpoints (name the service in the workloads' services instead)", !file.endpoints.0.is_empty()),
     ])?;
     for (field, value) in [("namespace", &file.namespace), ("hostname", &file.hostname)] {
         if value.is_empty() {
             return Err(entry.value(field, value, "a name"));
         }
     }
-    let name = ServiceName { namespace: file.namespace.as_str().into(), hostname: file.hostname.as_str().into() };
+    let name =
+        ServiceName { namespace: file.namespace.as_str().into(), hostname: file.hostname.as_str().into() };
     Ok(Service {
         name,
         addresses: each("vips", &file.vips, |field, vip| network_address(&entry, field, vip))?,
         cidrs: each("cidrVips", &file.cidr_vips, |field, range| network_cidr(&entry, field, range))?,
         ports: ports(&entry, "ports", &file.ports)?,
         subject_alt_names: each("subjectAltNames", &file.subject_alt_names, |field, san| {
-            let expected = "an identity such as spiffe://cluster.local/ns/default/sa/web";
-            san.parse().map_err(|_| entry.value(field, san, expected))
+            san.parse().map_err(|error| entry.identity(field, san, error))
         })?,
         load_balancing: file.load_balancer.map(load_balancing).unwrap_or_default(),
         ip_families: match file.ip_families {

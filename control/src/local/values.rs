@@ -1,19 +1,27 @@
 //! Values that need more than a derived parser: ports, text matches, addresses, names.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use adit_core::mesh::{ServiceName, StringMatch};
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, EnumAccess, MapAccess, VariantAccess, Visitor};
 
-use super::error::{Entry, Problem};
+use super::error::{self, Problem};
 use super::schema::Ports;
 
 /// A port, as a number or (as a key of JSON, which is YAML) as a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Port(pub(super) u16);
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -102,18 +110,54 @@ impl<'de> Visitor<'de> for TextMatchVisitor {
     }
 }
 
+/// A map in which a key that appears twice is an error; the parser by itself would keep the last.
+pub(super) struct Unique<K, V>(pub(super) BTreeMap<K, V>);
+
+impl<K, V> Default for Unique<K, V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Ord + fmt::Display, V: Deserialize<'de>> Deserialize<'de> for Unique<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MapVisitor<K, V>(PhantomData<(K, V)>);
+        impl<'de, K: Deserialize<'de> + Ord + fmt::Display, V: Deserialize<'de>> Visitor<'de> for MapVisitor<K, V> {
+            type Value = Unique<K, V>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut unique = BTreeMap::new();
+                while let Some(key) = map.next_key()? {
+                    match unique.entry(key) {
+                        Entry::Occupied(taken) => {
+                            return Err(de::Error::custom(format_args!("key {} appears twice", taken.key())));
+                        }
+                        Entry::Vacant(slot) => slot.insert(map.next_value()?),
+                    };
+                }
+                Ok(Unique(unique))
+            }
+        }
+        deserializer.deserialize_map(MapVisitor(PhantomData))
+    }
+}
+
 /// Service port → target port; port 0 is no service port.
-pub(super) fn ports(entry: &Entry, field: &str, ports: &Ports) -> Result<BTreeMap<u16, u16>, Problem> {
-    if ports.contains_key(&Port(0)) {
+pub(super) fn ports(entry: &error::Entry, field: &str, ports: &Ports) -> Result<BTreeMap<u16, u16>, Problem> {
+    if ports.0.contains_key(&Port(0)) {
         return Err(entry.value(field, 0, "service ports between 1 and 65535"));
     }
-    Ok(ports.iter().map(|(from, to)| (from.0, to.0)).collect())
+    Ok(ports.0.iter().map(|(from, to)| (from.0, to.0)).collect())
 }
 
 /// `namespace/hostname`.
-pub(super) fn service_name(entry: &Entry, field: &str, text: &str) -> Result<ServiceName, Problem> {
+pub(super) fn service_name(entry: &error::Entry, field: &str, text: &str) -> Result<ServiceName, Problem> {
     match text.split_once('/') {
-        Some((namespace, hostname)) if !namespace.is_empty() && !hostname.is_empty() && !hostname.contains('/') => {
+        Some((namespace, hostname))
+            if !namespace.is_empty() && !hostname.is_empty() && !hostname.contains('/') =>
+        {
             Ok(ServiceName { namespace: namespace.into(), hostname: hostname.into() })
         }
         _ => Err(entry.value(field, text, "namespace/hostname")),
@@ -121,17 +165,18 @@ pub(super) fn service_name(entry: &Entry, field: &str, text: &str) -> Result<Ser
 }
 
 /// An IP address; IPv4 in IPv6 notation becomes IPv4.
-pub(super) fn address(entry: &Entry, field: &str, text: &str) -> Result<IpAddr, Problem> {
+pub(super) fn address(entry: &error::Entry, field: &str, text: &str) -> Result<IpAddr, Problem> {
     let address: Result<IpAddr, _> = text.parse();
     address.map(|ip| ip.to_canonical()).map_err(|_| entry.value(field, text, "an IPv4 or IPv6 address"))
 }
 
 /// `address/length`, or an address for all of it. Host bits are allowed.
-pub(super) fn cidr(entry: &Entry, field: &str, text: &str) -> Result<IpNet, Problem> {
+pub(super) fn cidr(entry: &error::Entry, field: &str, text: &str) -> Result<IpNet, Problem> {
     let whole = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    text.parse().ok().or_else(whole).ok_or_else(|| {
-        entry.value(field, text, "an address range such as 10.0.0.0/8 or fd00::/64")
-    })
+    text.parse()
+        .ok()
+        .or_else(whole)
+        .ok_or_else(|| entry.value(field, text, "an address range such as 10.0.0.0/8 or fd00::/64"))
 }
 
 /// Converts the items of a list, giving each converter the name of its field, such as `vips[2]`.

@@ -32,11 +32,12 @@ pub(super) fn workload(position: usize, file: schema::Workload) -> Result<Worklo
     let uid = or(&file.uid, &format!("local/{}/{}/{position}", file.namespace, file.name));
     let mut workload = Workload::new(&uid, &file.name, identity);
     workload.addresses = each("workloadIps", &file.workload_ips, |field, ip| address(&entry, field, ip))?;
-    for (name, mapped) in &file.services {
+    for (name, mapped) in &file.services.0 {
         let service = service_name(&entry, "services", name)?;
         workload.services.insert(service, ports(&entry, &format!("services[{name}]"), mapped)?);
     }
-    workload.authorization_policies = file.authorization_policies.iter().map(|key| key.as_str().into()).collect();
+    workload.authorization_policies =
+        file.authorization_policies.iter().map(|key| key.as_str().into()).collect();
     workload.network = file.network.into();
     workload.network_mode = match file.network_mode {
         schema::NetworkMode::Standard => NetworkMode::Standard,
@@ -78,11 +79,8 @@ pub(super) fn workload(position: usize, file: schema::Workload) -> Result<Worklo
 }
 
 fn identity(entry: &Entry, trust_domain: &str, namespace: &str, account: &str) -> Result<Identity, Problem> {
-    Identity::new(trust_domain, namespace, account).map_err(|_| {
-        entry.value(
-            "trustDomain, namespace, serviceAccount",
-            format!("spiffe://{trust_domain}/ns/{namespace}/sa/{account}"),
-            "parts of a SPIFFE identity: not empty; letters, digits, '.', '-' and '_'",
-        )
+    Identity::new(trust_domain, namespace, account).map_err(|error| {
+        let got = format!("spiffe://{trust_domain}/ns/{namespace}/sa/{account}");
+        entry.identity("trustDomain, namespace, serviceAccount", got, error)
     })
 }

@@ -9,7 +9,9 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Authorization, NetworkMode, PolicyName, PolicyScope, Service, ServiceName, TunnelProtocol, Workload};
+use super::{
+    Authorization, NetworkMode, PolicyName, PolicyScope, Service, ServiceName, TunnelProtocol, Workload,
+};
 
 /// Why entries make no consistent mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -209,7 +211,12 @@ impl Mesh {
 
     /// The workload this proxy stands for (dedicated mode).
     #[must_use]
-    pub fn workload_by_name(&self, namespace: &str, name: &str, service_account: &str) -> Option<&Arc<Workload>> {
+    pub fn workload_by_name(
+        &self,
+        namespace: &str,
+        name: &str,
+        service_account: &str,
+    ) -> Option<&Arc<Workload>> {
         let key = (namespace, name, service_account);
         let at = self.by_name.partition_point(|workload| name_key(workload) < key);
         self.by_name.get(at).filter(|workload| name_key(workload) == key)
@@ -218,7 +225,12 @@ impl Mesh {
     /// Best service for a virtual address as `client_namespace` sees it: an exact address before ranges, the client's
     /// own namespace first, then the longest prefix, then a canonical service, then the first one given.
     #[must_use]
-    pub fn service_by_vip(&self, network: &str, vip: IpAddr, client_namespace: &str) -> Option<&Arc<Service>> {
+    pub fn service_by_vip(
+        &self,
+        network: &str,
+        vip: IpAddr,
+        client_namespace: &str,
+    ) -> Option<&Arc<Service>> {
         let vip = vip.to_canonical();
         let exact = self.by_vip.get(network).and_then(|network| network.get(&vip)).into_iter().flatten();
         best(exact, client_namespace).or_else(|| {
@@ -273,7 +285,10 @@ fn name_key(workload: &Workload) -> (&str, &str, &str) {
 }
 
 /// Visible services only; the client's namespace, then canonical, then first seen.
-fn best<'a>(services: impl Iterator<Item = &'a Arc<Service>>, client_namespace: &str) -> Option<&'a Arc<Service>> {
+fn best<'a>(
+    services: impl Iterator<Item = &'a Arc<Service>>,
+    client_namespace: &str,
+) -> Option<&'a Arc<Service>> {
     // `min_by_key` keeps the first of equals, `max_by_key` would keep the last.
     services
         .filter(|service| service.is_visible_to(client_namespace))

@@ -20,14 +20,14 @@ struct Slot<T> {
 
 /// Declares a key type for one kind of value, so that keys of different slabs cannot be confused.
 macro_rules! slab_key {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name {
+        $vis struct $name {
             /// The slot.
-            pub index: u32,
+            $vis index: u32,
             /// How often the slot had been used before.
-            pub generation: u32,
+            $vis generation: u32,
         }
 
         impl From<$crate::proxy::slab::Key> for $name {

@@ -97,7 +97,9 @@ impl fmt::Display for Reason {
             }
             Self::Workload(uid) => write!(f, "the address is that of workload {uid}"),
             Self::OwnAddress => f.write_str("the target is the address connected to"),
-            Self::AnyAddress => f.write_str("the workload has an application tunnel, which takes any address"),
+            Self::AnyAddress => {
+                f.write_str("the workload has an application tunnel, which takes any address")
+            }
             Self::PortMapped { from, to } => write!(f, "port {from} maps to {to}"),
             Self::ApplicationTunnel { port } => write!(f, "the application tunnel uses port {port}"),
             Self::Hbone => f.write_str("it speaks HBONE"),

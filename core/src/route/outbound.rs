@@ -136,7 +136,8 @@ fn direct(
         }
         TunnelProtocol::Hbone => {
             reasons.push(Reason::Hbone);
-            let alternatives = service.into_iter().flat_map(|service| service.subject_alt_names.iter().cloned());
+            let alternatives =
+                service.into_iter().flat_map(|service| service.subject_alt_names.iter().cloned());
             Hop::Hbone {
                 dial: SocketAddr::new(address, config.hbone_port),
                 authority: Authority::Address(to),

@@ -23,7 +23,7 @@ const VERSION: u16 = 1;
 pub struct FrozenSession {
     version: u16,
     side: Side,
-    records: FrozenRecords,
+    pub(super) records: FrozenRecords,
     peer: Identity,
     outgoing: Vec<u8>,
     due: Due,

@@ -26,7 +26,7 @@ use crate::identity::{Identity, IdentitySet};
 
 /// The most octets of records a peer may send before the handshake is complete. A chain of 24 KB in records of 64
 /// octets is 36 KB.
-const MAX_HANDSHAKE: usize = 128 * 1024;
+const MAX_HANDSHAKE: usize = 96 * 1024;
 /// The most states rustls may go through for one record; it needs about ten.
 const MAX_STEPS: usize = 64;
 

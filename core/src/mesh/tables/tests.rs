@@ -63,7 +63,8 @@ fn of_workloads_on_one_address_pods_then_hbone_then_lowest_uid_win() {
     hbone_pod.protocol = TunnelProtocol::Hbone;
     let plain_pod = workload("c//Pod/default/b", "10.0.0.1");
     let plain_other = workload("c//VM/default/0", "10.0.0.1");
-    let mut order = vec![hbone_pod, plain_pod, workload("c//Pod/default/c", "10.0.0.1"), hbone_other, plain_other];
+    let mut order =
+        vec![hbone_pod, plain_pod, workload("c//Pod/default/c", "10.0.0.1"), hbone_other, plain_other];
     for expected in
         ["c//Pod/default/z", "c//Pod/default/b", "c//Pod/default/c", "c//VM/default/a", "c//VM/default/0"]
     {
@@ -117,7 +118,10 @@ fn one_vip_in_several_namespaces() {
     canonical.canonical = true;
     let mut hidden = service("d", "web", "10.1.0.1");
     hidden.visibility = Visibility::Namespace;
-    let mesh = mesh(vec![], vec![hidden, service("a", "web", "10.1.0.1"), service("b", "web", "10.1.0.1"), canonical]);
+    let mesh = mesh(
+        vec![],
+        vec![hidden, service("a", "web", "10.1.0.1"), service("b", "web", "10.1.0.1"), canonical],
+    );
     vip_is(&mesh, "10.1.0.1", "b", Some("b/web"));
     vip_is(&mesh, "10.1.0.1", "d", Some("d/web"));
     vip_is(&mesh, "10.1.0.1", "elsewhere", Some("c/web"));
@@ -146,6 +150,7 @@ fn ranges_rank_by_namespace_then_prefix_then_canonical() {
             ranged("b", "narrow", "10.3.0.0/16"),
             ranged("b", "equal", "10.2.0.0/16"),
             canonical,
+            ranged("b", "narrower", "10.2.5.0/24"),
             service("z", "exact", "10.3.0.1"),
             ranged("z", "full", "10.3.0.2/32"),
             ranged("z", "v6", "fd00::/64"),
@@ -155,6 +160,7 @@ fn ranges_rank_by_namespace_then_prefix_then_canonical() {
     vip_is(&mesh, "10.3.0.7", "a", Some("a/wide"));
     vip_is(&mesh, "10.2.0.1", "elsewhere", Some("c/canonical"));
     vip_is(&mesh, "10.2.0.1", "b", Some("b/equal"));
+    vip_is(&mesh, "10.2.5.1", "elsewhere", Some("b/narrower"));
     // An exact address beats every range, also written as a full-length range, also of another namespace.
     vip_is(&mesh, "10.3.0.1", "a", Some("z/exact"));
     vip_is(&mesh, "10.3.0.2", "a", Some("z/full"));
@@ -209,8 +215,10 @@ fn policies_apply_by_scope_and_by_list() {
     target.authorization_policies = vec!["default/listed".into(), "default/missing".into()];
     let mesh = Mesh::new("".into(), vec![target], vec![], policies).unwrap();
     let target = mesh.workload_by_address("", ip("10.0.0.1")).unwrap();
-    let keys: Vec<_> =
-        mesh.policies_for(target).map(|policy| policy.map(|p| p.key()).map_err(ToString::to_string)).collect();
+    let keys: Vec<_> = mesh
+        .policies_for(target)
+        .map(|policy| policy.map(|p| p.key()).map_err(ToString::to_string))
+        .collect();
     assert_eq!(
         keys,
         [
@@ -224,16 +232,14 @@ fn policies_apply_by_scope_and_by_list() {
 
 #[test]
 fn keys_that_appear_twice_are_refused() {
-    let twice = |workloads, services, policies| Mesh::new("".into(), workloads, services, policies).unwrap_err();
+    let twice =
+        |workloads, services, policies| Mesh::new("".into(), workloads, services, policies).unwrap_err();
     let w = workload("u/a", "10.0.0.1");
     let s = service("default", "web", "10.1.0.1");
     let p = policy("default", "p", PolicyScope::Global);
     let error = twice(vec![w.clone(), w], vec![], vec![]);
     assert_eq!(error.to_string(), "workload u/a appears twice: give each its own uid");
-    assert_eq!(
-        twice(vec![], vec![s.clone(), s.clone()], vec![]),
-        MeshError::DuplicateService(s.name)
-    );
+    assert_eq!(twice(vec![], vec![s.clone(), s.clone()], vec![]), MeshError::DuplicateService(s.name));
     assert_eq!(
         twice(vec![], vec![], vec![p.clone(), p.clone()]),
         MeshError::DuplicatePolicy(p.policy_name())

@@ -236,7 +236,10 @@ fn scopes_decide_who_is_judged() {
     let denied = |policy: Authorization, listed: &[&str]| {
         let mut target = target();
         target.authorization_policies = listed.iter().map(|key| (*key).into()).collect();
-        matches!(authorize(&mesh(vec![policy]), &target, &facts(None)), Verdict::Deny(DenyReason::Explicit(_)))
+        matches!(
+            authorize(&mesh(vec![policy]), &target, &facts(None)),
+            Verdict::Deny(DenyReason::Explicit(_))
+        )
     };
     assert!(denied(deny(PolicyScope::Global, "istio-system"), &[]));
     assert!(denied(deny(PolicyScope::Namespace, "default"), &[]));
@@ -253,24 +256,22 @@ fn policies_on_trial_are_told_and_never_enforced() {
     let always = || vec![rule(vec![])];
     let judge = |policies| {
         let mesh = mesh(policies);
-        let told: Vec<_> =
-            dry_run(&mesh, &target(), &facts(None)).iter().map(ToString::to_string).collect();
+        let told: Vec<_> = dry_run(&mesh, &target(), &facts(None)).iter().map(ToString::to_string).collect();
         (authorize(&mesh, &target(), &facts(None)), told)
     };
-    let (verdict, told) = judge(vec![trial("d", Action::Deny, always()), trial("a", Action::Allow, always())]);
+    let (verdict, told) =
+        judge(vec![trial("d", Action::Deny, always()), trial("a", Action::Allow, always())]);
     assert_eq!(verdict, Verdict::Allow { by: None });
     assert_eq!(
         told,
-        [
-            "dry-run: deny policy match: default/d (rule 0)",
-            "dry-run: allow policy match: default/a (rule 0)"
-        ]
+        ["dry-run: deny policy match: default/d (rule 0)", "dry-run: allow policy match: default/a (rule 0)"]
     );
     let (verdict, told) = judge(vec![trial("a", Action::Allow, vec![])]);
     assert_eq!(verdict, Verdict::Allow { by: None });
     assert_eq!(told, ["dry-run: no allow policies match"]);
     // Not said when enforced ALLOW policies exist.
-    let (verdict, told) = judge(vec![trial("a", Action::Allow, vec![]), policy("e", Action::Allow, always())]);
+    let (verdict, told) =
+        judge(vec![trial("a", Action::Allow, vec![]), policy("e", Action::Allow, always())]);
     assert_eq!(verdict, Verdict::Allow { by: Some(named("e", 0)) });
     assert!(told.is_empty());
 }
@@ -287,11 +288,10 @@ fn text_match() -> impl Strategy<Value = StringMatch> {
 
 /// Mostly short lists, often empty: that is where the rules differ.
 fn few<T: core::fmt::Debug>(item: impl Strategy<Value = T> + 'static) -> impl Strategy<Value = Vec<T>> {
-    prop_oneof![4 => Just(0usize), 2 => Just(1), 1 => Just(2)]
-        .prop_flat_map({
-            let item = item.boxed();
-            move |n| proptest::collection::vec(item.clone(), n)
-        })
+    prop_oneof![4 => Just(0usize), 2 => Just(1), 1 => Just(2)].prop_flat_map({
+        let item = item.boxed();
+        move |n| proptest::collection::vec(item.clone(), n)
+    })
 }
 
 fn any_match() -> impl Strategy<Value = Match> {
@@ -300,8 +300,14 @@ fn any_match() -> impl Strategy<Value = Match> {
             .prop_map(|(n, s)| ServiceAccount { namespace: n.into(), service_account: s.into() })
     };
     let cidr = || {
-        prop_oneof![Just("10.0.0.0/30"), Just("10.0.0.2/31"), Just("0.0.0.0/0"), Just("::/0"), Just("fd00::2/127")]
-            .prop_map(|cidr| cidr.parse::<IpNet>().unwrap())
+        prop_oneof![
+            Just("10.0.0.0/30"),
+            Just("10.0.0.2/31"),
+            Just("0.0.0.0/0"),
+            Just("::/0"),
+            Just("fd00::2/127")
+        ]
+        .prop_map(|cidr| cidr.parse::<IpNet>().unwrap())
     };
     let port = || 1u16..4;
     let texts = (few(text_match()), few(text_match()), few(text_match()), few(text_match()));

@@ -19,15 +19,15 @@ use crate::tls::TlsContext;
 
 slab_key! {
     /// A socket the shard knows. Stale ids are ignored everywhere.
-    SocketId
+    pub SocketId
 }
 slab_key! {
     /// One user connection.
-    ConnId
+    pub(in crate::proxy::shard) ConnId
 }
 slab_key! {
     /// One tunnel, from before its dial until its socket is gone.
-    TunnelRef
+    pub(in crate::proxy::shard) TunnelRef
 }
 
 impl From<ConnId> for RequestId {

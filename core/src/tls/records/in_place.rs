@@ -1,10 +1,11 @@
 //! Own record protection: in place, no allocation, over the AEAD port (design D3).
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::super::aead::{Aead, AeadKey};
 use super::super::{HEADROOM, TlsError};
 use super::schedule::{Direction, nonce};
-use super::{FrozenDirection, FrozenRecords, Opened, RecordLayer, prepare, suite_of, unpad};
+use super::{FrozenDirection, FrozenRecords, Opened, RecordLayer, Sealing, prepare, suite_of, unpad};
 
 /// One direction with its key at hand.
 struct Keyed {
@@ -39,7 +40,7 @@ const UNSUPPORTED: TlsError = TlsError::Crypto("cipher suite is not supported by
 
 /// Records over the AEAD port.
 pub(in crate::tls) struct InPlaceRecords {
-    aead: alloc::sync::Arc<dyn Aead>,
+    aead: Arc<dyn Aead>,
     send: Keyed,
     receive: Keyed,
     limit: u64,
@@ -53,16 +54,13 @@ impl InPlaceRecords {
     pub(in crate::tls) fn new(
         send: Direction,
         receive: Direction,
-        aead: alloc::sync::Arc<dyn Aead>,
+        aead: Arc<dyn Aead>,
     ) -> Result<Self, TlsError> {
         let limit = send.suite().common.confidentiality_limit;
         Ok(Self { send: Keyed::new(send, &*aead)?, receive: Keyed::new(receive, &*aead)?, limit, aead })
     }
-}
 
-impl RecordLayer for InPlaceRecords {
-    fn seal(&mut self, content_type: u8, record: &mut [u8]) -> Result<(), TlsError> {
-        let sealing = prepare(content_type, record)?;
+    fn seal_prepared(&mut self, sealing: Sealing<'_>) -> Result<(), TlsError> {
         if self.send.direction.sequence() >= self.limit {
             return Err(TlsError::KeyLimit);
         }
@@ -74,6 +72,25 @@ impl RecordLayer for InPlaceRecords {
             .map_err(|_| TlsError::Crypto("sealing"))?;
         sealing.tag.copy_from_slice(&tag);
         Ok(())
+    }
+
+    /// Seals any inner plaintext under any header, as only a faulty peer does.
+    #[cfg(test)]
+    pub(in crate::tls) fn seal_raw(&mut self, outer: [u8; 3], inner: &[u8]) -> alloc::vec::Vec<u8> {
+        let length = u16::try_from(inner.len() + super::TAG).unwrap().to_be_bytes();
+        let header = [outer[0], outer[1], outer[2], length[0], length[1]];
+        let mut record = header.to_vec();
+        record.extend_from_slice(inner);
+        record.extend([0; super::TAG]);
+        let (inner, tag) = record[HEADROOM..].split_at_mut(inner.len());
+        self.seal_prepared(Sealing { header, inner, tag }).unwrap();
+        record
+    }
+}
+
+impl RecordLayer for InPlaceRecords {
+    fn seal(&mut self, content_type: u8, record: &mut [u8]) -> Result<(), TlsError> {
+        self.seal_prepared(prepare(content_type, record)?)
     }
 
     fn open(&mut self, record: &mut [u8]) -> Result<Opened, TlsError> {

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{HEADROOM, MAX_PAYLOAD, Side, Suite, TAILROOM, TlsError};
 
 mod in_place;
+#[cfg(test)]
+mod rfc8448;
 mod rustls_records;
 mod schedule;
 mod symbolic;

@@ -1,3 +1,11 @@
-//! Tests of whole sessions; the support code makes certificates, ports and stock peers.
+//! Tests of whole sessions; `support` makes certificates, ports and pairs, `stock` foreign peers.
+mod differential;
+mod freezing;
+mod hostile;
+mod interop;
+mod malformed;
 mod pair;
-mod support;
+mod refusals;
+mod stock;
+pub(super) mod support;
+mod symbolic;

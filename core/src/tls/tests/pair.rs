@@ -1,10 +1,9 @@
 //! Our client against our server.
-use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
 
 use super::support::*;
-use crate::tls::{MAX_PAYLOAD, RecordMode, Session, TlsError, TlsSettings};
+use crate::tls::{MAX_PAYLOAD, RecordMode, Session, TlsContext, TlsError, TlsSettings};
 
 /// Each suite, library and way of protecting records: both sides know each other and carry data both ways.
 #[test]
@@ -38,7 +37,7 @@ fn libraries_mix() {
     let mut ports = Library::AwsLc.ports(&[AES_256]);
     ports.aead = Library::Ring.aead();
     let credentials = ca().credentials(&identity("client"));
-    let mixed = crate::tls::TlsContext::new(ports, credentials, RecordMode::InPlace).unwrap();
+    let mixed = TlsContext::new(ports, credentials, RecordMode::InPlace).unwrap();
     let server = context(Library::AwsLc, &[AES_256], "server", TlsSettings::default());
     let mut client = Session::client(&mixed, &only(&identity("server"))).unwrap();
     let mut server = Session::server(&server).unwrap();
@@ -48,7 +47,6 @@ fn libraries_mix() {
     assert_eq!(log.data, b"hello");
 }
 
-/// A server that has to choose prefers the client's order reduced to what both have; AES-256 comes first.
 #[test]
 fn nothing_is_sealed_too_early_or_too_late() {
     let (mut client, mut server) = fresh_pair(Library::AwsLc, &SUITES, TlsSettings::default());
@@ -62,5 +60,24 @@ fn nothing_is_sealed_too_early_or_too_late() {
     assert_eq!(client.seal(&mut record), Ok(()));
     client.close();
     assert_eq!(client.seal(&mut record), Err(TlsError::Closed));
-    let _ = Arc::new(());
+}
+
+/// A shard may be built on one thread and run on another.
+#[test]
+fn sessions_can_move_between_threads() {
+    fn movable<T: Send>(_: &T) {}
+    fn shared<T: Send + Sync>(_: &T) {}
+    let (client, _) = fresh_pair(Library::AwsLc, &SUITES, TlsSettings::default());
+    movable(&client);
+    shared(&*context(Library::AwsLc, &SUITES, "client", TlsSettings::default()));
+}
+
+/// Closing before the handshake is complete is silent and final.
+#[test]
+fn closing_early() {
+    let (mut client, _) = fresh_pair(Library::AwsLc, &SUITES, TlsSettings::default());
+    client.close();
+    assert!(!client.wants_transmit());
+    assert_eq!(client.handle_record(&mut [22, 3, 3, 0, 1, 0]), Err(TlsError::Closed));
+    assert_eq!(client.update_keys(true), Err(TlsError::Closed));
 }

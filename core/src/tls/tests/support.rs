@@ -27,7 +27,7 @@ pub(super) const NOW: UnixTime = UnixTime(1_767_225_600);
 macro_rules! port {
     ($name:ident, $key:ident, $library:ident) => {
         #[derive(Debug)]
-        pub(super) struct $name;
+        pub(in crate::tls) struct $name;
         struct $key($library::aead::LessSafeKey);
         impl Aead for $name {
             fn key(&self, suite: Suite, key: &[u8]) -> Option<Box<dyn AeadKey>> {
@@ -59,15 +59,15 @@ port!(Ring, RingKey, ring);
 
 /// Which library makes handshakes and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Library {
+pub(in crate::tls) enum Library {
     AwsLc,
     Ring,
 }
 
 impl Library {
-    pub(super) const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
+    pub(in crate::tls) const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
 
-    pub(super) fn provider(self, suites: &[CipherSuite]) -> Arc<CryptoProvider> {
+    pub(in crate::tls) fn provider(self, suites: &[CipherSuite]) -> Arc<CryptoProvider> {
         let mut provider = match self {
             Self::AwsLc => rustls::crypto::aws_lc_rs::default_provider(),
             Self::Ring => rustls::crypto::ring::default_provider(),
@@ -89,14 +89,14 @@ impl Library {
 }
 
 pub(super) const AES_256: CipherSuite = CipherSuite::TLS13_AES_256_GCM_SHA384;
-pub(super) const AES_128: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
+pub(in crate::tls) const AES_128: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
 pub(super) const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
 pub(super) const SUITES: [CipherSuite; 3] = [AES_256, AES_128, CHACHA];
 
 /// A certificate authority.
-pub(super) struct Ca {
+pub(in crate::tls) struct Ca {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) certificate: CertificateDer<'static>,
+    pub(in crate::tls) certificate: CertificateDer<'static>,
 }
 
 impl Ca {
@@ -115,7 +115,7 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
-    pub(super) fn issue(&self, leaf: Leaf) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    pub(in crate::tls) fn issue(&self, leaf: Leaf) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -159,14 +159,14 @@ fn ca_params(name: &str) -> CertificateParams {
 }
 
 /// What a leaf certificate shall say.
-pub(super) struct Leaf {
-    pub(super) uris: Vec<String>,
-    pub(super) dns: bool,
-    pub(super) from_year: i32,
-    pub(super) to_year: i32,
-    pub(super) usages: Vec<ExtendedKeyUsagePurpose>,
-    pub(super) padding: usize,
-    pub(super) extension: Option<CustomExtension>,
+pub(in crate::tls) struct Leaf {
+    pub(in crate::tls) uris: Vec<String>,
+    pub(in crate::tls) dns: bool,
+    pub(in crate::tls) from_year: i32,
+    pub(in crate::tls) to_year: i32,
+    pub(in crate::tls) usages: Vec<ExtendedKeyUsagePurpose>,
+    pub(in crate::tls) padding: usize,
+    pub(in crate::tls) extension: Option<CustomExtension>,
 }
 
 impl Leaf {
@@ -174,7 +174,7 @@ impl Leaf {
         Self::uris(&[&identity.to_string()])
     }
 
-    pub(super) fn uris(uris: &[&str]) -> Self {
+    pub(in crate::tls) fn uris(uris: &[&str]) -> Self {
         Self {
             uris: uris.iter().map(|uri| (*uri).to_string()).collect(),
             dns: false,
@@ -188,7 +188,7 @@ impl Leaf {
 }
 
 /// One authority for all tests that do not need their own: generating keys takes time.
-pub(super) fn ca() -> &'static Ca {
+pub(in crate::tls) fn ca() -> &'static Ca {
     static CA: OnceLock<Ca> = OnceLock::new();
     CA.get_or_init(|| Ca::new("test root"))
 }
