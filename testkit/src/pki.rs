@@ -5,7 +5,8 @@ use adit_core::identity::Identity;
 use adit_core::time::{UnixTime, WallClock};
 use adit_core::tls::{Credentials, RecordMode, TlsContext, TlsPorts};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -16,8 +17,8 @@ pub const NOW: UnixTime = UnixTime(1_767_225_600);
 #[must_use]
 pub fn ports() -> TlsPorts {
     TlsPorts {
-        provider: adit_runtime::provider(),
-        aead: adit_runtime::aead(),
+        provider: adit_runtime::crypto::provider(),
+        aead: adit_runtime::crypto::aead(),
         clock: Arc::new(WallClock::new(NOW)),
     }
 }
