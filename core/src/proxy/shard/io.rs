@@ -137,7 +137,15 @@ impl Shard {
     /// The next tunnel socket with output, sealed and ready to write; drain once per turn.
     #[must_use]
     pub fn poll_deferred(&mut self, now: Instant) -> Option<SocketId> {
-        while let Some(id) = self.deferred.pop_front() {
+        loop {
+            let Some(id) = self.deferred.pop_front() else {
+                // What was lent in vain is given back; that may make one more tunnel worth a flush.
+                self.settle();
+                if self.deferred.is_empty() {
+                    return None;
+                }
+                continue;
+            };
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.listed = false;
             let Role::Tunnel(tunnel) = socket.role else { continue };
@@ -145,8 +153,6 @@ impl Shard {
                 return Some(id);
             }
         }
-        self.settle();
-        None
     }
 
     /// Octets to write to `socket`, in order, at most 64 slices; none when there is nothing.
@@ -245,8 +251,15 @@ impl Shard {
     /// Moves what applications did not take out of the input buffer they share.
     fn settle(&mut self) {
         if let Some(id) = self.unsettled.take() {
-            if let Some(tunnel) = self.tunnels.get_mut(id).and_then(|slot| slot.tunnel.as_mut()) {
+            if let Some(slot) = self.tunnels.get_mut(id)
+                && let Some(tunnel) = slot.tunnel.as_mut()
+            {
                 tunnel.settle(&mut self.buffers);
+                if tunnel.wants_write()
+                    && let Some(socket) = slot.socket
+                {
+                    self.defer(socket);
+                }
             }
             self.account(id);
         }
