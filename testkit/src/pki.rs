@@ -16,8 +16,8 @@ pub const NOW: UnixTime = UnixTime(1_767_225_600);
 #[must_use]
 pub fn ports() -> TlsPorts {
     TlsPorts {
-        provider: adit_runtime::provider(),
-        aead: adit_runtime::aead(),
+        provider: adit_runtime::crypto::provider(),
+        aead: adit_runtime::crypto::aead(),
         clock: Arc::new(WallClock::new(NOW)),
     }
 }

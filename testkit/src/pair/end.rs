@@ -177,7 +177,7 @@ impl End {
         request: Result<ConnectRequest, impl std::fmt::Display>,
     ) -> Result<(), Violation> {
         let request = request.map_err(|error| Violation(format!("refused a good request: {error}")))?;
-        let index = usize::from(request.authority.port());
+        let index = usize::from(request.authority.port()) - 1;
         let script = self.scripts.get(index).ok_or_else(|| Violation(format!("request for script {index}")))?;
         let (server, status) = (script.server, script.status);
         let mut app = App::new(index, server);
@@ -249,7 +249,8 @@ impl End {
             && script.at <= now
         {
             let index = self.next;
-            let port = u16::try_from(index).map_err(|_| Violation("too many scripts".into()))?;
+            // Port 0 is no port.
+            let port = u16::try_from(index + 1).map_err(|_| Violation("too many scripts".into()))?;
             let request = ConnectRequest {
                 authority: Authority::Address(SocketAddr::from(([10, 0, 0, 1], port))),
                 baggage: None,
