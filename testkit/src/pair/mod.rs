@@ -223,18 +223,14 @@ impl Pair {
         if let Some(tunnel) = &mut self.ends[0].tunnel {
             tunnel.drain(self.now);
         }
-        while self.turn()? || !self.wires.iter().all(Wire::is_empty) {
-            self.pass_time();
-        }
+        self.settle_down()?;
         if !self.ends[0].drained {
             return Err(Violation("the client is drained and does not say so".into()));
         }
         if let Some(tunnel) = &mut self.ends[0].tunnel {
             tunnel.close(self.now, ErrorCode::NO_ERROR);
         }
-        while self.turn()? || !self.wires[0].is_empty() {
-            self.pass_time();
-        }
+        self.settle_down()?;
         self.wires[0].end();
         self.turn()?;
         match &self.ends[1].error {
@@ -242,6 +238,19 @@ impl Pair {
             other => return Err(Violation(format!("the server saw {other:?} instead of an orderly end"))),
         }
         self.outcome()
+    }
+
+    /// Turns until nothing moves and nothing is under way.
+    fn settle_down(&mut self) -> Result<(), Violation> {
+        loop {
+            if self.turn()? {
+                continue;
+            }
+            if self.wires.iter().all(Wire::is_empty) {
+                return Ok(());
+            }
+            self.pass_time();
+        }
     }
 
     fn finish_broken(mut self) -> Result<Outcome, Violation> {
