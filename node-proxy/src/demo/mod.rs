@@ -71,9 +71,7 @@ fn visit(arguments: &Demo, screen: &mut Screen) -> Result<ExitCode, DemoError> {
     end_on_signals(signals, world.handles())?;
     // Ends when every shard has ended, for only they can still send.
     for event in heard {
-        if let Some(line) = story::tell(&event, event.at.duration_since(started), screen.style()) {
-            screen.line(&line);
-        }
+        screen.line(&story::tell(&event, event.at.duration_since(started), screen.style()));
     }
     let totals = world.totals();
     world.join()?;

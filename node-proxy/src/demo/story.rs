@@ -19,8 +19,8 @@ pub(super) struct Event {
     pub(super) observed: Observed,
 }
 
-/// The event as a line, `since` the start; `None` for what only repeats another line.
-pub(super) fn tell(event: &Event, since: Duration, style: Style) -> Option<String> {
+/// The event as a line, `since` the start.
+pub(super) fn tell(event: &Event, since: Duration, style: Style) -> String {
     let (sign, text) = match &event.observed {
         Observed::ConnectionOpened(connection) => (style.cyan("→"), opened(connection)),
         Observed::ConnectionClosed { connection, bytes_sent, bytes_received, duration, error, flag: _ } => {
@@ -52,7 +52,7 @@ pub(super) fn tell(event: &Event, since: Duration, style: Style) -> Option<Strin
     };
     let who = style.bold(format_args!("{:<5}", event.who.name()));
     let time = style.dim(format_args!("{:>8.3}s", since.as_secs_f64()));
-    Some(format!("{time}  {who} {sign} {text}"))
+    format!("{time}  {who} {sign} {text}")
 }
 
 /// What a connection that opens says: for the caller's proxy where it goes, for the other who comes.
@@ -61,14 +61,13 @@ fn opened(connection: &Connection) -> String {
     match connection.direction {
         Direction::Outbound => {
             let target = service.as_deref().map_or_else(|| name(destination), str::to_owned);
-            let through = hbone_authority.as_ref().map_or_else(
-                || "in plain TCP".to_owned(),
-                |authority| format!("as {} in a stream to {authority}", proven(source)),
-            );
+            let through = hbone_authority
+                .as_ref()
+                .map_or_else(|| "in plain TCP".to_owned(), |authority| format!("in a stream to {authority}"));
             format!("{} calls {target} {through}", name(source))
         }
         Direction::Inbound => {
-            format!("{} calls {}, proven: {}", name(source), name(destination), proven(source))
+            format!("{} calls {} as {}", name(source), name(destination), proven(source))
         }
     }
 }
@@ -100,7 +99,7 @@ mod tests {
 
     fn line(observed: Observed) -> String {
         let event = Event { who: Who::Echo, at: Instant::now(), observed };
-        tell(&event, Duration::from_millis(1250), Style::PLAIN).unwrap()
+        tell(&event, Duration::from_millis(1250), Style::PLAIN)
     }
 
     fn connection() -> Arc<Connection> {
@@ -120,7 +119,7 @@ mod tests {
     fn lines_name_who_and_why() {
         assert_eq!(
             line(Observed::ConnectionOpened(connection())),
-            "   1.250s  echo  → web calls echo, proven: spiffe://cluster.local/ns/demo/sa/web"
+            "   1.250s  echo  → web calls echo as spiffe://cluster.local/ns/demo/sa/web"
         );
         let closed = |error: Option<&str>| Observed::ConnectionClosed {
             connection: connection(),

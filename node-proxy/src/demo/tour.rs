@@ -128,6 +128,15 @@ impl Witness {
         }
     }
 
+    /// Waits until `number` calls have ended since event number `from`, so that none is taken for one of the next step.
+    fn ended(&mut self, from: usize, number: usize) -> Result<(), String> {
+        let ended = std::cell::Cell::new(0);
+        self.wait(from, &format!("the end of {number} calls"), |event| {
+            ended.set(ended.get() + usize::from(matches!(event.observed, Observed::ConnectionClosed { .. })));
+            (ended.get() == number).then_some(())
+        })
+    }
+
     /// How many of all events so far `is` recognises.
     fn count(&mut self, is: impl Fn(&Event) -> bool) -> usize {
         self.seen.extend(self.heard.try_iter());
@@ -148,14 +157,14 @@ impl Tour<'_> {
 
     /// Shows what has happened since it was last called; of many alike events only the first few.
     fn tell_new(&mut self) {
-        const SHOWN: usize = 12;
+        const SHOWN: usize = 6;
         self.witness.seen.extend(self.witness.heard.try_iter());
         let style = self.screen.style();
-        let new = self.witness.seen.get(self.witness.told..).unwrap_or_default();
+        let mut new: Vec<&Event> = self.witness.seen.iter().skip(self.witness.told).collect();
+        // Two proxies report on two threads.
+        new.sort_by_key(|event| event.at);
         for event in new.iter().take(SHOWN) {
-            if let Some(line) = tell(event, event.at.duration_since(self.witness.started), style) {
-                self.screen.line(&line);
-            }
+            self.screen.line(&tell(event, event.at.duration_since(self.witness.started), style));
         }
         if new.len() > SHOWN {
             self.screen.line(&style.dim(format_args!("           … and {} more", new.len() - SHOWN)));
@@ -254,7 +263,8 @@ fn many_calls(tour: &mut Tour<'_>) -> Found {
         matches!(event.observed, Observed::TunnelOpened { direction: Direction::Outbound, .. })
     });
     ensure(tunnels == 1, format_args!("{tunnels} tunnels were opened"))?;
-    tour.closed(from, Who::Web)?;
+    // Each ends twice: here and there.
+    tour.witness.ended(from, 2 * MANY)?;
     Ok(format!("{MANY} calls at the same time, each with its own answer, over 1 tunnel"))
 }
 
@@ -306,6 +316,7 @@ fn transfer(tour: &mut Tour<'_>) -> Found {
     ensure(received.len() == sent.len(), format_args!("{} of {BULK} octets came back", received.len()))?;
     ensure(differs.is_none(), format_args!("octet {differs:?} is another"))?;
     let closed = tour.closed(from, Who::Web)?;
+    tour.witness.ended(from, 2)?;
     ensure(closed.error.is_none(), format_args!("web's side failed: {:?}", closed.error))?;
     ensure(closed.octets == 2 * BULK as u64, format_args!("the proxy counted {} octets", closed.octets))?;
     Ok(format!(
@@ -316,6 +327,7 @@ fn transfer(tour: &mut Tour<'_>) -> Found {
 }
 
 fn socks5(tour: &mut Tour<'_>) -> Found {
+    let from = tour.mark();
     let proxy = tour.world()?.socks5().map_err(because("SOCKS5"))?;
     let (mut stream, code) = through_socks5(proxy, &by_address(HTTP)).map_err(because("connecting"))?;
     ensure(code == 0, format_args!("by address it answered {code}"))?;
@@ -325,7 +337,8 @@ fn socks5(tour: &mut Tour<'_>) -> Found {
         .and_then(|()| stream.read_to_string(&mut answer))
         .map_err(because("calling"))?;
     ensure(answer.contains("GET /socks "), format_args!("answered {answer:?}"))?;
-    let from = tour.mark();
+    drop(stream);
+    tour.witness.ended(from, 2)?;
     let name = b"echo.demo.svc.cluster.local";
     let target = [&[3, name.len() as u8][..], name, &HTTP.to_be_bytes()].concat();
     let (_, code) = through_socks5(proxy, &target).map_err(because("asking by name"))?;

@@ -251,8 +251,15 @@ fn mesh(application: &Application) -> String {
     format!(
         "
 workloads:
-- {{ name: web, namespace: demo, serviceAccount: web, workloadIps: [{WEB}], protocol: HBONE, services: {{}} }}
+- name: web
+  workloadName: web
+  namespace: demo
+  serviceAccount: web
+  workloadIps: [{WEB}]
+  protocol: HBONE
+  services: {{}}
 - name: echo
+  workloadName: echo
   namespace: demo
   serviceAccount: echo
   workloadIps: [{ECHO}]
