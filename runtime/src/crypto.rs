@@ -69,7 +69,7 @@ aead_port! {
 
 #[cfg(feature = "ring")]
 aead_port! {
-    /// Record protection by ring.
+    /// Record protection by ring. Unlike aws-lc-rs, ring does not zeroise its keys on drop.
     RingAead, RingKey, ring
 }
 

@@ -1,2 +1,6 @@
-//! Adit's test kit: models of the core's machines, and (as they come) simulator, scripted peers and oracles.
+//! Adit's test kit: models of the core's machines, pairs of tunnels and whole shards on simulated networks, and (as they
+//! come) scripted peers and oracles.
 pub mod models;
+pub mod pair;
+pub mod pki;
+pub mod sim;

@@ -149,8 +149,11 @@ struct Bucket {
 
 impl Bucket {
     fn take(&mut self, allowance: Allowance, now: Instant) -> bool {
-        if self.left == 0 || self.left < allowance.burst {
+        if self.left < allowance.burst {
             self.refill(allowance, now);
+        } else {
+            // What time would bring to a full bucket is lost.
+            self.refilled = now;
         }
         let Some(left) = self.left.checked_sub(1) else { return false };
         self.left = left;

@@ -178,8 +178,12 @@ mod tests {
 
     #[test]
     fn a_header_survives_the_wire() {
-        let header =
-            FrameHeader { length: 0x12_3456, kind: Kind::Unknown(0xfe), flags: 0xa5, stream: StreamId(0x7f01_0203) };
+        let header = FrameHeader {
+            length: 0x12_3456,
+            kind: Kind::Unknown(0xfe),
+            flags: 0xa5,
+            stream: StreamId(0x7f01_0203),
+        };
         assert_eq!(FrameHeader::parse(header.encode()), header);
         for kind in 0..=255 {
             assert_eq!(Kind::from_wire(kind).wire(), kind);

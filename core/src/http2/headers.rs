@@ -66,9 +66,11 @@ pub(crate) fn response(fields: &mut Vec<Field>) -> Result<Response, Malformed> {
     })?;
     let content_length = regular_fields(regular)?;
     let status = match status {
-        Some(&[a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']) => [a, b, c]
-            .iter()
-            .fold(0u16, |sum, digit| sum.saturating_mul(10).saturating_add(digit.saturating_sub(b'0').into())),
+        Some(&[a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']) => {
+            [a, b, c].iter().fold(0u16, |sum, digit| {
+                sum.saturating_mul(10).saturating_add(digit.saturating_sub(b'0').into())
+            })
+        }
         _ => return Err(Malformed),
     };
     // 101 has no meaning in HTTP/2 (RFC 9113 §8.6).
@@ -251,7 +253,8 @@ mod tests {
         assert_eq!(length(&[&GET[..], &twice].concat()), Ok(Some(7)));
         let differ = [("content-length", "7"), ("content-length", "8")];
         assert_eq!(length(&[&GET[..], &differ].concat()), Err(Malformed));
-        for (status, counts) in [("200", false), ("204", false), ("304", false), ("503", true), ("404", true)] {
+        for (status, counts) in [("200", false), ("204", false), ("304", false), ("503", true), ("404", true)]
+        {
             let mut fields = list(&[(":status", status), ("content-length", "3")]);
             assert_eq!(response(&mut fields).unwrap().content_length, counts.then_some(3), "{status}");
         }

@@ -29,9 +29,7 @@ pub use connection::Connection;
 pub use error::{ConnectionError, ErrorCode, OpenError};
 
 /// Identifies a stream of one connection (RFC 9113 §5.1.1): odd when the client opened it; 0 is the connection itself.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct StreamId(pub u32);
 
 impl StreamId {

@@ -125,6 +125,11 @@ impl Parser {
         }
     }
 
+    /// Octets of content that the DATA frame which began last still lacks.
+    pub(crate) fn content_to_come(&self) -> u32 {
+        if let State::Data { left, .. } = self.state { left } else { 0 }
+    }
+
     /// The next thing that `input` tells; `None` when all of it is used.
     pub(crate) fn next<'s, 'i: 's>(
         &'s mut self,
@@ -161,8 +166,7 @@ impl Parser {
                 State::Asked { .. } => return Ok(None),
                 State::Collect { header, take, skip } => {
                     let whole = self.partial.is_empty();
-                    let missing =
-                        take.saturating_sub(count(&self.partial));
+                    let missing = take.saturating_sub(count(&self.partial));
                     let given = input.take(missing);
                     let complete = count(given) == missing;
                     if complete {

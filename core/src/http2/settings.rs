@@ -24,18 +24,6 @@ pub(crate) const MAX_MAX_FRAME_SIZE: u32 = 0xff_ffff;
 /// Octets of one entry.
 pub(crate) const ENTRY: usize = 6;
 
-/// Whether our next header block must begin with a dynamic table size update (RFC 7541 §4.2). We never index, so one
-/// update to 0 settles the matter for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) enum TableUpdate {
-    /// The peer's limit was never below the default.
-    NotNeeded,
-    /// The peer lowered its limit; strict decoders insist on the update.
-    Due,
-    /// Our encoder's table has size 0.
-    Done,
-}
-
 /// The peer's settings in force.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct PeerSettings {
@@ -44,7 +32,6 @@ pub(crate) struct PeerSettings {
     pub(crate) initial_window: u32,
     pub(crate) max_frame_size: u32,
     pub(crate) max_concurrent_streams: u32,
-    pub(crate) table_update: TableUpdate,
 }
 
 impl PeerSettings {
@@ -54,12 +41,12 @@ impl PeerSettings {
             initial_window: DEFAULT_WINDOW,
             max_frame_size: DEFAULT_MAX_FRAME_SIZE,
             max_concurrent_streams: assumed_streams,
-            table_update: TableUpdate::NotNeeded,
         }
     }
 
     /// These settings with the entries of one SETTINGS frame applied in order (RFC 9113 §6.5.3); `side` is ours.
-    /// SETTINGS_MAX_HEADER_LIST_SIZE is advice that CONNECT requests never come near; unknown settings are ignored.
+    /// SETTINGS_HEADER_TABLE_SIZE does not concern an encoder that never indexes, SETTINGS_MAX_HEADER_LIST_SIZE is advice
+    /// that CONNECT requests never come near; unknown settings are ignored.
     ///
     /// # Errors
     /// [`ConnectionError::Setting`] names the first entry out of its range.
@@ -84,11 +71,6 @@ impl PeerSettings {
                 return Err(ConnectionError::Setting { id, value });
             }
             match id {
-                HEADER_TABLE_SIZE => {
-                    if value < DEFAULT_TABLE_SIZE && new.table_update == TableUpdate::NotNeeded {
-                        new.table_update = TableUpdate::Due;
-                    }
-                }
                 MAX_CONCURRENT_STREAMS => new.max_concurrent_streams = value,
                 INITIAL_WINDOW_SIZE => new.initial_window = value,
                 MAX_FRAME_SIZE => new.max_frame_size = value,
@@ -119,8 +101,10 @@ mod tests {
     use super::*;
 
     fn apply(entries: &[(u16, u32)], side: Side) -> Result<PeerSettings, ConnectionError> {
-        let payload: Vec<u8> =
-            entries.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
+        let payload: Vec<u8> = entries
+            .iter()
+            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
+            .collect();
         PeerSettings::new(100).updated(&payload, side)
     }
 
@@ -152,20 +136,13 @@ mod tests {
     #[test]
     fn the_last_of_equal_settings_counts() {
         // RFC 9113 §6.5.3.
-        let settings = apply(&[(MAX_CONCURRENT_STREAMS, 1), (MAX_CONCURRENT_STREAMS, 9)], Side::Client).unwrap();
+        let settings =
+            apply(&[(MAX_CONCURRENT_STREAMS, 1), (MAX_CONCURRENT_STREAMS, 9)], Side::Client).unwrap();
         assert_eq!(settings.max_concurrent_streams, 9);
     }
 
     #[test]
     fn without_a_limit_there_is_none() {
         assert_eq!(apply(&[], Side::Client).unwrap().max_concurrent_streams, u32::MAX);
-    }
-
-    #[test]
-    fn a_smaller_header_table_makes_an_update_due_once() {
-        let settings = apply(&[(HEADER_TABLE_SIZE, 4_096)], Side::Client).unwrap();
-        assert_eq!(settings.table_update, TableUpdate::NotNeeded);
-        let settings = apply(&[(HEADER_TABLE_SIZE, 4_095), (HEADER_TABLE_SIZE, 8_192)], Side::Client).unwrap();
-        assert_eq!(settings.table_update, TableUpdate::Due);
     }
 }

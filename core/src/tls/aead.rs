@@ -24,7 +24,7 @@ pub trait Aead: Send + Sync + fmt::Debug {
     fn key(&self, suite: Suite, key: &[u8]) -> Option<Box<dyn AeadKey>>;
 }
 
-/// One AEAD key; its memory is zeroised on drop by the implementation.
+/// One AEAD key; its memory is zeroised on drop by the implementation, where its library does that.
 pub trait AeadKey: Send + Sync {
     /// Encrypts `in_out` in place and returns the tag.
     ///

@@ -49,7 +49,7 @@ pub enum TlsError {
     /// The handshake failed for a reason that is neither the peer's identity nor its alert.
     #[error("TLS handshake failed: {detail}")]
     Handshake {
-        /// The alert that was sent, if there was one.
+        /// The alert that was sent, where rustls lets us know.
         alert: Option<Alert>,
         /// What the TLS library says.
         detail: Arc<str>,
@@ -126,7 +126,11 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// The alert that is sent for this failure; `None` when nothing is sent.
+    /// The alert that is sent for this failure once the session is established; `None` when nothing is sent.
+    ///
+    /// During the handshake rustls chooses. It agrees except that a header which cannot be right is always
+    /// `decode_error`, failures of our own side (`Crypto`, `HandshakeTooLong`) send nothing, and for rustls's rarer
+    /// complaints about a peer (`Handshake` with `alert: None`) the alert is not known here.
     #[must_use]
     pub const fn alert(&self) -> Option<Alert> {
         match self {

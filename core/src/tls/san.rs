@@ -140,3 +140,65 @@ fn subject_alt_names(certificate: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::tls::tests::support::{Leaf, ca};
+
+    fn uris(certificate: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
+        let mut found = Vec::new();
+        each_uri(certificate, |uri| found.push(uri.to_vec()))?;
+        Ok(found)
+    }
+
+    #[test]
+    fn finds_uris_among_other_names() {
+        let (certificate, _) = ca().issue(Leaf { dns: true, ..Leaf::uris(&["a:1", "b:2"]) });
+        assert_eq!(uris(&certificate), Ok(std::vec![b"a:1".to_vec(), b"b:2".to_vec()]));
+        assert_eq!(uris(&ca().certificate), Ok(Vec::new()));
+    }
+
+    /// Strict at every cut, and never a panic at any change.
+    #[test]
+    fn damaged_certificates() {
+        let (certificate, _) = ca().issue(Leaf::uris(&["a:1"]));
+        for length in 0..certificate.len() {
+            assert_eq!(uris(&certificate[..length]), Err(Malformed));
+        }
+        let mut longer = certificate.to_vec();
+        longer.push(0);
+        assert_eq!(uris(&longer), Err(Malformed));
+        let mut refused = 0;
+        for place in 0..certificate.len() {
+            for change in [1, 0x80, 0xff] {
+                let mut damaged = certificate.to_vec();
+                damaged[place] ^= change;
+                refused += usize::from(uris(&damaged).is_err());
+            }
+        }
+        assert!(refused > 50, "{refused}");
+    }
+
+    /// X.690 §10.1: lengths are definite and as short as possible.
+    #[test]
+    fn lengths_are_der() {
+        for bad in [
+            &[0x30, 0x80, 0, 0][..],
+            &[0x30, 0x81, 0x7f],
+            &[0x30, 0x82, 0, 0xff],
+            &[0x30, 0x83, 1, 0, 0],
+            &[0x3f, 1, 0],
+        ] {
+            let mut padded = bad.to_vec();
+            padded.resize(70_000, 0);
+            assert!(element(&padded).is_err(), "{bad:x?}");
+        }
+        let mut long = std::vec![0x30, 0x82, 1, 0];
+        long.resize(4 + 256 + 3, 7);
+        let found = element(&long).unwrap();
+        assert_eq!((found.tag, found.content.len(), found.rest.len()), (0x30, 256, 3));
+    }
+}

@@ -205,7 +205,7 @@ impl Session {
             // A header that cannot be right goes to the handshake too: only it can send an alert now.
             (Stage::Handshake(handshake), header) => {
                 let answer = handshake.handle_record(record, &mut self.outgoing);
-                header.and_then(|_| answer).map(|complete| self.progress(complete))
+                header.and(answer).map(|complete| self.progress(complete))
             }
             (Stage::Established(_), Err(error)) => Err(error),
             (Stage::Established(_), Ok(_)) => self.handle_protected(record),

@@ -3,13 +3,9 @@ use alloc::vec::Vec;
 
 use super::Connection;
 use super::life::Drain;
-use crate::http2::settings::TableUpdate;
 use crate::http2::stream::{Half, Stream};
 use crate::http2::{ErrorCode, Field, Initiator, OpenError, Side, StreamId, frame, hpack};
 use crate::time::Instant;
-
-/// A dynamic table size update to 0 (RFC 7541 §6.3).
-const TABLE_SIZE_ZERO: u8 = 0x20;
 
 impl Connection {
     /// Client: opens a CONNECT stream; HEADERS without END_STREAM are queued. `fields` is the whole header list,
@@ -44,7 +40,8 @@ impl Connection {
     /// slot.
     pub fn respond(&mut self, now: Instant, stream: StreamId, status: u16, fields: &[Field], finish: bool) {
         self.observe(now);
-        let Some(known) = self.streams.get_mut(&stream).filter(|known| known.send == Half::AwaitHeaders) else {
+        let Some(known) = self.streams.get_mut(&stream).filter(|known| known.send == Half::AwaitHeaders)
+        else {
             return;
         };
         known.send = if finish { Half::Ended } else { Half::Open };
@@ -80,10 +77,6 @@ impl Connection {
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) {
         let mut block = Vec::new();
-        if self.peer.table_update == TableUpdate::Due {
-            self.peer.table_update = TableUpdate::Done;
-            block.push(TABLE_SIZE_ZERO);
-        }
         hpack::encode(fields, &mut block);
         let max_frame = usize::try_from(self.peer.max_frame_size).unwrap_or(usize::MAX);
         frame::push_headers(&mut self.control, stream, finish, &block, max_frame);

@@ -247,7 +247,9 @@ impl Connection {
 fn check_place(header: FrameHeader) -> Result<(), ConnectionError> {
     let on_connection = header.stream == StreamId::CONNECTION;
     let right = match header.kind {
-        Kind::Data | Kind::Headers | Kind::Priority | Kind::ResetStream | Kind::Continuation => !on_connection,
+        Kind::Data | Kind::Headers | Kind::Priority | Kind::ResetStream | Kind::Continuation => {
+            !on_connection
+        }
         Kind::Settings | Kind::Ping | Kind::GoAway => on_connection,
         Kind::PushPromise | Kind::WindowUpdate | Kind::Unknown(_) => true,
     };

@@ -89,7 +89,10 @@ impl Connection {
         true
     }
 
-    pub(super) fn fail_on_error(&mut self, result: Result<(), ConnectionError>) -> Result<(), ConnectionError> {
+    pub(super) fn fail_on_error(
+        &mut self,
+        result: Result<(), ConnectionError>,
+    ) -> Result<(), ConnectionError> {
         if let Err(error) = &result {
             self.close(error.code());
         }

@@ -177,7 +177,9 @@ impl Connection {
     /// Octets reported by [`Event::Data`] and not yet consumed.
     #[must_use]
     pub fn held(&self) -> usize {
-        usize::try_from(self.receive_window.held()).unwrap_or(usize::MAX)
+        // A DATA frame is charged when it begins; what has not arrived of it is not reported yet.
+        let reported = self.receive_window.held().saturating_sub(self.parser.content_to_come());
+        usize::try_from(reported).unwrap_or(usize::MAX)
     }
 
     /// Whether the connection has failed or was closed.
@@ -253,7 +255,8 @@ impl Connection {
     pub(crate) fn check(&self) {
         assert!(self.receive_window.is_conserved());
         assert!(self.streams.values().all(|stream| stream.receive_window.is_conserved()));
-        let by_stream: u64 = self.streams.values().map(|stream| u64::from(stream.receive_window.held())).sum();
+        let by_stream: u64 =
+            self.streams.values().map(|stream| u64::from(stream.receive_window.held())).sum();
         assert!(by_stream <= self.receive_window.held().into(), "streams hold more than the connection");
         for (ticket, id) in &self.waiting {
             assert_eq!(self.streams.get(id).and_then(|stream| stream.ticket), Some(*ticket));

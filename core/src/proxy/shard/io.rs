@@ -44,7 +44,11 @@ impl Shard {
         let entry = self.sockets.get_mut(socket)?;
         match entry.role {
             Role::Tunnel(id) => match self.tunnels.get_mut(id).and_then(|slot| slot.tunnel.as_mut()) {
-                Some(tunnel) => Some(Areas(Kind::One(tunnel.lend_input(&mut self.buffers)))),
+                // What is lent and then not filled is taken back by the next `settle`.
+                Some(tunnel) => {
+                    self.unsettled = Some(id);
+                    Some(Areas(Kind::One(tunnel.lend_input(&mut self.buffers))))
+                }
                 None => {
                     entry.read_paused = true;
                     None
@@ -55,6 +59,7 @@ impl Shard {
                 match (&state.phase, state.attach(end.other())) {
                     (Phase::Relaying, _) if !state.relay.is_open(end) => None,
                     (Phase::Relaying, Attach::Stream(tunnel, stream)) => {
+                        self.unsettled = Some(tunnel);
                         let lent = self
                             .tunnels
                             .get_mut(tunnel)
@@ -140,6 +145,7 @@ impl Shard {
                 return Some(id);
             }
         }
+        self.settle();
         None
     }
 

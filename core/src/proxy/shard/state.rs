@@ -107,13 +107,20 @@ pub(super) enum Phase {
     /// Talking SOCKS5 with the client.
     Socks(Box<Socks5>),
     /// Waiting for the pool to grant a stream.
-    Leasing(Box<ConnectRequest>),
+    Leasing(Box<Lease>),
     /// CONNECT sent, no answer yet.
     Asking,
     /// The other end's TCP connection is being made.
     Dialing,
     /// Octets flow.
     Relaying,
+}
+
+/// What a connection asked the pool for, and what it will say on the stream.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    pub(super) key: TunnelKey,
+    pub(super) request: ConnectRequest,
 }
 
 #[derive(Debug)]

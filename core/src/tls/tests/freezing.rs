@@ -12,17 +12,20 @@ use crate::tls::{
     TlsError, TlsPorts, TlsSettings,
 };
 
+/// Keys and nonces that have sealed.
+type Sealed = Arc<Mutex<BTreeSet<(Vec<u8>, [u8; 12])>>>;
+
 /// An AEAD that remembers every key and nonce it sealed with, and fails the test at the second time.
 #[derive(Debug)]
 struct Witness {
     real: Arc<dyn Aead>,
-    sealed: Arc<Mutex<BTreeSet<(Vec<u8>, [u8; 12])>>>,
+    sealed: Sealed,
 }
 
 struct WitnessKey {
     key: Vec<u8>,
     real: Box<dyn AeadKey>,
-    sealed: Arc<Mutex<BTreeSet<(Vec<u8>, [u8; 12])>>>,
+    sealed: Sealed,
 }
 
 impl Aead for Witness {

@@ -111,9 +111,9 @@ fn cases() -> Vec<(&'static str, Act, TlsError)> {
         (
             "replay",
             |a| {
-                let record = a.peer.seal_raw([23, 3, 3], &[1, 2, 3, 23]);
+                let mut record = a.peer.seal_raw([23, 3, 3], &[1, 2, 3, 23]);
                 assert!(a.victim.handle_record(&mut record.clone()).is_ok());
-                a.victim.handle_record(&mut record.clone())
+                a.victim.handle_record(&mut record)
             },
             TlsError::BadRecord,
         ),
@@ -274,48 +274,35 @@ fn key_updates_are_earned_back_by_data() {
     }
 }
 
+/// Sends something wrong from the first session to the second.
+type Tamper = fn(&mut Session, &mut Session) -> Result<Input, TlsError>;
+
 /// The symbolic layer has the same judgement of what it can express.
 #[test]
 fn symbolic_layer_detects_the_same() {
-    let tamper: [(&str, fn(&mut Session, &mut Session) -> Result<Input, TlsError>, TlsError); 4] = [
-        (
-            "flipped",
-            |from, to| {
-                let mut record = sealed(from, b"abc");
-                record[6] ^= 1;
-                to.handle_record(&mut record)
-            },
-            TlsError::BadRecord,
-        ),
-        (
-            "replayed",
-            |from, to| {
-                let record = sealed(from, b"abc");
-                to.handle_record(&mut record.clone())?;
-                to.handle_record(&mut record.clone())
-            },
-            TlsError::BadRecord,
-        ),
-        (
-            "reordered",
-            |from, to| {
-                sealed(from, b"abc");
-                to.handle_record(&mut sealed(from, b"def"))
-            },
-            TlsError::BadRecord,
-        ),
-        (
-            "reflected",
-            |from, _| {
-                let mut record = sealed(from, b"abc");
-                from.handle_record(&mut record)
-            },
-            TlsError::BadRecord,
-        ),
+    let tamper: [(&str, Tamper); 4] = [
+        ("flipped", |from, to| {
+            let mut record = sealed(from, b"abc");
+            record[6] ^= 1;
+            to.handle_record(&mut record)
+        }),
+        ("replayed", |from, to| {
+            let mut record = sealed(from, b"abc");
+            to.handle_record(&mut record.clone())?;
+            to.handle_record(&mut record)
+        }),
+        ("reordered", |from, to| {
+            sealed(from, b"abc");
+            to.handle_record(&mut sealed(from, b"def"))
+        }),
+        ("reflected", |from, _| {
+            let mut record = sealed(from, b"abc");
+            from.handle_record(&mut record)
+        }),
     ];
-    for (name, act, expected) in tamper {
+    for (name, act) in tamper {
         let (mut client, mut server) = super::symbolic::established(SymbolicOptions::default());
-        assert_eq!(act(&mut client, &mut server), Err(expected), "{name}");
+        assert_eq!(act(&mut client, &mut server), Err(TlsError::BadRecord), "{name}");
     }
 }
 
@@ -330,4 +317,23 @@ fn reasons_are_distinct() {
             assert_eq!(a.reason() == b.reason(), same_kind && !both_floods, "{a:?} {b:?}");
         }
     }
+}
+
+/// A header that cannot be right before or during the handshake: our error names it, and the peer gets an alert.
+#[test]
+fn bad_headers_in_the_handshake() {
+    for (bytes, error) in [
+        (&b"GET / HTTP/1.1\r\n"[..], TlsError::NotTls(b'G')),
+        (&[22, 4, 0, 0, 5], TlsError::RecordVersion(0x0400)),
+        (&[22, 3, 1, 0x50, 0], TlsError::RecordTooLong(5 + 0x5000)),
+    ] {
+        let (_, mut server) = fresh_pair(Library::AwsLc, &SUITES, TlsSettings::default());
+        assert_eq!(Session::record_len(bytes), Err(error.clone()));
+        assert_eq!(server.handle_record(&mut bytes.to_vec()), Err(error));
+        let mut wire = Vec::new();
+        server.poll_transmit(&mut wire);
+        assert_eq!(wire, [21, 3, 3, 0, 2, 2, Alert::DECODE_ERROR.0]);
+    }
+    let (_, mut server) = fresh_pair(Library::AwsLc, &SUITES, TlsSettings::default());
+    assert_eq!(server.handle_record(&mut [22, 3, 1, 0, 9, 1]), Err(TlsError::NotOneRecord), "half a record");
 }

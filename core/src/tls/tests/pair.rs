@@ -61,3 +61,23 @@ fn nothing_is_sealed_too_early_or_too_late() {
     client.close();
     assert_eq!(client.seal(&mut record), Err(TlsError::Closed));
 }
+
+/// A shard may be built on one thread and run on another.
+#[test]
+fn sessions_can_move_between_threads() {
+    fn movable<T: Send>(_: &T) {}
+    fn shared<T: Send + Sync>(_: &T) {}
+    let (client, _) = fresh_pair(Library::AwsLc, &SUITES, TlsSettings::default());
+    movable(&client);
+    shared(&*context(Library::AwsLc, &SUITES, "client", TlsSettings::default()));
+}
+
+/// Closing before the handshake is complete is silent and final.
+#[test]
+fn closing_early() {
+    let (mut client, _) = fresh_pair(Library::AwsLc, &SUITES, TlsSettings::default());
+    client.close();
+    assert!(!client.wants_transmit());
+    assert_eq!(client.handle_record(&mut [22, 3, 3, 0, 1, 0]), Err(TlsError::Closed));
+    assert_eq!(client.update_keys(true), Err(TlsError::Closed));
+}

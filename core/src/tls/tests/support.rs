@@ -94,9 +94,9 @@ pub(super) const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA2
 pub(super) const SUITES: [CipherSuite; 3] = [AES_256, AES_128, CHACHA];
 
 /// A certificate authority.
-pub(super) struct Ca {
+pub(in crate::tls) struct Ca {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) certificate: CertificateDer<'static>,
+    pub(in crate::tls) certificate: CertificateDer<'static>,
 }
 
 impl Ca {
@@ -115,7 +115,7 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
-    pub(super) fn issue(&self, leaf: Leaf) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    pub(in crate::tls) fn issue(&self, leaf: Leaf) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -159,14 +159,14 @@ fn ca_params(name: &str) -> CertificateParams {
 }
 
 /// What a leaf certificate shall say.
-pub(super) struct Leaf {
-    pub(super) uris: Vec<String>,
-    pub(super) dns: bool,
-    pub(super) from_year: i32,
-    pub(super) to_year: i32,
-    pub(super) usages: Vec<ExtendedKeyUsagePurpose>,
-    pub(super) padding: usize,
-    pub(super) extension: Option<CustomExtension>,
+pub(in crate::tls) struct Leaf {
+    pub(in crate::tls) uris: Vec<String>,
+    pub(in crate::tls) dns: bool,
+    pub(in crate::tls) from_year: i32,
+    pub(in crate::tls) to_year: i32,
+    pub(in crate::tls) usages: Vec<ExtendedKeyUsagePurpose>,
+    pub(in crate::tls) padding: usize,
+    pub(in crate::tls) extension: Option<CustomExtension>,
 }
 
 impl Leaf {
@@ -174,7 +174,7 @@ impl Leaf {
         Self::uris(&[&identity.to_string()])
     }
 
-    pub(super) fn uris(uris: &[&str]) -> Self {
+    pub(in crate::tls) fn uris(uris: &[&str]) -> Self {
         Self {
             uris: uris.iter().map(|uri| (*uri).to_string()).collect(),
             dns: false,
@@ -188,7 +188,7 @@ impl Leaf {
 }
 
 /// One authority for all tests that do not need their own: generating keys takes time.
-pub(super) fn ca() -> &'static Ca {
+pub(in crate::tls) fn ca() -> &'static Ca {
     static CA: OnceLock<Ca> = OnceLock::new();
     CA.get_or_init(|| Ca::new("test root"))
 }
