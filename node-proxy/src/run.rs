@@ -82,7 +82,8 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
     };
     // Before anything listens: a signal that comes now must not be lost.
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(RunError::Signals)?;
-    let instance = Instance::start(&config, Parts { mesh, certificates, observe, entries: Vec::new() })?;
+    let instance =
+        Instance::start(&config, Parts { mesh, certificates, observe, entries: config.entries.clone() })?;
     tell_addresses(&config, &instance, &server);
     drain_on_signals(signals, instance.handles().to_vec(), Arc::clone(&guard)).map_err(RunError::Signals)?;
     listening.done();

@@ -16,7 +16,8 @@ fn files_are_short() {
     let mut too_long = Vec::new();
     for (path, text) in rust_files() {
         let lines = text.lines().count();
-        let budget = LONGER.iter().find(|(longer, ..)| *longer == path).map_or(FILE_BUDGET, |(_, budget, _)| *budget);
+        let budget =
+            LONGER.iter().find(|(longer, ..)| *longer == path).map_or(FILE_BUDGET, |(_, budget, _)| *budget);
         if lines > budget {
             too_long.push(format!("{path}: {lines} lines, {budget} allowed"));
         }
@@ -38,7 +39,11 @@ fn files_say_their_subject_in_the_first_line() {
         })
         .map(|(path, _)| path)
         .collect();
-    assert_eq!(silent, Vec::<String>::new(), "each file begins with a line of //! that says what it is about");
+    assert_eq!(
+        silent,
+        Vec::<String>::new(),
+        "each file begins with a line of //! that says what it is about"
+    );
 }
 
 #[test]
@@ -58,7 +63,12 @@ fn unsafe_code_is_forbidden_outside_the_runtime() {
 #[test]
 fn nothing_is_left_unwritten() {
     // In two pieces, so that this file does not find itself.
-    let marks = [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("SKELE", "TON"), concat!("FIX", "ME")];
+    let marks = [
+        concat!("to", "do!("),
+        concat!("unimpl", "emented!("),
+        concat!("SKELE", "TON"),
+        concat!("FIX", "ME"),
+    ];
     for (path, text) in rust_files() {
         for mark in marks {
             assert!(!text.contains(mark), "{path} holds {mark}");
@@ -85,7 +95,12 @@ fn nothing_names_the_machine_it_was_written_on() {
     let mut found = Vec::new();
     for path in files() {
         let Ok(text) = std::fs::read_to_string(root().join(&path)) else { continue };
-        found.extend(words.iter().filter(|word| text.contains(*word)).map(|word| format!("{}: {word}", path.display())));
+        found.extend(
+            words
+                .iter()
+                .filter(|word| text.contains(*word))
+                .map(|word| format!("{}: {word}", path.display())),
+        );
     }
     assert_eq!(found, Vec::<String>::new());
 }
@@ -95,7 +110,11 @@ fn nothing_names_the_machine_it_was_written_on() {
 fn the_cores_clippy_settings_hold_the_roots() {
     let core = read("core/clippy.toml");
     let settings = |text: &str| -> Vec<String> {
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
     };
     let in_core = settings(&core);
     let root = settings(&read("clippy.toml"));
@@ -132,6 +151,9 @@ fn the_cores_bans_are_whole() {
         "std::eprintln",
     ];
     for path in wanted {
-        assert!(bans.iter().any(|ban| ban.contains(&format!("\"{path}\""))), "core/clippy.toml must ban {path}");
+        assert!(
+            bans.iter().any(|ban| ban.contains(&format!("\"{path}\""))),
+            "core/clippy.toml must ban {path}"
+        );
     }
 }
