@@ -7,6 +7,7 @@
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod crypto;
 mod drive;
 mod engine;
 mod mailbox;

@@ -219,12 +219,12 @@ mod tests {
     fn a_full_pipe_blocks_until_read() {
         let (a, b) = pair();
         let big = vec![7; CAPACITY + 1];
-        let mut cx = Context::from_waker(Waker::noop());
+        let cx = Context::from_waker(Waker::noop());
         assert_eq!(a.write(&[IoSlice::new(&big)]).unwrap(), CAPACITY);
         assert_eq!(a.write(&[IoSlice::new(&big)]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert!(a.poll_writable(&mut cx).is_pending());
+        assert!(a.poll_writable(&cx).is_pending());
         read(&b, 1).unwrap();
-        assert!(a.poll_writable(&mut cx).is_ready());
+        assert!(a.poll_writable(&cx).is_ready());
     }
 
     #[test]

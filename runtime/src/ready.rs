@@ -105,7 +105,7 @@ mod tests {
         let queue = ReadyQueue::new();
         let slot = Notifier::new(&queue, Key::Socket(7));
         slot.waker().wake_by_ref();
-        slot.waker().clone().wake();
+        slot.waker().wake_by_ref();
         assert_eq!(queue.pop(), Some(Key::Socket(7)));
         assert_eq!(queue.pop(), None);
 

@@ -163,7 +163,7 @@ impl Engine for Relay {
         if self.refusing {
             return None;
         }
-        self.deadline = self.deadline.or(self.lifetime.map(|lifetime| now + lifetime));
+        self.deadline = self.deadline.or_else(|| self.lifetime.map(|lifetime| now + lifetime));
         let (accepted, dialled) = (self.allocate(), self.allocate());
         self.sides.insert(accepted, Side::new(dialled, true));
         self.sides.insert(dialled, Side::new(accepted, false));

@@ -11,11 +11,10 @@ use std::task::Waker;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, Observed, SocketError};
-use adit_core::tls::TlsContext;
 
 use super::*;
 use crate::mailbox::{Handle, mailbox};
-use crate::ports::CertificateAnswer;
+use crate::ports::{CertificateAnswer, CertificateReply};
 use crate::runtime::{Clear, Readiness};
 
 /// A reactor moved by hand: what it has been asked to watch and has not told yet.
@@ -208,7 +207,9 @@ impl Engine for Script {
 
     fn handle_mesh(&mut self, _: Instant, _: Arc<Mesh>) {}
 
-    fn handle_certificate(&mut self, _: Instant, _: &Identity, _: Result<Arc<TlsContext>, Arc<str>>) {}
+    fn handle_certificate(&mut self, _: Instant, identity: &Identity, answer: CertificateAnswer) {
+        self.log.push(format!("{identity}: {:?}", answer.map(|_| ())));
+    }
 
     fn drain(&mut self, _: Instant) {
         self.log.push("drain".into());
@@ -231,18 +232,28 @@ impl Engine for Script {
     }
 }
 
-fn no_certificate(_: &Identity) -> CertificateAnswer {
-    Err("none".into())
+/// Answers the first request, keeps the second for later, gives up all others.
+struct Certificates(Rc<RefCell<Vec<CertificateReply>>>, usize);
+
+impl CertificateSource for Certificates {
+    fn request(&mut self, _: &Identity, reply: CertificateReply) {
+        self.1 += 1;
+        match self.1 {
+            1 => reply.send(Err("none today".into())),
+            2 => self.0.borrow_mut().push(reply),
+            _ => {}
+        }
+    }
 }
 
-type Driven = Drive<Hand, Script, (), fn(&Identity) -> CertificateAnswer>;
+type Driven = Drive<Hand, Script, (), Certificates>;
 
 /// A loop with `count` socket pairs, the far ends of which it returns.
 fn driven(count: u32, config: DriveConfig) -> (Driven, Hand, Handle, Vec<UnixStream>) {
     let hand = Hand::default();
     let (handle, mailbox) = mailbox();
     let engine = Script { room: Some(1000), ..Script::default() };
-    let certificates: fn(&Identity) -> CertificateAnswer = no_certificate;
+    let certificates = Certificates(Rc::default(), 0);
     let setup = Setup { engine, observer: (), certificates, listeners: Vec::new(), mailbox, config };
     let mut drive = drive(hand.clone(), setup).unwrap();
     let far = (0..count)
@@ -453,4 +464,27 @@ fn commands_arrive_and_the_end_is_final() {
     assert!(poll(&mut drive).is_ready());
     drop(drive);
     assert!(handle.is_ended());
+}
+
+#[test]
+fn a_certificate_request_is_always_answered() {
+    let (mut drive, ..) = driven(0, DriveConfig::default());
+    let identity = |account| Identity::new("cluster.local", "ns", account).unwrap();
+    for account in ["a", "b", "c"] {
+        drive.engine.actions.push_back(Action::NeedCertificate { identity: identity(account) });
+    }
+    // One turn for the requests, one for the answers.
+    let _ = poll(&mut drive);
+    let _ = poll(&mut drive);
+    assert_eq!(
+        log(&mut drive),
+        [
+            "spiffe://cluster.local/ns/ns/sa/a: Err(\"none today\")",
+            "spiffe://cluster.local/ns/ns/sa/c: Err(\"the certificate source gave up the request\")",
+        ]
+    );
+    let late = drive.certificates.0.borrow_mut().pop().unwrap();
+    late.send(Err("too late".into()));
+    let _ = poll(&mut drive);
+    assert_eq!(log(&mut drive), ["spiffe://cluster.local/ns/ns/sa/b: Err(\"too late\")"]);
 }

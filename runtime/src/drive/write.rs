@@ -23,8 +23,8 @@ where
     pub(super) fn write(&mut self, id: SocketId) {
         while let Some((connection, notifier)) = self.slots.get(id) {
             if connection.writing != Writing::Open {
-                // Not connected yet, or blocked already: either way the shard hears of it later.
-                return self.engine.handle_write_blocked(self.now, id);
+                // Connecting, blocked or at its end: in each case the shard has heard or will hear of it.
+                return;
             }
             let slices: SmallVec<[IoSlice<'_>; MAX_SLICES]> =
                 self.engine.wire(id).take(MAX_SLICES).map(IoSlice::new).collect();
