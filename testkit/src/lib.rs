@@ -1,3 +1,4 @@
-//! Adit's test kit: models of the core's machines, and (as they come) simulator, scripted peers and oracles.
+//! Adit's test kit: simulator, models, a tunnel on a real socket for foreign peers, and the bodies of the fuzz targets.
 pub mod models;
 pub mod sim;
+pub mod wire;
