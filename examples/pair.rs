@@ -1,0 +1,106 @@
+//! Two tunnels in one thread, without a runtime and without a socket: the core by itself.
+//!
+//! A client and a server do a real TLS 1.3 handshake, the client asks for a stream with CONNECT, octets go both ways, and
+//! each half of the stream ends by itself. [`carry`] is the part that an event loop plays: the order of its calls is all
+//! there is to know about driving a tunnel.
+//!
+//! Run it with `cargo run -p adit-examples --bin pair`.
+use std::io::Read;
+use std::sync::Arc;
+
+use adit_core::buffer::BufferPool;
+use adit_core::hbone::{Authority, ConnectRequest, Tunnel, TunnelConfig, TunnelError, TunnelEvent};
+use adit_core::http2::{ErrorCode, StreamId};
+use adit_core::identity::IdentitySet;
+use adit_core::time::Instant;
+use adit_core::tls::Session;
+use adit_examples::{SERVER, World};
+use anyhow::{Context, ensure};
+
+/// The core reads no clock: time is an argument. Nothing here waits for a deadline, so it may stand still.
+const NOW: Instant = Instant::ZERO;
+
+/// One end: a tunnel, the buffers it borrows from, and an application that says one thing and hears another.
+struct End {
+    name: &'static str,
+    tunnel: Tunnel,
+    pool: BufferPool,
+    says: &'static [u8],
+    heard: Vec<u8>,
+}
+
+impl End {
+    fn new(name: &'static str, tunnel: Tunnel, says: &'static [u8]) -> Self {
+        Self { name, tunnel, pool: BufferPool::default(), says, heard: Vec::new() }
+    }
+
+    /// The server takes the stream; then the client sends its question; at the question's end the server answers.
+    fn handle(&mut self, event: TunnelEvent) -> anyhow::Result<()> {
+        println!("{}: {event:?}", self.name);
+        match event {
+            TunnelEvent::Request { stream, request: Ok(_) } => self.tunnel.accept(NOW, stream, None),
+            TunnelEvent::Response { stream, .. } => self.say(stream)?,
+            TunnelEvent::Finished { stream } if self.name == "server" => self.say(stream)?,
+            TunnelEvent::Data { stream } => {
+                self.tunnel.pieces(stream).for_each(|piece| self.heard.extend_from_slice(piece));
+                // Until this is said, the sender's window stays closed by as much.
+                self.tunnel.delivered(stream, self.tunnel.pending(stream), &mut self.pool);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads what the application says straight into the record it will leave in, and ends this half of the stream.
+    fn say(&mut self, stream: StreamId) -> anyhow::Result<()> {
+        let mut lent = self.tunnel.lend_data(stream, &mut self.pool).context("the window is closed")?;
+        let area = lent.areas().next().context("nothing was lent")?;
+        let n = self.says.read(area)?;
+        self.tunnel.commit_data(stream, n);
+        self.tunnel.finish(stream);
+        Ok(())
+    }
+}
+
+/// Moves what `from` has to send to `to`; false when there was nothing.
+fn carry(from: &mut End, to: &mut End) -> anyhow::Result<bool> {
+    from.tunnel.flush(NOW, &mut from.pool)?;
+    let network: Vec<u8> = from.tunnel.wire().flatten().copied().collect();
+    from.tunnel.handle_written(network.len(), &mut from.pool);
+
+    let mut network = network.as_slice();
+    let moved = !network.is_empty();
+    while !network.is_empty() {
+        let n = network.read(to.tunnel.lend_input(&mut to.pool))?;
+        to.tunnel.handle_input(NOW, n, &mut to.pool)?;
+        while let Some(event) = to.tunnel.poll_event() {
+            to.handle(event)?;
+        }
+        to.tunnel.settle(&mut to.pool);
+    }
+    Ok(moved)
+}
+
+fn main() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let identities = ["client", "server"].map(World::identity);
+    let [client_id, server_id] = [identities[0].clone()?, identities[1].clone()?];
+    let context = |identity| world.certificate(identity).map_err(anyhow::Error::msg);
+    let session = Session::client(&context(&client_id)?, &IdentitySet::single(server_id.clone()))?;
+    let client = Tunnel::client(session, Arc::new(TunnelConfig::client()), NOW);
+    let server = Tunnel::server(Session::server(&context(&server_id)?)?, Arc::new(TunnelConfig::server()), NOW);
+    let (mut client, mut server) = (End::new("client", client, b"hello?"), End::new("server", server, b"hello!"));
+
+    // Allowed before the handshake: the request rides behind the client's last flight.
+    let authority = Authority::Address(SERVER);
+    let request = ConnectRequest { authority, baggage: None, forwarded: None, traceparent: None, forwarded_network: None };
+    client.tunnel.open(NOW, &request)?;
+    while carry(&mut client, &mut server)? | carry(&mut server, &mut client)? {}
+    ensure!(server.heard == b"hello?" && client.heard == b"hello!", "the octets were not those");
+    ensure!(server.tunnel.peer() == Some(&client_id), "the server does not know who called");
+
+    client.tunnel.close(NOW, ErrorCode::NO_ERROR);
+    carry(&mut client, &mut server)?;
+    ensure!(server.tunnel.handle_eof(NOW) == TunnelError::Closed, "the tunnel did not end in good order");
+    Ok(())
+}
