@@ -1,5 +1,7 @@
 //! Adit's test kit: models of the core's machines, pairs of tunnels and whole shards on simulated networks, a tunnel on a
 //! real socket for foreign peers, network namespaces with real redirection, and the bodies of the fuzz targets.
+#![forbid(unsafe_code)]
+
 pub mod models;
 pub mod netns;
 pub mod pair;

@@ -82,7 +82,7 @@ fn dependencies_point_one_way() {
         &["adit-runtime", "adit-control", "adit-ops"],
         &["adit-tokio", "adit-smol"],
         &["adit-node"],
-        &["adit-testkit", "adit-bench"],
+        &["adit-testkit", "adit-bench", "adit-examples"],
     ];
     let floor = |package: &str| FLOORS.iter().position(|floor| floor.contains(&package));
     for member in members() {

@@ -29,6 +29,17 @@ fn files_are_short() {
     }
 }
 
+/// README promises that a reader needs no more than a page or two.
+#[test]
+fn examples_are_short() {
+    let examples = rust_files()
+        .into_iter()
+        .filter(|(path, _)| path.strip_prefix("examples/").is_some_and(|inside| !inside.contains('/')));
+    let too_long: Vec<String> =
+        examples.filter(|(_, text)| text.lines().count() >= 100).map(|(path, _)| path).collect();
+    assert_eq!(too_long, Vec::<String>::new(), "examples have fewer than 100 lines");
+}
+
 #[test]
 fn files_say_their_subject_in_the_first_line() {
     let silent: Vec<String> = rust_files()
