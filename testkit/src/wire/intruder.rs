@@ -178,9 +178,9 @@ impl Intruder {
 
     /// Sends a KeyUpdate.
     pub fn update_key(&mut self) -> bool {
-        self.tls.refresh_traffic_keys().expect("an established session");
+        let sent = self.tls.refresh_traffic_keys().is_ok();
         self.pump();
-        self.tunnel.is_some()
+        sent && self.tunnel.is_some()
     }
 
     /// Sends octets that are no business of TLS.
@@ -270,23 +270,27 @@ impl Intruder {
         }
     }
 
+    /// Writes what there is for a socket, until it gives no more or blocks.
     fn write(&mut self, socket: SocketId) -> bool {
         let ours = self.tunnel == Some(socket);
-        let octets: Vec<u8> = self.shard.wire(socket).flatten().copied().collect();
-        if octets.is_empty() {
-            return false;
+        let mut moved = false;
+        loop {
+            let octets: Vec<u8> = self.shard.wire(socket).flatten().copied().collect();
+            if octets.is_empty() {
+                return moved;
+            }
+            if if ours { !self.reads } else { !self.apps_read } {
+                self.shard.handle_write_blocked(self.now, socket);
+                return moved;
+            }
+            moved = true;
+            self.shard.handle_written(self.now, socket, octets.len());
+            if ours {
+                self.receive(&octets);
+            } else if let Some(app) = self.apps.get_mut(&socket) {
+                app.got.extend_from_slice(&octets);
+            }
         }
-        if if ours { !self.reads } else { !self.apps_read } {
-            self.shard.handle_write_blocked(self.now, socket);
-            return false;
-        }
-        self.shard.handle_written(self.now, socket, octets.len());
-        if ours {
-            self.receive(&octets);
-        } else if let Some(app) = self.apps.get_mut(&socket) {
-            app.got.extend_from_slice(&octets);
-        }
-        true
     }
 
     fn receive(&mut self, mut wire: &[u8]) {

@@ -124,7 +124,9 @@ fn empty_frames() {
 #[test]
 fn tiny_data() {
     // CVE-2019-9511, CVE-2020-12603.
-    ends(tunnel(budgets(|budgets| budgets.tiny_data = FEW)), "tiny_data_flood", 300, |_| data(1, 0, b"x").repeat(10));
+    ends(tunnel(budgets(|budgets| budgets.tiny_data = FEW)), "tiny_data_flood", 300, |_| {
+        data(1, 0, b"x").repeat(10)
+    });
 }
 
 #[test]
