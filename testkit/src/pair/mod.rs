@@ -18,7 +18,7 @@ mod net;
 mod script;
 
 pub use net::{Chunks, Net, Rng};
-pub use script::{Ending, Script, StreamScript, Transcript, octet};
+pub use script::{Ending, Script, StreamScript, Transcript, fill, matches};
 
 use end::End;
 use net::Wire;
@@ -175,7 +175,8 @@ impl Pair {
             }
             let done = self.ends.iter().all(|end| end.is_done(self.streams)) && self.ends[0].ready;
             let failed = self.ends.iter().all(|end| end.error.is_some());
-            if (done || failed) && self.wires.iter().all(Wire::is_empty) {
+            let asleep = self.ends.iter().any(|end| end.wakes(self.now).is_some());
+            if (done || failed && !asleep) && self.wires.iter().all(Wire::is_empty) {
                 return Ok(());
             }
             if self.now.saturating_since(moved) > PATIENCE {
