@@ -5,7 +5,8 @@ use adit_core::identity::Identity;
 use adit_core::time::{UnixTime, WallClock};
 use adit_core::tls::{Credentials, RecordMode, TlsContext, TlsPorts};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 

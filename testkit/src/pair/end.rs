@@ -9,9 +9,9 @@ use adit_core::http2::{ErrorCode, OpenError, StreamId};
 use adit_core::time::Instant;
 use adit_core::tls::{Side, TlsPorts};
 
+use super::Violation;
 use super::net::{Rng, Wire};
 use super::script::{Ending, Script, StreamScript, Transcript, fill, matches};
-use super::Violation;
 
 /// An application and its stream.
 #[derive(Debug)]
@@ -175,7 +175,8 @@ impl End {
     ) -> Result<(), Violation> {
         let request = request.map_err(|error| Violation(format!("refused a good request: {error}")))?;
         let index = usize::from(request.authority.port()) - 1;
-        let script = self.scripts.get(index).ok_or_else(|| Violation(format!("request for script {index}")))?;
+        let script =
+            self.scripts.get(index).ok_or_else(|| Violation(format!("request for script {index}")))?;
         let (server, status) = (script.server, script.status);
         let mut app = App::new(index, server);
         let (tunnel, pool) = self.tunnel();
@@ -199,7 +200,8 @@ impl End {
         let mut gone = Vec::new();
         for (&stream, app) in &mut self.apps {
             if app.script.stalls_until <= now {
-                let quota = if app.script.read == usize::MAX { usize::MAX } else { rng.upto(app.script.read) };
+                let quota =
+                    if app.script.read == usize::MAX { usize::MAX } else { rng.upto(app.script.read) };
                 let mut taken = 0;
                 for piece in tunnel.pieces(stream) {
                     let piece = &piece[..piece.len().min(quota - taken)];
@@ -337,7 +339,8 @@ impl End {
         }
         let fail = |what: &str, error: TunnelError| Violation(format!("{what}: {error}"));
         let frozen = self.tunnel.take().map(|tunnel| tunnel.freeze(&mut self.pool));
-        let bytes = frozen.ok_or_else(|| Violation("no tunnel".into()))?.map_err(|error| fail("freeze", error))?;
+        let bytes =
+            frozen.ok_or_else(|| Violation("no tunnel".into()))?.map_err(|error| fail("freeze", error))?;
         if self.pool.lent() > 0 {
             return Err(Violation(format!("freezing kept {} octets of buffers", self.pool.lent())));
         }
@@ -352,7 +355,9 @@ impl End {
 
     /// The next time at which an application wakes up or a stream is opened.
     pub(super) fn wakes(&self, now: Instant) -> Option<Instant> {
-        let opens = (self.side == Side::Client && self.error.is_none()).then(|| self.scripts.get(self.next).map(|script| script.at)).flatten();
+        let opens = (self.side == Side::Client && self.error.is_none())
+            .then(|| self.scripts.get(self.next).map(|script| script.at))
+            .flatten();
         let stalls = self.apps.values().map(|app| app.script.stalls_until);
         opens.into_iter().chain(stalls).filter(|&at| at > now).min()
     }

@@ -13,7 +13,11 @@ fn complete(setup: Setup, scripts: &[StreamScript]) -> Outcome {
     let outcome = Pair::new(setup, scripts.to_vec()).run().unwrap();
     for (index, script) in scripts.iter().enumerate() {
         let (client, server) = (&outcome.client[&index], &outcome.server[&index]);
-        assert_eq!((client.received, server.received), (script.server.send, script.client.send), "stream {index}");
+        assert_eq!(
+            (client.received, server.received),
+            (script.server.send, script.client.send),
+            "stream {index}"
+        );
         assert_eq!((client.finished, server.finished), (1, 1));
         assert_eq!((client.closed, server.closed), (1, 1));
         assert_eq!((&client.resets, &server.resets), (&vec![], &vec![]));

@@ -4,11 +4,14 @@ use std::time::Duration;
 use adit_core::hbone::{TunnelConfig, TunnelError};
 use adit_core::http2::{ErrorCode, Initiator};
 use adit_core::time::Instant;
-use adit_testkit::pair::{Chunks, Ending, Net, Outcome, Pair, Script, Setup, StreamScript, Transcript};
+use adit_testkit::pair::{
+    Chunks, Ending, Net, Outcome, Pair, Script, Sessions, Setup, StreamScript, Transcript,
+};
 use proptest::prelude::*;
 
 fn script() -> impl Strategy<Value = Script> {
-    let send = prop_oneof![2 => Just(0_usize), 4 => 1..3000_usize, 2 => 1..60_000_usize, 1 => 1..400_000_usize];
+    let send =
+        prop_oneof![2 => Just(0_usize), 4 => 1..3000_usize, 2 => 1..60_000_usize, 1 => 1..150_000_usize];
     let burst = prop_oneof![1 => Just(usize::MAX), 1 => 1000..50_000_usize];
     let read = prop_oneof![2 => Just(usize::MAX), 1 => 500..20_000_usize];
     let ending = prop_oneof![4 => Just(Ending::Finish), 1 => Just(Ending::Reset)];
@@ -47,9 +50,11 @@ fn net() -> impl Strategy<Value = Net> {
 }
 
 fn setup() -> impl Strategy<Value = Setup> {
-    (any::<u64>(), net(), 20_000..2_000_000_usize, 1..64_usize, 1000..4_000_000_u32).prop_map(
-        |(seed, net, max_queued, max_batch, window)| {
-            let mut setup = Setup { seed, net, ..Setup::default() };
+    let keys = prop_oneof![3 => Just(u64::MAX), 1 => 20..200_u64];
+    (any::<u64>(), net(), 5_000..2_000_000_usize, 1..64_usize, 1000..4_000_000_u32, keys).prop_map(
+        |(seed, net, max_queued, max_batch, window, key_update_after)| {
+            let sessions = Sessions::Symbolic { key_update_after };
+            let mut setup = Setup { seed, net, sessions, ..Setup::default() };
             for config in [&mut setup.client, &mut setup.server] {
                 (config.max_queued, config.max_batch) = (max_queued, max_batch);
                 config.http2.initial_window = window;
@@ -102,7 +107,7 @@ fn semantics(outcome: &Outcome) -> Vec<(usize, usize, u32, Option<u16>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// No octet is lost, duplicated or reordered, both ends are told once, every buffer comes back.
     #[test]

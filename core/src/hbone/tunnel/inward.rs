@@ -78,8 +78,12 @@ impl Tunnel {
     pub(super) fn translate(&mut self, base: usize) {
         while let Some(event) = self.http2.poll_event() {
             match event {
-                Event::Data { stream, start, len } => self.handle_data(stream, base.saturating_add(start), len),
-                Event::Settings { max_concurrent_streams } => self.notes.push_back(Note::Limit(max_concurrent_streams)),
+                Event::Data { stream, start, len } => {
+                    self.handle_data(stream, base.saturating_add(start), len)
+                }
+                Event::Settings { max_concurrent_streams } => {
+                    self.notes.push_back(Note::Limit(max_concurrent_streams))
+                }
                 Event::Request { stream, fields, finished } => self.handle_request(stream, &fields, finished),
                 Event::Response { stream, status, fields, finished } => {
                     self.handle_response(stream, status, &fields, finished);
@@ -206,7 +210,9 @@ impl Tunnel {
     /// Received octets of `stream` not yet delivered, in order.
     pub fn pieces(&self, stream: StreamId) -> impl Iterator<Item = &[u8]> {
         let entry = self.streams.get(&stream);
-        entry.into_iter().flat_map(|entry| entry.backlog.iter().chain(self.pieces.iter(entry.lent, &self.inbox)))
+        entry
+            .into_iter()
+            .flat_map(|entry| entry.backlog.iter().chain(self.pieces.iter(entry.lent, &self.inbox)))
     }
 
     /// `n` octets of `pieces` have left downstream: window credit goes back.

@@ -88,7 +88,9 @@ impl Tunnel {
 
     /// `n` > 0 octets were read into what `lend_data` lent, just before.
     pub fn commit_data(&mut self, stream: StreamId, n: usize) {
-        let Some(loan) = self.outbox.take_loan().filter(|loan| loan.stream == stream && n > 0) else { return };
+        let Some(loan) = self.outbox.take_loan().filter(|loan| loan.stream == stream && n > 0) else {
+            return;
+        };
         let Some(entry) = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished) else { return };
         let n = n.min(loan.octets);
         entry.state.batch.after_read(n, loan.octets);
@@ -108,7 +110,9 @@ impl Tunnel {
 
     /// Sends the end that [`finish`](Self::finish) asked for, if HTTP/2 lets it.
     pub(super) fn send_finish(&mut self, stream: StreamId) {
-        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.state.finish_due) else { return };
+        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.state.finish_due) else {
+            return;
+        };
         // What HTTP/2 has queued so far (the answer's HEADERS, say) stays before the frame.
         self.http2.poll_control(&mut self.staged);
         let Some(header) = self.http2.send_data(stream, 0, true) else { return };
