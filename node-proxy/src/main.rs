@@ -1,2 +1,6 @@
-//! placeholder
-fn main() {}
+//! The node proxy's binary; see [`adit_node::cli`].
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    adit_node::cli::main(std::env::args_os())
+}

@@ -72,7 +72,8 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[test]
 fn octets_go_there_and_back_through_one_tunnel_and_leave_nothing_behind() {
-    for (seed, chunk, len) in [(1, 64 << 10, 300_000), (2, 1, 3_000), (3, 100, 40_000), (4, 1 << 20, 3 << 20)] {
+    for (seed, chunk, len) in [(1, 64 << 10, 300_000), (2, 1, 3_000), (3, 100, 40_000), (4, 1 << 20, 3 << 20)]
+    {
         let weather = Weather { chunk, ..Weather::default() };
         let Pair { mut room, client, server } = pair_with(MESH, seed, weather, |_| {});
         let sent = pattern(len);
@@ -85,14 +86,19 @@ fn octets_go_there_and_back_through_one_tunnel_and_leave_nothing_behind() {
         room.run(1_000_000);
         for app in apps {
             let app = room.app(app);
-            assert!(app.got() == sent && app.saw_fin() && !app.saw_reset(), "seed {seed}: {} octets", app.got().len());
+            assert!(
+                app.got() == sent && app.saw_fin() && !app.saw_reset(),
+                "seed {seed}: {} octets",
+                app.got().len()
+            );
         }
         let good = vec![(Flag::None, None, len as u64, len as u64); 3];
         assert_eq!((closed(room.observed(client)), closed(room.observed(server))), (good.clone(), good));
         assert_eq!((room.shard(client).connections(), room.shard(server).connections()), (0, 0));
         assert_eq!((room.sockets(client), room.sockets(server)), (1, 1), "only the tunnel is left");
         for node in [client, server] {
-            let opened = room.observed(node).iter().filter(|o| matches!(o, Observed::TunnelOpened { .. })).count();
+            let opened =
+                room.observed(node).iter().filter(|o| matches!(o, Observed::TunnelOpened { .. })).count();
             assert_eq!(opened, 1);
         }
     }
@@ -131,7 +137,8 @@ fn a_denied_call_is_closed_and_both_sides_say_why() {
 fn an_unknown_address_is_passed_through_in_plaintext() {
     let Pair { mut room, client, .. } = pair(7);
     room.serve(addr("10.9.9.9:443"), Script::echo());
-    let app = room.connect(client, addr("10.0.0.1:40000"), addr("10.9.9.9:443"), Script::send(pattern(700_000)));
+    let app =
+        room.connect(client, addr("10.0.0.1:40000"), addr("10.9.9.9:443"), Script::send(pattern(700_000)));
     room.run(100_000);
     assert!(room.app(app).got() == pattern(700_000) && room.app(app).saw_fin());
     assert_eq!(room.sockets(client), 0);
@@ -140,8 +147,13 @@ fn an_unknown_address_is_passed_through_in_plaintext() {
 #[test]
 fn plaintext_to_a_workload_arrives_on_its_plain_port() {
     let Pair { mut room, server, .. } = pair(8);
-    let app =
-        room.connect_to(server, Listener::InboundPlain, addr("10.7.7.7:1"), addr("10.0.0.2:80"), Script::send("hi"));
+    let app = room.connect_to(
+        server,
+        Listener::InboundPlain,
+        addr("10.7.7.7:1"),
+        addr("10.0.0.2:80"),
+        Script::send("hi"),
+    );
     room.run(10_000);
     assert_eq!(room.app(app).got(), b"hi");
     assert_eq!(closed(room.observed(server)), vec![(Flag::None, None, 2, 2)]);

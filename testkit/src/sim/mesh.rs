@@ -26,7 +26,8 @@ pub fn parse(yaml: &str) -> Arc<Mesh> {
 #[must_use]
 pub fn certificates(mode: RecordMode) -> Certificates {
     let clock = Arc::new(WallClock::default());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     clock.set(UnixTime(now));
     let ports =
         TlsPorts { provider: adit_runtime::crypto::provider(), aead: adit_runtime::crypto::aead(), clock };

@@ -138,7 +138,8 @@ impl Room {
 
     /// Lets time pass up to the next deadline of any shard, and runs what follows; false when there is none.
     pub fn wait(&mut self) -> bool {
-        let next = self.nodes.iter().filter(|node| !node.dead).filter_map(|node| node.shard.poll_timeout()).min();
+        let next =
+            self.nodes.iter().filter(|node| !node.dead).filter_map(|node| node.shard.poll_timeout()).min();
         let Some(next) = next else { return false };
         self.now = self.now.max(next);
         for id in 0..self.nodes.len() {
@@ -294,7 +295,9 @@ impl Room {
 
     fn act(&mut self, id: NodeId, now: Instant, action: Action) {
         match action {
-            Action::Dial { socket, to, source } => self.dial(id, socket, to, source.map_or(to, |ip| SocketAddr::new(ip, 40_000))),
+            Action::Dial { socket, to, source } => {
+                self.dial(id, socket, to, source.map_or(to, |ip| SocketAddr::new(ip, 40_000)))
+            }
             Action::ShutdownWrite { socket } => {
                 if let Some(&(link, end)) = self.nodes[id.0].links.get(&socket) {
                     self.links[link.0].finish(end);
