@@ -149,7 +149,7 @@ fn a_violation_of_http2_is_answered_with_goaway_and_close_notify() {
     client.tunnel.staged.extend_from_slice(&[0, 0, 1, 0, 0, 0, 0, 0, 99, 1]);
     let error = server.input(&client.output()).unwrap_err();
     assert!(matches!(error, TunnelError::Http2(ConnectionError::IdleStream { .. })), "{error}");
-    assert!(error.is_attack());
+    assert!(!error.is_attack(), "clumsy, not evil");
     client.input(&server.output()).unwrap();
     assert_eq!(client.events(), [TunnelEvent::GoAway, TunnelEvent::GoAway]);
     assert_eq!(client.tunnel.handle_eof(NOW), TunnelError::Closed);
