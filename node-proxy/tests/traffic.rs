@@ -55,7 +55,12 @@ fn octets_go_both_ways_and_both_ends_log_the_connection() {
 fn records_may_be_left_to_rustls_on_both_ends() {
     let mut mesh = Mesh::start("rustls", "tokio", &[("ADIT_RECORDS", "rustls")], echo);
     exchange(mesh.connect(80).unwrap(), 300_000, 1);
-    mesh.client.line(&["direction=\"outbound\"", "bytes_sent=300000", "bytes_recv=300000", "connection complete"]);
+    mesh.client.line(&[
+        "direction=\"outbound\"",
+        "bytes_sent=300000",
+        "bytes_recv=300000",
+        "connection complete",
+    ]);
 }
 
 #[test]
