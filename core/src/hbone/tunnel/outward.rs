@@ -67,9 +67,10 @@ impl Tunnel {
         if self.life.closing || self.life.failed.is_some() {
             return None;
         }
+        let least = self.least_room();
         let entry = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished)?;
         let room = self.config.max_queued.saturating_sub(self.outbox.queued());
-        if room < MAX_PAYLOAD || !self.session.is_established() {
+        if room < least || !self.session.is_established() {
             if !core::mem::replace(&mut entry.state.blocked, true) {
                 self.blocked.push_back(stream);
             }
@@ -131,6 +132,12 @@ impl Tunnel {
                 self.http2.reset(now, stream, code);
             }
         }
+    }
+
+    /// Room in the queue for less than this is not worth a read. Never more than half of it, so that who waits can go on
+    /// as soon as half of the queue has left.
+    fn least_room(&self) -> usize {
+        MAX_PAYLOAD.min(self.config.max_queued.div_ceil(2))
     }
 
     /// Owes no stream a `Writable` any more.
@@ -206,10 +213,8 @@ impl Tunnel {
     /// `n` octets of `wire` were written. Write again while `wire` is not empty.
     pub fn handle_written(&mut self, n: usize, pool: &mut BufferPool) {
         self.outbox.handle_written(n, pool);
-        if !self.blocked.is_empty()
-            && self.outbox.queued() <= self.config.max_queued.div_ceil(2)
-            && self.session.is_established()
-        {
+        let half_empty = self.outbox.queued() <= self.config.max_queued >> 1;
+        if !self.blocked.is_empty() && half_empty && self.session.is_established() {
             self.wake();
         }
     }
