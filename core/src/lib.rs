@@ -2,7 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 // SKELETON ONLY: the next line goes when every room is furnished.
-#![allow(clippy::todo, unused_variables, dead_code, missing_docs)]
+#![]
 #![cfg_attr(
     not(test),
     warn(
