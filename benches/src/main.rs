@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p adit-bench -- e2e` builds nothing else: it runs the `adit-node` found beside its own binary.
 //! The other subcommands are the processes it starts; they are of use by hand, too.
+#![forbid(unsafe_code)]
 
 mod copy;
 mod harness;

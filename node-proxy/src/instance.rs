@@ -234,8 +234,7 @@ impl Instance {
         let context = parts.certificates.get(&identity)?;
         let (listeners, addresses) = bind(config, &parts.entries)?;
         let count = config.threads.get();
-        let shares = share_out(&listeners, count)?;
-        drop(listeners);
+        let shares = share_out(listeners, count)?;
         let setup = ShardSetup {
             ports: Ports {
                 outbound: addresses.outbound.port(),
@@ -318,10 +317,11 @@ fn bind(
     Ok((listeners, addresses))
 }
 
-fn share_out(listeners: &[BoundListener], count: usize) -> io::Result<Shares> {
-    (0..count)
-        .map(|_| listeners.iter().map(BoundListener::try_clone).collect::<io::Result<_>>().map(Some))
-        .collect()
+fn share_out(listeners: Vec<BoundListener>, count: usize) -> io::Result<Shares> {
+    let siblings = |_| listeners.iter().map(BoundListener::sibling).collect::<io::Result<_>>().map(Some);
+    let mut shares = (1..count).map(siblings).collect::<io::Result<Shares>>()?;
+    shares.push(Some(listeners));
+    Ok(shares)
 }
 
 /// What every shard is made from.

@@ -1,4 +1,6 @@
 //! The node proxy's binary; see [`adit_node::cli`].
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -82,9 +82,11 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
     };
     // Before anything listens: a signal that comes now must not be lost.
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(RunError::Signals)?;
-    let instance = Instance::start(&config, Parts { mesh, certificates, observe, entries: Vec::new() })?;
+    let instance =
+        Instance::start(&config, Parts { mesh, certificates, observe, entries: config.entries.clone() })?;
     tell_addresses(&config, &instance, &server);
     drain_on_signals(signals, instance.handles().to_vec(), Arc::clone(&guard)).map_err(RunError::Signals)?;
+    drain_on_panic();
     listening.done();
 
     let ended = instance.join();
@@ -128,6 +130,19 @@ fn drain_on_signals(mut signals: Signals, handles: Vec<Handle>, guard: Arc<LogGu
         }
     };
     std::thread::Builder::new().name("adit-signals".to_owned()).spawn(work).map(drop)
+}
+
+/// A shard that has panicked is a bug, and its connections are gone: rather than limp on unseen, the others drain and
+/// the process ends with an error, to be started anew.
+fn drain_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        // By signal, because the panicking thread may hold any lock.
+        if let Err(error) = signal_hook::low_level::raise(SIGTERM) {
+            tracing::error!(%error, "the other shards cannot be drained");
+        }
+    }));
 }
 
 const fn signal_name(signal: i32) -> &'static str {

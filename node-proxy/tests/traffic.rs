@@ -52,6 +52,18 @@ fn octets_go_both_ways_and_both_ends_log_the_connection() {
 }
 
 #[test]
+fn records_may_be_left_to_rustls_on_both_ends() {
+    let mut mesh = Mesh::start("rustls", "tokio", &[("ADIT_RECORDS", "rustls")], echo);
+    exchange(mesh.connect(80).unwrap(), 300_000, 1);
+    mesh.client.line(&[
+        "direction=\"outbound\"",
+        "bytes_sent=300000",
+        "bytes_recv=300000",
+        "connection complete",
+    ]);
+}
+
+#[test]
 fn the_access_log_can_be_json() {
     let mut mesh = Mesh::start("json", "tokio", &[("LOG_FORMAT", "json")], echo);
     exchange(mesh.connect(80).unwrap(), 10, 1);

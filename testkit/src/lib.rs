@@ -1,6 +1,10 @@
-//! Adit's test kit: models of the core's machines, pairs of tunnels and whole shards on simulated networks, and (as they
-//! come) scripted peers and oracles.
+//! Adit's test kit: models of the core's machines, pairs of tunnels and whole shards on simulated networks, a tunnel on a
+//! real socket for foreign peers, network namespaces with real redirection, and the bodies of the fuzz targets.
+#![forbid(unsafe_code)]
+
 pub mod models;
+pub mod netns;
 pub mod pair;
 pub mod pki;
 pub mod sim;
+pub mod wire;

@@ -27,6 +27,8 @@ Listeners:
   ADIT_READINESS_PORT         GET /healthz/ready [15021]
   UNSTABLE_ENABLE_SOCKS5      also take outbound connections by SOCKS5 [false]
   ADIT_SOCKS5_PORT            SOCKS5 [15080]
+  ADIT_ENTRY                  LISTEN=TARGET,...: where there is no redirection, connections to LISTEN are taken as
+                              captured on their way to TARGET (addresses with ports) [none]
   ADIT_SOCKS5_BIND_ADDRESS    address of SOCKS5 [ADIT_BIND_ADDRESS if loopback, else 127.0.0.1]
 
 Sockets:

@@ -24,7 +24,7 @@ use adit_runtime::{Keepalive, SocketOptions, Transparency};
 pub use self::error::{ConfigError, ConfigErrors};
 use self::read::Reader;
 pub use self::threads::Cpus;
-use self::value::{Octets, WorkloadInfo};
+use self::value::{Entries, Octets, WorkloadInfo};
 
 /// Everything `adit-node proxy` reads from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Config {
     pub ca_directory: Option<PathBuf>,
     /// Where to listen.
     pub listen: Listen,
+    /// `ADIT_ENTRY`: listeners whose connections are taken as captured on their way to a fixed address.
+    pub entries: Vec<(SocketAddr, SocketAddr)>,
     /// Options of the data path's sockets (`PACKET_MARK`, `KEEPALIVE_*`, `USER_TIMEOUT_ENABLED`).
     pub sockets: SocketOptions,
     /// `ENABLE_ORIG_SRC`: whether applications see their clients' own addresses.
@@ -212,6 +214,7 @@ impl Config {
             trust_domain: reader.text("TRUST_DOMAIN").map(Arc::from),
             ca_directory: ca(reader, &mut warnings),
             listen: listen(reader, socks5),
+            entries: reader.parsed("ADIT_ENTRY").map_or_else(Vec::new, |Entries(entries)| entries),
             sockets: sockets(reader),
             transparency: transparency(reader),
             deadlines: deadlines(reader),

@@ -40,6 +40,7 @@ fn defaults_are_upstreams() {
             socks5: None,
             readiness: any(15021),
         },
+        entries: Vec::new(),
         sockets: SocketOptions {
             nodelay: true,
             keepalive: Some(Keepalive { time: seconds(180), interval: seconds(180), retries: 9 }),
@@ -96,6 +97,7 @@ fn every_variable_is_heard() {
         }),
         (&[("ADIT_OUTBOUND_PORT", "1")], |c| c.listen.outbound.port() == 1),
         (&[("ADIT_INBOUND_PORT", "2")], |c| c.listen.inbound_plain.port() == 2),
+        (&[("ADIT_ENTRY", "127.0.0.1:1=10.0.0.1:2,[::1]:3=[::2]:4")], |c| c.entries.len() == 2),
         (&[("ADIT_HBONE_PORT", "3")], |c| c.listen.hbone.port() == 3),
         (&[("ADIT_READINESS_PORT", "0")], |c| c.listen.readiness.port() == 0),
         (&[("UNSTABLE_ENABLE_SOCKS5", "true")], |c| c.listen.socks5 == Some(([127, 0, 0, 1], 15080).into())),
@@ -189,6 +191,7 @@ fn each_bad_value_is_named_with_what_was_expected() {
         ("ADIT_BIND_ADDRESS", "localhost", "an IP address"),
         ("ADIT_HBONE_PORT", "65536", "a port number"),
         ("ADIT_HBONE_PORT", "", "a port number"),
+        ("ADIT_ENTRY", "127.0.0.1:1", "127.0.0.1:8080=10.0.0.7:80"),
         ("ADIT_DIAL_TIMEOUT", "0s", "longer than zero"),
         ("ADIT_MAX_BUFFERED", "0", "more than zero"),
         ("ADIT_MAX_BUFFERED", "10M", "16Mi"),

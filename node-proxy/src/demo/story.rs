@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use adit_core::proxy::Observed;
-use adit_core::proxy::observed::{Connection, Direction, Party};
+use adit_core::proxy::observed::{Connection, Direction, Flag, Party};
 use adit_ops::counters::Octets;
 
 use super::screen::Style;
@@ -23,11 +23,12 @@ pub(super) struct Event {
 pub(super) fn tell(event: &Event, since: Duration, style: Style) -> String {
     let (sign, text) = match &event.observed {
         Observed::ConnectionOpened(connection) => (style.cyan("→"), opened(connection)),
-        Observed::ConnectionClosed { connection, bytes_sent, bytes_received, duration, error, flag: _ } => {
+        Observed::ConnectionClosed { connection, bytes_sent, bytes_received, duration, error, flag } => {
             let whose = whose(connection);
             let octets = format!("{} sent, {} received", Octets(*bytes_sent), Octets(*bytes_received));
             match error {
                 None => (style.green("✓"), format!("{whose} done: {octets}, {} ms", duration.as_millis())),
+                Some(error) if *flag == Flag::Deny => (style.red("✗"), format!("{whose} refused: {error}")),
                 Some(error) => (style.red("✗"), format!("{whose} failed: {error}")),
             }
         }
@@ -93,7 +94,6 @@ mod tests {
     use std::sync::Arc;
 
     use adit_core::identity::Identity;
-    use adit_core::proxy::observed::Flag;
 
     use super::*;
 

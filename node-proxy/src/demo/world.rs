@@ -168,24 +168,15 @@ impl World {
         screen.line("");
         if let (Ok(entry), Ok(private), Ok(socks)) = (self.entry(), self.private_entry(), self.socks5()) {
             screen.line("In another terminal:");
-            let allowed = format!("curl http://{entry}/hello");
-            screen.line(&format!("   {}  {}", style.cyan(format_args!("{allowed:<52}")), "echo answers"));
-            let upload = format!("curl --data-binary @/bin/sh http://{entry}/ -o copy");
-            screen.line(&format!(
-                "   {}  {}",
-                style.cyan(format_args!("{upload:<52}")),
-                "echo repeats what you send"
-            ));
-            let denied = format!("curl http://{private}/");
-            screen.line(&format!(
-                "   {}  refused by policy {POLICY}",
-                style.cyan(format_args!("{denied:<52}"))
-            ));
-            let by_socks = format!("curl --socks5 {socks} http://{VIP}/");
-            screen.line(&format!(
-                "   {}  by the service's own address",
-                style.cyan(format_args!("{by_socks:<52}"))
-            ));
+            let tries = [
+                (format!("curl http://{entry}/hello"), "echo answers".to_owned()),
+                (format!("curl -d 'anything' http://{entry}/"), "echo repeats what you send".to_owned()),
+                (format!("curl http://{private}/"), format!("refused by policy {POLICY}")),
+                (format!("curl --socks5 {socks} http://{VIP}/"), "by the service's own address".to_owned()),
+            ];
+            for (command, meaning) in tries {
+                screen.line(&format!("   {}  {meaning}", style.cyan(format_args!("{command:<50}"))));
+            }
         }
         screen.line("");
         screen.line(&style.dim("Ctrl-C ends. What happens:"));

@@ -168,7 +168,12 @@ const SOCKS5_PORT: u16 = 15080;
 impl Mesh {
     /// Starts both proxies on `runtime` and waits until they listen. `application` listens on `server_ip`, see
     /// [`application`]; service port 80 leads to it, and port 81 as well, but a policy closes 81's target.
-    pub(crate) fn start(name: &str, runtime: &str, more: &[(&str, &str)], application: fn(TcpStream)) -> Self {
+    pub(crate) fn start(
+        name: &str,
+        runtime: &str,
+        more: &[(&str, &str)],
+        application: fn(TcpStream),
+    ) -> Self {
         let directory = Directory::new(name);
         let (client_ip, server_ip) = addresses();
         let open = serve(server_ip, application);

@@ -9,9 +9,9 @@ use adit_core::http2::{ErrorCode, OpenError, StreamId};
 use adit_core::time::Instant;
 use adit_core::tls::{Side, TlsPorts};
 
-use super::net::{Rng, Wire};
-use super::script::{Ending, Script, StreamScript, Transcript, octet};
 use super::Violation;
+use super::net::{Rng, Wire};
+use super::script::{Ending, Script, StreamScript, Transcript, fill, matches};
 
 /// An application and its stream.
 #[derive(Debug)]
@@ -22,8 +22,6 @@ struct App {
     blocked: bool,
     /// Its half has ended.
     ended: bool,
-    /// Nothing more will arrive.
-    over: bool,
     seen: Transcript,
 }
 
@@ -137,7 +135,7 @@ impl End {
                     if let Some(app) = self.apps.get_mut(&stream) {
                         app.seen.status = Some(response.status);
                         if response.status != 200 {
-                            (app.ended, app.over) = (true, true);
+                            app.ended = true;
                         }
                     }
                 }
@@ -149,20 +147,19 @@ impl End {
                 TunnelEvent::Finished { stream } => {
                     if let Some(app) = self.apps.get_mut(&stream) {
                         app.seen.finished += 1;
-                        app.over = true;
                         app.seen.last = now;
                     }
                 }
                 TunnelEvent::Reset { stream, code, by } => {
                     if let Some(app) = self.apps.get_mut(&stream) {
                         app.seen.resets.push((code, by));
-                        (app.ended, app.over) = (true, true);
+                        app.ended = true;
                     }
                 }
                 TunnelEvent::Closed { stream } => {
                     if let Some(app) = self.apps.get_mut(&stream) {
                         app.seen.closed += 1;
-                        (app.ended, app.over) = (true, true);
+                        app.ended = true;
                     }
                 }
             }
@@ -178,7 +175,8 @@ impl End {
     ) -> Result<(), Violation> {
         let request = request.map_err(|error| Violation(format!("refused a good request: {error}")))?;
         let index = usize::from(request.authority.port()) - 1;
-        let script = self.scripts.get(index).ok_or_else(|| Violation(format!("request for script {index}")))?;
+        let script =
+            self.scripts.get(index).ok_or_else(|| Violation(format!("request for script {index}")))?;
         let (server, status) = (script.server, script.status);
         let mut app = App::new(index, server);
         let (tunnel, pool) = self.tunnel();
@@ -186,7 +184,7 @@ impl End {
             tunnel.accept(now, stream, None);
         } else {
             tunnel.reject(now, stream, status, pool);
-            (app.ended, app.over) = (true, true);
+            app.ended = true;
         }
         if let Some(old) = self.apps.insert(stream, app) {
             return Err(Violation(format!("{stream:?} was requested twice, for {} and {index}", old.index)));
@@ -202,20 +200,22 @@ impl End {
         let mut gone = Vec::new();
         for (&stream, app) in &mut self.apps {
             if app.script.stalls_until <= now {
-                let quota = if app.script.read == usize::MAX { usize::MAX } else { rng.upto(app.script.read) };
+                let quota =
+                    if app.script.read == usize::MAX { usize::MAX } else { rng.upto(app.script.read) };
                 let mut taken = 0;
                 for piece in tunnel.pieces(stream) {
-                    for &got in piece.iter().take(quota - taken) {
-                        let want = octet(app.index, other, app.seen.received);
-                        if got != want {
-                            return Err(Violation(format!(
-                                "{:?}: stream {} octet {} is {got}, not {want}",
-                                self.side, app.index, app.seen.received
-                            )));
-                        }
-                        app.seen.received += 1;
-                        taken += 1;
+                    let piece = &piece[..piece.len().min(quota - taken)];
+                    if !matches(app.index, other, app.seen.received, piece) {
+                        return Err(Violation(format!(
+                            "{:?}: stream {} receives something else than was sent, at {} or within {} octets",
+                            self.side,
+                            app.index,
+                            app.seen.received,
+                            piece.len()
+                        )));
                     }
+                    app.seen.received += piece.len();
+                    taken += piece.len();
                     if taken == quota {
                         break;
                     }
@@ -276,7 +276,6 @@ impl End {
     fn send(&mut self, now: Instant, rng: &mut Rng) -> bool {
         let Some(tunnel) = self.tunnel.as_mut() else { return false };
         let mut progress = false;
-        let mut reset = Vec::new();
         for (&stream, app) in self.apps.iter_mut().filter(|(_, app)| !app.ended) {
             let mut ready = app.script.burst.min(app.script.send - app.seen.sent);
             while ready > 0 && !app.blocked {
@@ -292,10 +291,9 @@ impl End {
                 }
                 let mut n = 0;
                 for area in lend.areas() {
-                    for place in area.iter_mut().take(ready - n) {
-                        *place = octet(app.index, self.side, app.seen.sent + n);
-                        n += 1;
-                    }
+                    let area_len = area.len().min(ready - n);
+                    fill(app.index, self.side, app.seen.sent + n, &mut area[..area_len]);
+                    n += area_len;
                 }
                 assert!(n <= lent);
                 tunnel.commit_data(stream, n);
@@ -310,8 +308,6 @@ impl End {
                     Ending::Finish => tunnel.finish(stream),
                     Ending::Reset => {
                         tunnel.reset(now, stream, ErrorCode::CONNECT_ERROR, &mut self.pool);
-                        app.over = true;
-                        reset.push(stream);
                     }
                 }
             }
@@ -343,7 +339,8 @@ impl End {
         }
         let fail = |what: &str, error: TunnelError| Violation(format!("{what}: {error}"));
         let frozen = self.tunnel.take().map(|tunnel| tunnel.freeze(&mut self.pool));
-        let bytes = frozen.ok_or_else(|| Violation("no tunnel".into()))?.map_err(|error| fail("freeze", error))?;
+        let bytes =
+            frozen.ok_or_else(|| Violation("no tunnel".into()))?.map_err(|error| fail("freeze", error))?;
         if self.pool.lent() > 0 {
             return Err(Violation(format!("freezing kept {} octets of buffers", self.pool.lent())));
         }
@@ -358,7 +355,9 @@ impl End {
 
     /// The next time at which an application wakes up or a stream is opened.
     pub(super) fn wakes(&self, now: Instant) -> Option<Instant> {
-        let opens = (self.side == Side::Client).then(|| self.scripts.get(self.next).map(|script| script.at)).flatten();
+        let opens = (self.side == Side::Client && self.error.is_none())
+            .then(|| self.scripts.get(self.next).map(|script| script.at))
+            .flatten();
         let stalls = self.apps.values().map(|app| app.script.stalls_until);
         opens.into_iter().chain(stalls).filter(|&at| at > now).min()
     }
@@ -393,6 +392,6 @@ impl End {
 impl App {
     fn new(index: usize, script: Script) -> Self {
         let seen = Transcript::default();
-        Self { index, script, blocked: false, ended: false, over: false, seen }
+        Self { index, script, blocked: false, ended: false, seen }
     }
 }

@@ -11,14 +11,14 @@ use adit_core::hbone::{Tunnel, TunnelConfig, TunnelError};
 use adit_core::http2::ErrorCode;
 use adit_core::identity::{Identity, IdentitySet};
 use adit_core::time::Instant;
-use adit_core::tls::{Session, Side, TlsContext, TlsPorts};
+use adit_core::tls::{Session, Side, SymbolicOptions, TlsContext, TlsPorts};
 
 mod end;
 mod net;
 mod script;
 
 pub use net::{Chunks, Net, Rng};
-pub use script::{Ending, Script, StreamScript, Transcript, octet};
+pub use script::{Ending, Script, StreamScript, Transcript, fill, matches};
 
 use end::End;
 use net::Wire;
@@ -26,8 +26,11 @@ use net::Wire;
 /// What protects the tunnel.
 #[derive(Clone, Debug)]
 pub enum Sessions {
-    /// No cryptography.
-    Symbolic,
+    /// No cryptography; a KeyUpdate after so many records.
+    Symbolic {
+        /// Records sealed under one key.
+        key_update_after: u64,
+    },
     /// Real TLS between two workloads.
     Tls {
         /// The client's.
@@ -61,7 +64,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             seed: 0,
-            sessions: Sessions::Symbolic,
+            sessions: Sessions::Symbolic { key_update_after: u64::MAX },
             net: Net::default(),
             client: TunnelConfig::client(),
             server: TunnelConfig::server(),
@@ -110,6 +113,9 @@ pub struct Pair {
 /// Longer than anything waits for; a run in which nothing moves for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// More turns than any run needs at one moment.
+const SPINNING: u32 = 1_000_000;
+
 impl Pair {
     /// Two fresh tunnels that will run `scripts`.
     ///
@@ -121,7 +127,7 @@ impl Pair {
         let scripts: Arc<[StreamScript]> = scripts.into();
         let [client, server] = sessions(&setup.sessions);
         let ports = match &setup.sessions {
-            Sessions::Symbolic => None,
+            Sessions::Symbolic { .. } => None,
             Sessions::Tls { ports, .. } => Some(ports.clone()),
         };
         let now = Instant::from_millis(1);
@@ -167,15 +173,21 @@ impl Pair {
     }
 
     fn run_streams(&mut self) -> Result<(), Violation> {
-        let mut moved = self.now;
+        let (mut moved, mut turns) = (self.now, 0_u32);
         loop {
             if self.turn()? {
                 moved = self.now;
+                turns += 1;
+                if turns > SPINNING {
+                    return Err(Violation("turns without end while no time passes".into()));
+                }
                 continue;
             }
+            turns = 0;
             let done = self.ends.iter().all(|end| end.is_done(self.streams)) && self.ends[0].ready;
             let failed = self.ends.iter().all(|end| end.error.is_some());
-            if (done || failed) && self.wires.iter().all(Wire::is_empty) {
+            let asleep = self.ends.iter().any(|end| end.wakes(self.now).is_some());
+            if (done || failed && !asleep) && self.wires.iter().all(Wire::is_empty) {
                 return Ok(());
             }
             if self.now.saturating_since(moved) > PATIENCE {
@@ -278,12 +290,14 @@ impl Pair {
 
 fn sessions(sessions: &Sessions) -> [Session; 2] {
     match sessions {
-        Sessions::Symbolic => {
+        Sessions::Symbolic { key_update_after } => {
+            let options =
+                SymbolicOptions { key_update_after: *key_update_after, ..SymbolicOptions::default() };
             let identity = |name| Identity::new("cluster.local", "test", name).expect("a valid identity");
             let (client, server) = (identity("client"), identity("server"));
             [
-                Session::symbolic(Side::Client, client.clone(), server.clone()),
-                Session::symbolic(Side::Server, server, client),
+                Session::symbolic_with(Side::Client, client.clone(), server.clone(), options),
+                Session::symbolic_with(Side::Server, server, client, options),
             ]
         }
         Sessions::Tls { client, server, .. } => {

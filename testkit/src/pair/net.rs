@@ -16,7 +16,7 @@ impl Rng {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Rng {
 
     /// A number from 1 to `most`.
     pub fn upto(&mut self, most: usize) -> usize {
-        1 + usize::try_from(self.next() >> 1).unwrap_or(usize::MAX) % most.max(1)
+        1 + usize::try_from(self.draw() >> 1).unwrap_or(usize::MAX) % most.max(1)
     }
 
     /// True once in `n` times; never for 0.

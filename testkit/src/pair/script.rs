@@ -1,4 +1,6 @@
 //! What the applications at both ends of a stream do, and what they saw.
+use std::sync::OnceLock;
+
 use adit_core::http2::{ErrorCode, Initiator};
 use adit_core::time::Instant;
 use adit_core::tls::Side;
@@ -88,10 +90,46 @@ pub struct Transcript {
     pub last: Instant,
 }
 
-/// The octet that `side` of stream `index` sends at `offset`; neighbours in every dimension differ.
+/// Octets in which any two near places look different, in a cycle of a prime length.
+fn noise() -> &'static [u8] {
+    const CYCLE: u32 = 65_521;
+    static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
+    NOISE.get_or_init(|| (0..CYCLE).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect())
+}
+
+/// What `side` of stream `index` sends from `offset` on, as slices without end; streams and sides differ.
+fn payload(index: usize, side: Side, offset: usize) -> impl Iterator<Item = &'static [u8]> {
+    let noise = noise();
+    let side = if side == Side::Client { 0 } else { 31_337 };
+    let start = (offset + index * 7_919 + side) % noise.len();
+    std::iter::once(&noise[start..]).chain(std::iter::repeat(noise))
+}
+
+/// Writes what `side` of stream `index` sends at `offset` into `area`.
+pub fn fill(index: usize, side: Side, offset: usize, mut area: &mut [u8]) {
+    for octets in payload(index, side, offset) {
+        let n = octets.len().min(area.len());
+        let (now, later) = area.split_at_mut(n);
+        now.copy_from_slice(&octets[..n]);
+        area = later;
+        if area.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Whether `octets` are what `side` of stream `index` sends at `offset`.
 #[must_use]
-pub fn octet(index: usize, side: Side, offset: usize) -> u8 {
-    let side = if side == Side::Client { 0 } else { 97 };
-    let mixed = (offset as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
-    (mixed as u8) ^ (index as u8).wrapping_mul(29) ^ side
+pub fn matches(index: usize, side: Side, offset: usize, mut octets: &[u8]) -> bool {
+    for expected in payload(index, side, offset) {
+        let n = expected.len().min(octets.len());
+        if octets[..n] != expected[..n] {
+            return false;
+        }
+        octets = &octets[n..];
+        if octets.is_empty() {
+            break;
+        }
+    }
+    true
 }

@@ -31,7 +31,9 @@ fn readme_lists_every_folder_and_no_other() {
     let readme = read("README.md");
     let mut listed: Vec<String> = rows(section(&readme, "## Folders")).map(|row| code(&row[0])).collect();
     let mut expected: Vec<String> = members().into_iter().map(|member| member.folder).collect();
-    expected.extend(OTHER_FOLDERS.iter().filter(|name| root().join(name).exists()).map(|name| (*name).to_owned()));
+    expected.extend(
+        OTHER_FOLDERS.iter().filter(|name| root().join(name).exists()).map(|name| (*name).to_owned()),
+    );
     listed.sort();
     expected.sort();
     assert_eq!(listed, expected);
@@ -88,7 +90,10 @@ fn relative_links_lead_to_files() {
                 continue;
             }
             let folder = Path::new(document).parent().expect("a file");
-            assert!(root().join(folder).join(path).exists(), "{document} links to {target}, which does not exist");
+            assert!(
+                root().join(folder).join(path).exists(),
+                "{document} links to {target}, which does not exist"
+            );
         }
     }
 }
@@ -102,10 +107,16 @@ fn compatibility_lists_every_variable_without_support() {
         .lines()
         .filter_map(|line| line.trim_start().trim_start_matches('(').strip_prefix('"'))
         .filter_map(|rest| rest.split('"').next())
-        .filter(|name| name.len() > 3 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'))
+        .filter(|name| {
+            name.len() > 3
+                && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        })
         .collect();
     assert!(names.len() > 10, "the table has moved: {names:?}");
     for name in names {
-        assert!(compatibility.contains(&format!("`{name}`")), "docs/compatibility.md does not tell of {name}");
+        assert!(
+            compatibility.contains(&format!("`{name}`")),
+            "docs/compatibility.md does not tell of {name}"
+        );
     }
 }

@@ -4,7 +4,8 @@ use super::rust_files;
 
 /// Ground floor first.
 const ROOMS: [&str; 12] = [
-    "time", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "route", "pool", "drain", "proxy",
+    "time", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "route", "pool", "drain",
+    "proxy",
 ];
 
 /// From, to, why it is allowed all the same.
@@ -25,7 +26,8 @@ fn rooms_use_only_rooms_below() {
         seen[own] = true;
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for used in code.flat_map(|line| line.split("crate::").skip(1)) {
-            let used = used.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+            let used =
+                used.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
             let Some(other) = ROOMS.iter().position(|name| *name == used) else { continue };
             let excepted = EXCEPTIONS.iter().any(|(from, to, _)| (*from, *to) == (room, used));
             if other > own && !excepted {

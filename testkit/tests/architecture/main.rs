@@ -60,8 +60,12 @@ fn files() -> Vec<PathBuf> {
 
 /// The Rust sources among [`files`], with their texts.
 fn rust_files() -> Vec<(String, String)> {
-    let paths = files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    paths.map(|path| path.to_str().expect("UTF-8").to_owned()).map(|path| (path.clone(), read(&path))).collect()
+    let paths =
+        files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    paths
+        .map(|path| path.to_str().expect("UTF-8").to_owned())
+        .map(|path| (path.clone(), read(&path)))
+        .collect()
 }
 
 /// A member of the workspace, as cargo sees it.
@@ -77,7 +81,8 @@ struct Member {
 /// The members of the workspace.
 fn members() -> Vec<Member> {
     let metadata: serde_json::Value =
-        serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"])).expect("JSON");
+        serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"]))
+            .expect("JSON");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let packages = metadata["packages"].as_array().expect("packages");
     let names: Vec<String> = packages.iter().map(|package| text(&package["name"])).collect();
@@ -88,8 +93,10 @@ fn members() -> Vec<Member> {
             let folder = manifest.parent().expect("a folder").strip_prefix(root()).expect("below the root");
             let dependencies = package["dependencies"].as_array().expect("dependencies").iter();
             let shipped = dependencies.filter(|dependency| dependency["kind"].is_null());
-            let mut uses: Vec<String> =
-                shipped.map(|dependency| text(&dependency["name"])).filter(|name| names.contains(name)).collect();
+            let mut uses: Vec<String> = shipped
+                .map(|dependency| text(&dependency["name"]))
+                .filter(|name| names.contains(name))
+                .collect();
             uses.sort();
             Member {
                 package: text(&package["name"]),

@@ -48,3 +48,10 @@ fn bulk_through_small_socket_buffers() {
     let net = Net { buffer: 10_000, chunks: Chunks::Random(30_000), ..Net::default() };
     complete(Setup { net, ..Setup::default() }, &[both(6_000_000)]);
 }
+
+#[test]
+fn real_tls_is_handed_over_in_mid_transfer() {
+    let net = Net { buffer: 30_000, chunks: Chunks::Random(50_000), ..Net::default() };
+    let setup = Setup { net, sessions: tls(RecordMode::InPlace), hand_over_once_in: 20, ..Setup::default() };
+    complete(setup, &[both(400_000), both(100_000), both(10)]);
+}

@@ -67,9 +67,10 @@ impl Tunnel {
         if self.life.closing || self.life.failed.is_some() {
             return None;
         }
+        let least = self.least_room();
         let entry = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished)?;
         let room = self.config.max_queued.saturating_sub(self.outbox.queued());
-        if room < MAX_PAYLOAD || !self.session.is_established() {
+        if room < least || !self.session.is_established() {
             if !core::mem::replace(&mut entry.state.blocked, true) {
                 self.blocked.push_back(stream);
             }
@@ -133,6 +134,12 @@ impl Tunnel {
         }
     }
 
+    /// Room in the queue for less than this is not worth a read. Never more than half of it, so that who waits can go on
+    /// as soon as half of the queue has left.
+    fn least_room(&self) -> usize {
+        MAX_PAYLOAD.min(self.config.max_queued.div_ceil(2))
+    }
+
     /// Owes no stream a `Writable` any more.
     pub(super) fn wake(&mut self) {
         while let Some(stream) = self.blocked.pop_front() {
@@ -166,8 +173,7 @@ impl Tunnel {
     pub fn flush(&mut self, now: Instant, pool: &mut BufferPool) -> Result<(), TunnelError> {
         self.now = now;
         self.transmit(pool);
-        let broken = matches!(self.life.failed, Some(TunnelError::Tls(_)));
-        let result = if self.session.is_established() && !broken { self.seal(pool) } else { Ok(()) };
+        let result = if self.session.is_established() && !self.is_broken() { self.seal(pool) } else { Ok(()) };
         self.outbox.trim(pool);
         result
     }
@@ -207,12 +213,15 @@ impl Tunnel {
     /// `n` octets of `wire` were written. Write again while `wire` is not empty.
     pub fn handle_written(&mut self, n: usize, pool: &mut BufferPool) {
         self.outbox.handle_written(n, pool);
-        if !self.blocked.is_empty()
-            && self.outbox.queued() <= self.config.max_queued.div_ceil(2)
-            && self.session.is_established()
-        {
+        let half_empty = self.outbox.queued() <= self.config.max_queued >> 1;
+        if !self.blocked.is_empty() && half_empty && self.session.is_established() {
             self.wake();
         }
+    }
+
+    /// Whether TLS failed: nothing can be sealed any more, and nothing but the alert leaves.
+    const fn is_broken(&self) -> bool {
+        matches!(self.life.failed, Some(TunnelError::Tls(_)))
     }
 
     /// Whether `flush` has something to do or `wire` something to give.
@@ -222,6 +231,7 @@ impl Tunnel {
             || self.session.wants_transmit()
             || self.outbox.has_spares()
             || self.session.is_established()
+                && !self.is_broken()
                 && !self.life.closed
                 && (self.outbox.has_plain()
                     || !self.staged.is_empty()

@@ -158,6 +158,13 @@ impl Conn {
         }
     }
 
+    /// Whether both sides have said all they had to say: what is left is to deliver it.
+    pub(super) fn only_delivers(&self) -> bool {
+        matches!(self.phase, Phase::Relaying)
+            && !self.relay.is_open(End::Downstream)
+            && !self.relay.is_open(End::Upstream)
+    }
+
     /// Octets waiting to be written to `end`.
     pub(super) fn loan_to(&self, end: End) -> Option<&Loan> {
         match end {

@@ -5,7 +5,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::state::{Closing, Failure, Phase, Role, Socket, SocketId, Timer, TunnelRef, TunnelSlot};
+use super::state::{
+    Closing, Conn, ConnId, Failure, Phase, Role, Socket, SocketId, Timer, TunnelRef, TunnelSlot,
+};
 use super::{Action, Shard, SocketError, report};
 use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
 use crate::hbone::{Tunnel, TunnelError, TunnelEvent};
@@ -323,10 +325,13 @@ impl Shard {
             self.tunnel_event(now, id, event);
         }
         let Some(slot) = self.tunnels.get_mut(id) else { return };
-        if let (Some(tunnel), Some(socket)) = (&slot.tunnel, slot.socket)
-            && tunnel.wants_write()
-        {
-            self.defer(socket);
+        match (&slot.tunnel, slot.socket, &slot.closing) {
+            (Some(tunnel), Some(socket), _) if tunnel.wants_write() => self.defer(socket),
+            (_, None, Some(closing)) if slot.streams.is_empty() => {
+                let (reason, failure) = (closing.reason, closing.failure.clone());
+                return self.drop_tunnel(now, id, reason, failure);
+            }
+            _ => {}
         }
         self.arm_tunnel(id);
     }
@@ -508,11 +513,17 @@ impl Shard {
         self.arm_tunnel(id);
     }
 
-    /// The connections on a dying tunnel end: live ones are aborted, the others fail.
+    /// The connections on a dying tunnel end: live ones are aborted, the others fail. Those which both sides have
+    /// finished stay until the application has taken what has arrived for it.
     fn fail_streams(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
         let end = self.end_of(id);
         let Some(slot) = self.tunnels.get_mut(id) else { return };
-        for (_, conn_id) in core::mem::take(&mut slot.streams) {
+        let conns = &self.conns;
+        let only_delivers = |conn: &ConnId| conns.get(*conn).is_some_and(Conn::only_delivers);
+        let (stay, fail): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            core::mem::take(&mut slot.streams).into_iter().partition(|(_, conn)| only_delivers(conn));
+        slot.streams = stay;
+        for (_, conn_id) in fail {
             let Some(conn) = self.conns.get_mut(conn_id) else { continue };
             if !matches!(conn.phase, Phase::Relaying) {
                 self.fail_conn(now, conn_id, failure);
@@ -555,6 +566,17 @@ impl Shard {
     ) {
         self.fail_streams(now, id, &failure);
         self.leave_pool(now, id, &failure);
+        if let Some(slot) = self.tunnels.get_mut(id)
+            && !slot.streams.is_empty()
+        {
+            // Only the transport goes; the last of these connections takes the rest with it (`pump_tunnel`).
+            let closing = slot.closing.get_or_insert(Closing { reason, attack: false, until: now, failure });
+            closing.until = Instant::FAR;
+            if let Some(socket) = slot.socket.take() {
+                self.close_socket(socket, false);
+            }
+            return self.arm_tunnel(id);
+        }
         let Some(mut slot) = self.tunnels.remove(id) else { return };
         Self::arm(&mut self.timers, &mut slot.armed, None, Timer::Tunnel(id));
         if let Some(socket) = slot.socket {
