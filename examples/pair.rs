@@ -9,12 +9,12 @@ use std::io::Read;
 use std::sync::Arc;
 
 use adit_core::buffer::BufferPool;
-use adit_core::hbone::{Authority, ConnectRequest, Tunnel, TunnelConfig, TunnelError, TunnelEvent};
-use adit_core::http2::{ErrorCode, StreamId};
+use adit_core::hbone::{ConnectRequest, Tunnel, TunnelConfig, TunnelError, TunnelEvent};
+use adit_core::http2::{ErrorCode, Field, StreamId};
 use adit_core::identity::IdentitySet;
 use adit_core::time::Instant;
 use adit_core::tls::Session;
-use adit_examples::{SERVER, World};
+use adit_examples::World;
 use anyhow::{Context, ensure};
 
 /// The core reads no clock: time is an argument. Nothing here waits for a deadline, so it may stand still.
@@ -83,17 +83,19 @@ fn carry(from: &mut End, to: &mut End) -> anyhow::Result<bool> {
 
 fn main() -> anyhow::Result<()> {
     let world = World::new()?;
-    let identities = ["client", "server"].map(World::identity);
-    let [client_id, server_id] = [identities[0].clone()?, identities[1].clone()?];
+    let (client_id, server_id) = (World::identity("client")?, World::identity("server")?);
     let context = |identity| world.certificate(identity).map_err(anyhow::Error::msg);
     let session = Session::client(&context(&client_id)?, &IdentitySet::single(server_id.clone()))?;
     let client = Tunnel::client(session, Arc::new(TunnelConfig::client()), NOW);
-    let server = Tunnel::server(Session::server(&context(&server_id)?)?, Arc::new(TunnelConfig::server()), NOW);
-    let (mut client, mut server) = (End::new("client", client, b"hello?"), End::new("server", server, b"hello!"));
+    let session = Session::server(&context(&server_id)?)?;
+    let server = Tunnel::server(session, Arc::new(TunnelConfig::server()), NOW);
+    let mut client = End::new("client", client, b"hello?");
+    let mut server = End::new("server", server, b"hello!");
 
     // Allowed before the handshake: the request rides behind the client's last flight.
-    let authority = Authority::Address(SERVER);
-    let request = ConnectRequest { authority, baggage: None, forwarded: None, traceparent: None, forwarded_network: None };
+    let fields = [(":method", "CONNECT"), (":authority", "127.0.0.3:8080")];
+    let fields = fields.map(|(name, value)| Field::new(name.as_bytes(), value.as_bytes()));
+    let request = ConnectRequest::from_fields(&fields)?;
     client.tunnel.open(NOW, &request)?;
     while carry(&mut client, &mut server)? | carry(&mut server, &mut client)? {}
     ensure!(server.heard == b"hello?" && client.heard == b"hello!", "the octets were not those");

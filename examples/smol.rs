@@ -9,11 +9,11 @@
 //!
 //! [`Handle::connect`]: adit_runtime::Handle::connect
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use adit_core::identity::Identity;
-use adit_core::proxy::observed::{Direction, Observed};
 use adit_core::proxy::Listener;
+use adit_core::proxy::observed::{Direction, Observed};
 use adit_examples::{CLIENT, SERVER, World};
 use adit_runtime::{DriveConfig, ListenerSpec, LocalListeners, Setup, SocketOptions, Transparency};
 use adit_smol::{Incoming, Stream, spawn_shards};
@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     let hbone_port = hbone.local_addr()?.port();
 
     // One shard is one proxy on one thread. More cores would get more shards, all with the same workload.
-    let world = std::sync::Arc::new(World::new()?);
+    let world = Arc::new(World::new()?);
     let (observer, observed) = mpsc::channel();
     let shards = spawn_shards(2, move |index, mailbox| {
         let (name, listeners) =
@@ -66,7 +66,8 @@ fn main() -> anyhow::Result<()> {
         stream.close().await
     };
     let client = async {
-        let mut stream = Stream::from(shards.handles()[0].connect(CLIENT, SERVER).map_err(std::io::Error::other)?);
+        let mut stream =
+            Stream::from(shards.handles()[0].connect(CLIENT, SERVER).map_err(std::io::Error::other)?);
         stream.write_all(b"hello through the mesh").await?;
         stream.close().await?;
         let mut answer = String::new();
@@ -81,10 +82,12 @@ fn main() -> anyhow::Result<()> {
     shards.drain();
     shards.join()?;
 
+    let events: Vec<Observed> = observed.try_iter().collect();
+    events.iter().for_each(|event| println!("{event:?}"));
     let caller = World::identity("client")?;
-    let known = observed.try_iter().inspect(|event| println!("{event:?}")).any(|event| {
-        matches!(event, Observed::TunnelOpened { direction: Direction::Inbound, peer, .. } if peer == caller)
-    });
-    ensure!(known, "the server's proxy does not know who called");
+    let from_caller = |event: &Observed| matches!(event, Observed::TunnelOpened { direction: Direction::Inbound, peer, .. } if *peer == caller);
+    ensure!(events.iter().any(from_caller), "the server's proxy does not know who called");
+    let well = |event: &&Observed| matches!(event, Observed::ConnectionClosed { error: None, .. });
+    ensure!(events.iter().filter(well).count() == 2, "the two proxies do not say that all went well");
     Ok(())
 }

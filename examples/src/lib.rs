@@ -18,8 +18,8 @@ use adit_runtime::{CertificateAnswer, crypto, wall_clock};
 /// The mesh, as a local file would tell it: two workloads, and a policy that lets only one of them call the other.
 const MESH: &str = "
 workloads:
-- {name: client, namespace: demo, serviceAccount: client, workloadIps: [127.0.0.2], protocol: HBONE}
-- {name: server, namespace: demo, serviceAccount: server, workloadIps: [127.0.0.3], protocol: HBONE}
+- {name: client, namespace: demo, serviceAccount: client, workloadIps: [127.0.0.2], protocol: HBONE, services: {}}
+- {name: server, namespace: demo, serviceAccount: server, workloadIps: [127.0.0.3], protocol: HBONE, services: {}}
 policies:
 - name: only-the-client
   namespace: demo
@@ -49,7 +49,8 @@ impl World {
     /// There is no randomness to be had.
     pub fn new() -> anyhow::Result<Self> {
         let clock = Arc::new(WallClock::new(wall_clock()));
-        let ports = TlsPorts { provider: crypto::provider(), aead: crypto::aead(), clock: Arc::clone(&clock) };
+        let ports =
+            TlsPorts { provider: crypto::provider(), aead: crypto::aead(), clock: Arc::clone(&clock) };
         let ca = LocalCa::in_memory("cluster.local")?;
         Ok(Self {
             mesh: Arc::new(local::parse(Path::new("MESH"), MESH, "")?),
@@ -77,7 +78,8 @@ impl World {
     /// The proxy of the workload `name`, in a mesh whose proxies take tunnels on `hbone_port` (upstream: 15008).
     #[must_use]
     pub fn shard(&self, name: &str, hbone_port: u16) -> Shard {
-        let local = LocalWorkload { namespace: "demo".into(), name: name.into(), service_account: name.into() };
+        let local =
+            LocalWorkload { namespace: "demo".into(), name: name.into(), service_account: name.into() };
         let route = RouteConfig { hbone_port, illegal_ports: vec![hbone_port] };
         let config = ShardConfig::new(local, route, u64::from(hbone_port));
         Shard::new(Arc::new(config), Arc::clone(&self.mesh), Instant::ZERO)
