@@ -17,9 +17,12 @@ use adit_core::tls::{Session, TlsContext};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 mod authority;
+pub mod frames;
+mod intruder;
 mod script;
 
 pub use authority::{Authority, Files};
+pub use intruder::{App, Intruder};
 pub use script::{Answer, Script, Stream};
 
 /// The longest that anything may take.

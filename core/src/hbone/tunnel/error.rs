@@ -40,7 +40,8 @@ impl TunnelError {
     #[must_use]
     pub fn is_attack(&self) -> bool {
         match self {
-            Self::Tls(_) | Self::Truncated | Self::Closed | Self::Frozen => false,
+            Self::Tls(error) => matches!(error, TlsError::Flood(_)),
+            Self::Truncated | Self::Closed | Self::Frozen => false,
             Self::Http2(error) => error.is_attack(),
         }
     }

@@ -166,8 +166,7 @@ impl Tunnel {
     pub fn flush(&mut self, now: Instant, pool: &mut BufferPool) -> Result<(), TunnelError> {
         self.now = now;
         self.transmit(pool);
-        let broken = matches!(self.life.failed, Some(TunnelError::Tls(_)));
-        let result = if self.session.is_established() && !broken { self.seal(pool) } else { Ok(()) };
+        let result = if self.session.is_established() && !self.is_broken() { self.seal(pool) } else { Ok(()) };
         self.outbox.trim(pool);
         result
     }
@@ -215,6 +214,11 @@ impl Tunnel {
         }
     }
 
+    /// Whether TLS failed: nothing can be sealed any more, and nothing but the alert leaves.
+    const fn is_broken(&self) -> bool {
+        matches!(self.life.failed, Some(TunnelError::Tls(_)))
+    }
+
     /// Whether `flush` has something to do or `wire` something to give.
     #[must_use]
     pub fn wants_write(&self) -> bool {
@@ -222,6 +226,7 @@ impl Tunnel {
             || self.session.wants_transmit()
             || self.outbox.has_spares()
             || self.session.is_established()
+                && !self.is_broken()
                 && !self.life.closed
                 && (self.outbox.has_plain()
                     || !self.staged.is_empty()

@@ -1,0 +1,171 @@
+//! Security §1, memory: slow readers on every side, windows thrown open, limits of tunnels and identities.
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_core::http2::ErrorCode;
+use adit_core::proxy::ShardConfig;
+use adit_core::proxy::observed::Observed;
+use adit_testkit::wire::Intruder;
+use adit_testkit::wire::frames::*;
+
+fn tunnel(change: impl Fn(&mut ShardConfig)) -> Intruder {
+    let mut it = Intruder::client(change);
+    it.hello(&[]);
+    it.send(&connect(1));
+    it
+}
+
+#[test]
+fn a_peer_that_does_not_read_replies() {
+    // CVE-2019-9514, CVE-2019-9517: replies are not queued without end.
+    let mut it = tunnel(|config| {
+        let mut server = (*config.server).clone();
+        server.http2.budgets.pings.burst = 1_000_000;
+        config.server = Arc::new(server);
+    });
+    it.reads = false;
+    let mut pings = 0;
+    while it.send(&ping(0)) && pings < 5_000 {
+        pings += 1;
+        if it.ended().is_some() {
+            break;
+        }
+        it.pass(Duration::from_millis(1));
+    }
+    // Its GOAWAY cannot be written either: the grace ends.
+    it.pass(Duration::from_secs(2));
+    assert_eq!(it.ended(), Some(("peer_does_not_read", true)));
+    assert!(it.peak() < 1 << 20, "{}", it.peak());
+}
+
+#[test]
+fn a_peer_that_does_not_read_what_it_asked_for() {
+    // CVE-2016-1546, CVE-2019-9517, CVE-2020-12604: windows wide open, transport shut.
+    let mut it = tunnel(|_| {});
+    it.send(&[window_update(0, 0x7fff_0000 - 65_535), window_update(1, 0x7fff_0000 - 65_535)].concat());
+    it.reads = false;
+    let app = it.apps().next().expect("an application").0;
+    let taken = it.app_sends(app, &vec![7; 64 << 20]);
+    assert!(taken < 3 << 20, "{taken} octets were taken from the application");
+    assert!(it.peak() < 4 << 20, "{}", it.peak());
+    // And it is found out: it cannot answer a PING that it does not read.
+    it.pass(Duration::from_secs(60));
+    assert_eq!(it.ended(), Some(("ping_timeout", false)));
+    assert_eq!((it.shard.connections(), it.shard.buffered()), (0, 0));
+}
+
+#[test]
+fn an_application_that_does_not_read() {
+    // The window is not given back: going on resets the stream, once, and what still comes for it is dropped as it comes.
+    let mut it = tunnel(|_| {});
+    it.apps_read = false;
+    let full = data(1, 0, &vec![7; 16_384]);
+    for _ in 0..2_000 {
+        assert!(it.send(&full), "{:?}", it.ended());
+    }
+    let resets: Vec<_> = it.frames().into_iter().filter(|frame| frame.kind == 3).collect();
+    assert_eq!(resets.len(), 1);
+    assert_eq!(resets[0].payload, ErrorCode::FLOW_CONTROL_ERROR.0.to_be_bytes());
+    it.apps_read = true;
+    it.send(&connect(3));
+    it.send(&data(3, 0, b"others live on"));
+    assert!(it.apps().any(|(_, app)| app.got == b"others live on"));
+    assert!(it.peak() < 6 << 20, "{}", it.peak());
+    it.pass(Duration::from_secs(60));
+    assert_eq!(it.shard.buffered(), 0);
+}
+
+#[test]
+fn crumbs_on_many_streams_are_held_within_the_identitys_share() {
+    let mut it = tunnel(|config| config.max_held_per_identity = 1 << 20);
+    it.apps_read = false;
+    for n in 0..100 {
+        it.send(&connect(3 + 2 * n));
+        // Two reads, so that the first cannot be served from the input buffer.
+        it.send(&data(3 + 2 * n, 0, &[7; 100]));
+        it.send(&data(3 + 2 * n, 0, &vec![7; 40_000]));
+    }
+    assert!(it.is_alive());
+    assert!(it.peak() < 6 << 20, "{}", it.peak());
+    let shed = it
+        .frames()
+        .iter()
+        .filter(|f| f.kind == 3 && f.payload == ErrorCode::ENHANCE_YOUR_CALM.0.to_be_bytes())
+        .count();
+    assert!(shed > 50, "{shed} streams were shed");
+}
+
+#[test]
+fn early_data_is_held_inside_the_window_and_not_forwarded_before_the_200() {
+    let mut it = Intruder::client(|_| {});
+    it.hello(&[]);
+    it.dials = false;
+    it.send(&connect(1));
+    for _ in 0..100 {
+        it.send(&data(1, 0, &vec![7; 16_384]));
+    }
+    assert!(it.is_alive());
+    let (socket, app) = it.apps().next().expect("an application");
+    assert!(app.got.is_empty(), "octets left before the 200");
+    assert!(it.frames().iter().all(|frame| frame.kind != 1), "no answer yet");
+    let now = it.now();
+    it.shard.handle_connected(now, socket, "10.0.0.2:50000".parse().expect("an address"));
+    it.pump();
+    assert_eq!(it.apps().next().expect("an application").1.got.len(), 100 * 16_384);
+}
+
+#[test]
+fn more_tunnels_and_handshakes_than_allowed_are_turned_away() {
+    // CVE-2020-8663, and handshakes that never come to an end.
+    let mut it = Intruder::client(|config| config.max_inbound_tunnels = 3);
+    it.hello(&[]);
+    let (peer, local) = ("10.0.0.1:1".parse().expect("one"), "10.0.0.2:15008".parse().expect("one"));
+    let listener = adit_core::proxy::Listener::InboundHbone;
+    let now = it.now();
+    let accepted =
+        (0..10).filter(|_| it.shard.handle_accepted(now, listener, peer, local, local).is_some()).count();
+    assert_eq!(accepted, 2);
+    it.pump();
+    let refused = it
+        .observed()
+        .iter()
+        .filter(|o| matches!(o, Observed::EarlyDenied { error, .. } if error.starts_with("too many")));
+    assert_eq!(refused.count(), 8);
+    // They say nothing: their deadline frees the places.
+    it.pass(Duration::from_secs(11));
+    let now = it.now();
+    assert!(it.shard.handle_accepted(now, listener, peer, local, local).is_some());
+}
+
+#[test]
+fn a_peer_that_ignores_a_drain_is_cut_off() {
+    // CVE-2022-27664.
+    let mut it = tunnel(|_| {});
+    let now = it.now();
+    it.shard.drain(now);
+    it.pump();
+    assert!(it.send(&data(1, 0, b"still here")));
+    it.pass(Duration::from_secs(10));
+    assert!(!it.is_alive());
+    assert_eq!((it.shard.connections(), it.shard.tunnels(), it.shard.buffered()), (0, 0, 0));
+}
+
+#[test]
+fn a_server_that_allows_no_stream_and_goes_away() {
+    // CVE-2021-32780: the odd order must not hang whoever waits.
+    let mut it = Intruder::server(|_| {});
+    it.hello(&[(3, 0)]);
+    it.send(&goaway(0, ErrorCode::NO_ERROR));
+    it.pass(Duration::from_secs(60));
+    assert_eq!(it.shard.connections(), 0, "the application still waits");
+    assert!(it.apps().all(|(_, app)| app.closed.is_some()));
+}
+
+#[test]
+fn a_server_that_never_answers() {
+    let mut it = Intruder::server(|_| {});
+    it.hello(&[]);
+    assert_eq!(it.frames().iter().filter(|frame| frame.kind == 1).count(), 1, "the CONNECT arrived");
+    it.pass(Duration::from_secs(21));
+    assert_eq!(it.shard.connections(), 0);
+}
