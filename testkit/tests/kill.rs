@@ -112,7 +112,10 @@ fn kill_once(world: &mut Loop, victim: Victim, moment: Option<Duration>) -> Resu
     node.wait_exit(SOON)?;
     let ends = wait_ends(&clients, PATIENCE + SOON)?;
     println!("{victim:?} killed, {moment:?}: {ends}");
-    assert!(!["silence", "wrong", "failed", "panicked", "well"].iter().any(|bad| ends.contains(bad)), "{ends}");
+    assert!(
+        !["silence", "wrong", "failed", "panicked", "well"].iter().any(|bad| ends.contains(bad)),
+        "{ends}"
+    );
     world.app.wait_idle(SOON)?;
     match victim {
         Victim::Client => world.restart_client()?,
@@ -139,7 +142,12 @@ fn drain_finishes(runtime: Runtime) -> Result<()> {
     wait_all(&clients, "open", SOON)?;
     stop(&world.server_node, &world)?;
     // Nobody new is let in, once the GOAWAY has been read at the other end ...
-    wait_until("a new connection is refused", SOON, || late(&world).is_ok_and(|refused| refused), String::new)?;
+    wait_until(
+        "a new connection is refused",
+        SOON,
+        || late(&world).is_ok_and(|refused| refused),
+        String::new,
+    )?;
     // ... and who was in can do everything.
     clients.tell("move")?;
     wait_all(&clients, "moved", SOON)?;
@@ -166,10 +174,9 @@ fn drain_forces(runtime: Runtime) -> Result<()> {
     stop(&world.server_node, &world)?;
     assert_eq!(wait_ends(&clients, SOON)?, format!("reset={CONNECTIONS}"));
     world.app.wait_idle(SOON)?;
-    world.server_node.wait_access(&[
-        ("direction", "inbound"),
-        ("error", "connection closed due to connection drain"),
-    ])?;
+    world
+        .server_node
+        .wait_access(&[("direction", "inbound"), ("error", "connection closed due to connection drain")])?;
     let status = world.server_node.process_mut().wait_exit(SOON)?;
     assert!(status.success(), "{status}");
     await_descriptors(|| world.client_node.process().descriptors(), baseline)

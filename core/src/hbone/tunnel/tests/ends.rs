@@ -185,6 +185,6 @@ fn frozen_octets_of_another_version_are_refused() {
     assert_eq!(thaw(&bytes, &mut client.pool), Err(TunnelError::Frozen));
     bytes[0] = 77;
     assert_eq!(thaw(&bytes, &mut client.pool), Err(TunnelError::Frozen));
-    assert_eq!(thaw(&vec![], &mut client.pool), Err(TunnelError::Frozen));
+    assert_eq!(thaw(&[], &mut client.pool), Err(TunnelError::Frozen));
     drop(server);
 }
