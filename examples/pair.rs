@@ -1,9 +1,7 @@
 //! Two tunnels in one thread, without a runtime and without a socket: the core by itself.
 //!
-//! A client and a server do a real TLS 1.3 handshake, the client asks for a stream with CONNECT, octets go both ways, and
-//! each half of the stream ends by itself. [`carry`] is the part that an event loop plays: the order of its calls is all
-//! there is to know about driving a tunnel.
-//!
+//! Client and server do a real TLS 1.3 handshake, the client asks for a stream with CONNECT, octets go both ways, and each
+//! half of the stream ends by itself. [`carry`] plays the event loop: the order of its calls is how a tunnel is driven.
 //! Run it with `cargo run -p adit-examples --bin pair`.
 use std::io::Read;
 use std::sync::Arc;
@@ -20,7 +18,7 @@ use anyhow::{Context, ensure};
 /// The core reads no clock: time is an argument. Nothing here waits for a deadline, so it may stand still.
 const NOW: Instant = Instant::ZERO;
 
-/// One end: a tunnel, the buffers it borrows from, and an application that says one thing and hears another.
+/// A tunnel, the buffers it borrows from, and an application that says one thing and hears another.
 struct End {
     name: &'static str,
     tunnel: Tunnel,
@@ -30,10 +28,6 @@ struct End {
 }
 
 impl End {
-    fn new(name: &'static str, tunnel: Tunnel, says: &'static [u8]) -> Self {
-        Self { name, tunnel, pool: BufferPool::default(), says, heard: Vec::new() }
-    }
-
     /// The server takes the stream; then the client sends its question; at the question's end the server answers.
     fn handle(&mut self, event: TunnelEvent) -> anyhow::Result<()> {
         println!("{}: {event:?}", self.name);
@@ -54,8 +48,7 @@ impl End {
     /// Reads what the application says straight into the record it will leave in, and ends this half of the stream.
     fn say(&mut self, stream: StreamId) -> anyhow::Result<()> {
         let mut lent = self.tunnel.lend_data(stream, &mut self.pool).context("the window is closed")?;
-        let area = lent.areas().next().context("nothing was lent")?;
-        let n = self.says.read(area)?;
+        let n = self.says.read(lent.areas().next().context("nothing was lent")?)?;
         self.tunnel.commit_data(stream, n);
         self.tunnel.finish(stream);
         Ok(())
@@ -68,8 +61,7 @@ fn carry(from: &mut End, to: &mut End) -> anyhow::Result<bool> {
     let network: Vec<u8> = from.tunnel.wire().flatten().copied().collect();
     from.tunnel.handle_written(network.len(), &mut from.pool);
 
-    let mut network = network.as_slice();
-    let moved = !network.is_empty();
+    let (mut network, moved) = (network.as_slice(), !network.is_empty());
     while !network.is_empty() {
         let n = network.read(to.tunnel.lend_input(&mut to.pool))?;
         to.tunnel.handle_input(NOW, n, &mut to.pool)?;
@@ -89,13 +81,12 @@ fn main() -> anyhow::Result<()> {
     let client = Tunnel::client(session, Arc::new(TunnelConfig::client()), NOW);
     let session = Session::server(&context(&server_id)?)?;
     let server = Tunnel::server(session, Arc::new(TunnelConfig::server()), NOW);
-    let mut client = End::new("client", client, b"hello?");
-    let mut server = End::new("server", server, b"hello!");
+    let end = |name, tunnel, says| End { name, tunnel, pool: BufferPool::default(), says, heard: Vec::new() };
+    let (mut client, mut server) = (end("client", client, b"hello?"), end("server", server, b"hello!"));
 
     // Allowed before the handshake: the request rides behind the client's last flight.
     let fields = [(":method", "CONNECT"), (":authority", "127.0.0.3:8080")];
-    let fields = fields.map(|(name, value)| Field::new(name.as_bytes(), value.as_bytes()));
-    let request = ConnectRequest::from_fields(&fields)?;
+    let request = ConnectRequest::from_fields(&fields.map(|(k, v)| Field::new(k.as_bytes(), v.as_bytes())))?;
     client.tunnel.open(NOW, &request)?;
     while carry(&mut client, &mut server)? | carry(&mut server, &mut client)? {}
     ensure!(server.heard == b"hello?" && client.heard == b"hello!", "the octets were not those");

@@ -85,7 +85,10 @@ async fn main() -> anyhow::Result<()> {
     let events: Vec<Observed> = observed.try_iter().collect();
     events.iter().for_each(|event| println!("{event:?}"));
     let caller = World::identity("client")?;
-    let from_caller = |event: &Observed| matches!(event, Observed::TunnelOpened { direction: Direction::Inbound, peer, .. } if *peer == caller);
+    let from_caller = |event: &Observed| match event {
+        Observed::TunnelOpened { direction, peer, .. } => *direction == Direction::Inbound && *peer == caller,
+        _ => false,
+    };
     ensure!(events.iter().any(from_caller), "the server's proxy does not know who called");
     let well = |event: &&Observed| matches!(event, Observed::ConnectionClosed { error: None, .. });
     ensure!(events.iter().filter(well).count() == 2, "the two proxies do not say that all went well");
