@@ -40,7 +40,12 @@ pub fn assert_holds<M: Searchable>(model: &M, minimum: usize) {
         let found = checker.discovery(property.name).is_some();
         match property.expectation {
             Expectation::Always => {
-                assert!(!found, "{:?} fails after {:#?}", property.name, shortest(model, property.name));
+                assert!(
+                    !found,
+                    "{:?} fails after {:#?}",
+                    property.name,
+                    shortest(model, property.name).unwrap_or_default()
+                );
             }
             Expectation::Sometimes => assert!(found, "{:?} is never reached", property.name),
             Expectation::Eventually => unreachable!("liveness is stated as safety"),

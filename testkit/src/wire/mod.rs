@@ -21,7 +21,7 @@ pub mod frames;
 mod intruder;
 mod script;
 
-pub use authority::{Authority, Files};
+pub use authority::{Authority, Files, ports};
 pub use intruder::{App, Intruder};
 pub use script::{Answer, Script, Stream};
 
