@@ -8,8 +8,9 @@
 //! Run it with `cargo run -p adit-examples --bin smol`; `tokio.rs` is the same on tokio.
 //!
 //! [`Handle::connect`]: adit_runtime::Handle::connect
+use std::mem::take;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use adit_core::identity::Identity;
 use adit_core::proxy::Listener;
@@ -35,17 +36,18 @@ fn main() -> anyhow::Result<()> {
     };
     let hbone = hbone.bind(&SocketOptions::default())?;
     let hbone_port = hbone.local_addr()?.port();
+    let hbone = Mutex::new(vec![hbone]);
 
     // One shard is one proxy on one thread. More cores would get more shards, all with the same workload.
     let world = Arc::new(World::new()?);
     let (observer, observed) = mpsc::channel();
     let shards = spawn_shards(2, move |index, mailbox| {
-        let (name, listeners) =
-            if index == 0 { ("client", vec![]) } else { ("server", vec![hbone.try_clone()?]) };
+        let name = if index == 0 { "client" } else { "server" };
+        let mut hbone = hbone.lock().unwrap_or_else(PoisonError::into_inner);
         let (world, observer) = (world.clone(), observer.clone());
         Ok(Setup {
             engine: world.shard(name, hbone_port),
-            listeners,
+            listeners: if index == 0 { vec![] } else { take(&mut hbone) },
             mailbox,
             config: DriveConfig {
                 wall_clock: Some(world.clock.clone()),

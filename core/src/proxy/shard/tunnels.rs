@@ -5,9 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::state::{
-    Attach, Failure, Phase, Role, Socket, SocketId, TunnelRef, TunnelSlot,
-};
+use super::state::{Attach, Failure, Phase, Role, Socket, SocketId, TunnelRef, TunnelSlot};
 use super::{Action, Shard, SocketError, report};
 use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
 use crate::hbone::{Tunnel, TunnelError, TunnelEvent};
