@@ -44,8 +44,13 @@ fn ten_thousand(runtime: Runtime) -> Result<()> {
     let second = at_rest(runtime, &world)?;
     for (which, first, second) in [("client's", first[0], second[0]), ("server's", first[1], second[1])] {
         let percent = second * 100 / first.max(1);
-        println!("{runtime}: {which} proxy {REST:?} after the second burst: {percent} % of that after the first");
-        assert!(percent <= AT_MOST, "{which} proxy: {first} KiB after the first burst, {second} KiB after the second");
+        println!(
+            "{runtime}: {which} proxy {REST:?} after the second burst: {percent} % of that after the first"
+        );
+        assert!(
+            percent <= AT_MOST,
+            "{which} proxy: {first} KiB after the first burst, {second} KiB after the second"
+        );
     }
     Ok(())
 }

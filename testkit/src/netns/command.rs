@@ -25,7 +25,9 @@ pub fn run<S: AsRef<str>>(words: &[S]) -> Result<String> {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let [tool, arguments @ ..] = words.as_slice() else { return Ok(String::new()) };
     let output = Command::new(tool).args(arguments).output().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => HarnessError::MissingTool { tool: (*tool).to_owned(), package: package_of(tool) },
+        ErrorKind::NotFound => {
+            HarnessError::MissingTool { tool: (*tool).to_owned(), package: package_of(tool) }
+        }
         _ => HarnessError::Io { what: words.join(" "), error },
     })?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -8,7 +8,9 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum HarnessError {
     /// Namespaces and redirection need root.
-    #[error("this test makes network namespaces and must run as root; run it as root, or leave the feature `root-tests` off")]
+    #[error(
+        "this test makes network namespaces and must run as root; run it as root, or leave the feature `root-tests` off"
+    )]
     NotRoot,
     /// A tool is not installed.
     #[error("`{tool}` is not installed; install {package}")]

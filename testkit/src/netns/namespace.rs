@@ -74,7 +74,9 @@ impl Drop for Namespace {
 /// Removes what tests that were killed have left: namespaces of processes that are no more, with whatever runs in them.
 fn sweep() -> Result<()> {
     for line in run(&["ip", "netns", "list"])?.lines() {
-        let Some(name) = line.split_whitespace().next().filter(|name| name.starts_with(PREFIX)) else { continue };
+        let Some(name) = line.split_whitespace().next().filter(|name| name.starts_with(PREFIX)) else {
+            continue;
+        };
         let owner = name[PREFIX.len()..].split('-').nth(1).unwrap_or_default();
         if owner.is_empty() || Path::new("/proc").join(owner).exists() {
             continue;

@@ -96,7 +96,11 @@ impl NodeSpec {
         match peer::client(namespace, START, &["ready".to_owned(), ready.to_string()]) {
             Ok(_) => Ok(node),
             // Why the proxy is not ready is in its own log.
-            Err(error) => Err(node.process.wait_line("readiness", Duration::ZERO, |_| None::<()>).err().unwrap_or(error)),
+            Err(error) => Err(node
+                .process
+                .wait_line("readiness", Duration::ZERO, |_| None::<()>)
+                .err()
+                .unwrap_or(error)),
         }
     }
 }
@@ -124,7 +128,8 @@ impl Node {
             (line.get("scope")? == "access").then_some(())?;
             let all = fields.iter().all(|(name, wanted)| {
                 let found = line.get(*name).map_or_else(String::new, text);
-                found == *wanted || found.parse::<SocketAddr>().is_ok_and(|found| found.ip().to_string() == *wanted)
+                found == *wanted
+                    || found.parse::<SocketAddr>().is_ok_and(|found| found.ip().to_string() == *wanted)
             });
             all.then_some(line)
         })

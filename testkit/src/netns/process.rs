@@ -127,7 +127,8 @@ impl Process {
             let Some(left) = within.checked_sub(start.elapsed()) else {
                 return Err(HarnessError::Timeout { what, within, seen: printed.tail() });
             };
-            printed = self.output.changed.wait_timeout(printed, left).unwrap_or_else(PoisonError::into_inner).0;
+            printed =
+                self.output.changed.wait_timeout(printed, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -147,7 +148,10 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         let sent = id.map_or(Err(rustix::io::Errno::SRCH), |id| kill_process(id, signal));
-        sent.map_err(|errno| HarnessError::Io { what: format!("signalling {}", self.name), error: errno.into() })
+        sent.map_err(|errno| HarnessError::Io {
+            what: format!("signalling {}", self.name),
+            error: errno.into(),
+        })
     }
 
     /// Waits for its end.

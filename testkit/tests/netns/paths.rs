@@ -59,7 +59,10 @@ pub(crate) fn one_end_captured(runtime: Runtime, backend: Backend) -> Result<()>
         assert_plain(&line);
 
         // Into the mesh, by 15006.
-        assert_eq!(play(world.outside.namespace(), (server, APP), Script::WhoAmI)?, format!("well {outside}"));
+        assert_eq!(
+            play(world.outside.namespace(), (server, APP), Script::WhoAmI)?,
+            format!("well {outside}")
+        );
         let target = socket(server, APP).to_string();
         let line = world.server_node.wait_access(&[
             ("message", "connection complete"),

@@ -34,7 +34,8 @@ policies:
 pub(crate) fn policies(runtime: Runtime, backend: Backend) -> Result<()> {
     let not_allowed = "connection closed due to policy rejection: allow policies exist, but none allowed";
     let denied = "connection closed due to policy rejection: explicitly denied by: default/not-client";
-    for (policy, reason, plaintext_refused) in [(ONLY_OTHER, not_allowed, true), (NOT_CLIENT, denied, false)] {
+    for (policy, reason, plaintext_refused) in [(ONLY_OTHER, not_allowed, true), (NOT_CLIENT, denied, false)]
+    {
         let world = World::new(runtime, backend, policy)?;
         for ipv6 in FAMILIES {
             let server = world.server.address(ipv6);
@@ -80,7 +81,10 @@ pub(crate) fn own_ports(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend, "")?;
     for ipv6 in FAMILIES {
         let (client, server) = (world.client.address(ipv6), world.server.address(ipv6));
-        let loopback = SocketAddr::new(if ipv6 { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() }, 15001);
+        let loopback = SocketAddr::new(
+            if ipv6 { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() },
+            15001,
+        );
 
         // Straight to the listener for captured connections: the original destination is the listener.
         assert_closed(&play(world.client.namespace(), loopback, Script::WhoAmI)?);

@@ -57,7 +57,11 @@ impl From<io::Error> for End {
 }
 
 /// Writes `count` octets of `pattern`.
-pub(super) async fn send(mut to: impl AsyncWrite + Unpin, count: u64, mut pattern: Pattern) -> Result<(), End> {
+pub(super) async fn send(
+    mut to: impl AsyncWrite + Unpin,
+    count: u64,
+    mut pattern: Pattern,
+) -> Result<(), End> {
     let mut buffer = [0; CHUNK];
     let mut left = count;
     while left > 0 {
@@ -70,7 +74,11 @@ pub(super) async fn send(mut to: impl AsyncWrite + Unpin, count: u64, mut patter
 }
 
 /// Reads `count` octets and checks each.
-pub(super) async fn receive(mut from: impl AsyncRead + Unpin, count: u64, mut pattern: Pattern) -> Result<(), End> {
+pub(super) async fn receive(
+    mut from: impl AsyncRead + Unpin,
+    count: u64,
+    mut pattern: Pattern,
+) -> Result<(), End> {
     let mut buffer = [0; CHUNK];
     let mut left = count;
     while left > 0 {
