@@ -19,6 +19,9 @@ const CONNECTIONS: u64 = 250;
 /// handshakes, to traffic on all.
 const MOMENTS: [u64; 7] = [0, 10, 25, 50, 100, 200, 400];
 
+/// Octets per connection that no transfer here gets done with.
+const HUGE: u64 = 1 << 30;
+
 /// Longer than anything a killed proxy may leave waiting; who is silent for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -76,11 +79,25 @@ fn kill(runtime: Runtime, victim: Victim) -> Result<()> {
     };
     let baseline = survivor(&world)?;
     for moment in MOMENTS {
-        kill_once(&mut world, victim, Some(Duration::from_millis(moment)))?;
+        let clients = world.load(CONNECTIONS, 0, PATIENCE)?;
+        // Any moment will do: what must hold holds at all of them.
+        std::thread::sleep(Duration::from_millis(moment));
+        kill_once(&mut world, victim, &clients, &format!("after {moment} ms"))?;
         await_descriptors(|| survivor(&world), baseline)?;
     }
-    // And with every connection known to be open.
-    let ends = kill_once(&mut world, victim, None)?;
+
+    // With all buffers and windows full of octets that will never arrive.
+    let mut clients = world.load(CONNECTIONS, HUGE, PATIENCE)?;
+    wait_all(&clients, "open", SOON)?;
+    clients.tell("move")?;
+    std::thread::sleep(Duration::from_millis(300));
+    kill_once(&mut world, victim, &clients, "in mid-transfer")?;
+    await_descriptors(|| survivor(&world), baseline)?;
+
+    // With every connection known to be open.
+    let clients = world.load(CONNECTIONS, 0, PATIENCE)?;
+    wait_all(&clients, "open", SOON)?;
+    let ends = kill_once(&mut world, victim, &clients, "with all open")?;
     await_descriptors(|| survivor(&world), baseline)?;
     // Cut off is not finished: a FIN would tell an application that it has got everything.
     match victim {
@@ -96,22 +113,21 @@ fn kill(runtime: Runtime, victim: Victim) -> Result<()> {
     Ok(())
 }
 
-/// Kills the victim at the moment, or once all connections are open; says how they ended. It is running again after.
-fn kill_once(world: &mut Loop, victim: Victim, moment: Option<Duration>) -> Result<String> {
-    let clients = world.load(CONNECTIONS, 0, PATIENCE)?;
-    match moment {
-        // Any moment will do: what must hold holds at all of them.
-        Some(moment) => std::thread::sleep(moment),
-        None => wait_all(&clients, "open", SOON)?,
-    }
+/// Kills the victim and says how the clients' connections ended. It is running again afterwards.
+fn kill_once(world: &mut Loop, victim: Victim, clients: &Process, when: &str) -> Result<String> {
     let node: &mut Process = match victim {
         Victim::Client => world.client_node.process_mut(),
         Victim::Server => world.server_node.process_mut(),
     };
     node.signal(Signal::KILL)?;
     node.wait_exit(SOON)?;
+<<<<<<< HEAD
     let ends = wait_ends(&clients, PATIENCE + SOON)?;
     println!("{victim:?} killed, {moment:?}: {ends}");
+=======
+    let ends = wait_ends(clients, PATIENCE + SOON)?;
+    println!("{victim:?}'s proxy killed {when}: {ends}");
+>>>>>>> w-netns
     assert!(
         !["silence", "wrong", "failed", "panicked", "well"].iter().any(|bad| ends.contains(bad)),
         "{ends}"

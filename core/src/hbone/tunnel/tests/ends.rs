@@ -1,5 +1,4 @@
 //! How streams and tunnels end: refusals, resets, drains, errors, truncation.
-use std::vec;
 
 use super::two::{NOW, established, fresh, open, request, settle};
 use crate::hbone::{TunnelConfig, TunnelError, TunnelEvent};
