@@ -164,7 +164,9 @@ impl Shard {
                 }
             }
         }
-        let attack = slot.closing.as_ref().is_some_and(|closing| closing.attack);
+        // A peer that hangs up while we say why we close does not change why.
+        let (reason, attack) =
+            slot.closing.as_ref().map_or((reason, false), |closing| (closing.reason, closing.attack));
         if slot.ready || attack {
             self.observed.push_back(Observed::TunnelClosed {
                 id: slot.id,
