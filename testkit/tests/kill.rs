@@ -121,13 +121,8 @@ fn kill_once(world: &mut Loop, victim: Victim, clients: &Process, when: &str) ->
     };
     node.signal(Signal::KILL)?;
     node.wait_exit(SOON)?;
-<<<<<<< HEAD
-    let ends = wait_ends(&clients, PATIENCE + SOON)?;
-    println!("{victim:?} killed, {moment:?}: {ends}");
-=======
     let ends = wait_ends(clients, PATIENCE + SOON)?;
     println!("{victim:?}'s proxy killed {when}: {ends}");
->>>>>>> w-netns
     assert!(
         !["silence", "wrong", "failed", "panicked", "well"].iter().any(|bad| ends.contains(bad)),
         "{ends}"
