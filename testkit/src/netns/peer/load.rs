@@ -44,7 +44,14 @@ impl Load {
         let tasks: Vec<_> = (0..self.connections)
             .map(|number| {
                 let (gate, told, steps) = (Arc::clone(&gate), told.clone(), steps.clone());
-                tokio::spawn(async move { self.connection(number, &gate, told, steps).await })
+                tokio::spawn(async move {
+                    let end = self.connection(number, &gate, told, steps).await;
+                    // In a test that waits for all to be open, this tells why they never are.
+                    if let Err(end) = end {
+                        println!("lost {number} {end} after {} ms", start.elapsed().as_millis());
+                    }
+                    end
+                })
             })
             .collect();
         drop(told);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_lite::future::try_zip;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::script::Script;
 use super::wire::{End, HERE, RIGHT, expect, finished, receive, reset, send};
@@ -26,26 +26,24 @@ pub(super) async fn serve(addresses: Vec<SocketAddr>, open: Arc<AtomicUsize>) ->
         let listener = socket.listen(BACKLOG)?;
         println!("listening {address}");
         let open = Arc::clone(&open);
-        tasks.push(tokio::spawn(async move {
-            loop {
-                // Out of descriptors: the next connection that ends makes room, and yielding lets it.
-                let Ok((stream, peer)) = listener.accept().await else {
-                    tokio::task::yield_now().await;
-                    continue;
-                };
-                open.fetch_add(1, Ordering::Relaxed);
-                let open = Arc::clone(&open);
-                tokio::spawn(async move {
-                    connection(stream, peer).await;
-                    open.fetch_sub(1, Ordering::Relaxed);
-                });
-            }
-        }));
+        tasks.push(tokio::spawn(accept(listener, open)));
     }
-    // They serve until this process is killed; one that panics ends it.
-    match tasks.into_iter().next() {
-        Some(task) => task.await.map_err(std::io::Error::other),
-        None => Ok(()),
+    for task in tasks {
+        task.await??;
+    }
+    Ok(())
+}
+
+/// Ends only if the system cannot accept, of which the test hears by the connections that are refused.
+async fn accept(listener: TcpListener, open: Arc<AtomicUsize>) -> std::io::Result<()> {
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        open.fetch_add(1, Ordering::Relaxed);
+        let open = Arc::clone(&open);
+        tokio::spawn(async move {
+            connection(stream, peer).await;
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
     }
 }
 
