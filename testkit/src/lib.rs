@@ -2,6 +2,7 @@
 //! real socket for foreign peers, network namespaces with real redirection, and the bodies of the fuzz targets.
 #![forbid(unsafe_code)]
 
+pub mod fuzz;
 pub mod models;
 pub mod netns;
 pub mod pair;

@@ -242,7 +242,7 @@ fn what_has_no_effect_is_said() {
         [("POD_NAME", "p"), ("CA_HEADER_X", "y"), ("ISTIO_META_FOO", "z"), ("ISTIO_META_CLUSTER_ID", "c")];
     let config = read(&more);
     let warning = config.warnings.iter().find(|w| w.contains("no effect")).unwrap();
-    assert!(warning.ends_with(": POD_NAME, CA_HEADER_X, ISTIO_META_FOO"), "{warning}");
+    assert!(warning.ends_with(": POD_NAME, CA_HEADER_X, ISTIO_META_CLUSTER_ID, ISTIO_META_FOO"), "{warning}");
 }
 
 #[test]

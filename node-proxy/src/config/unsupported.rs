@@ -74,11 +74,9 @@ pub(super) fn check(reader: &mut Reader<'_>) -> Vec<String> {
         let expected = "any other value, or nothing: the DNS proxy is not supported yet";
         reader.refuse("ISTIO_META_DNS_CAPTURE", Some(capture), expected);
     }
-    let honoured = ["ISTIO_META_CLUSTER_ID", "ISTIO_META_DNS_CAPTURE"];
+    let judged = "ISTIO_META_DNS_CAPTURE";
     idle.extend(
-        reader
-            .names()
-            .filter(|name| PREFIXES.iter().any(|p| name.starts_with(p)) && !honoured.contains(name)),
+        reader.names().filter(|name| PREFIXES.iter().any(|p| name.starts_with(p)) && *name != judged),
     );
     if idle.is_empty() {
         return Vec::new();

@@ -91,7 +91,7 @@ impl NodeSpec {
             &[program, "proxy".to_owned()],
             &vars,
         )?;
-        let ready = SocketAddr::new(self.bind.unwrap_or(IpAddr::from([127, 0, 0, 1])), 15021);
+        let ready = SocketAddr::new(self.bind.unwrap_or_else(|| IpAddr::from([127, 0, 0, 1])), 15021);
         let node = Node { process };
         match peer::client(namespace, START, &["ready".to_owned(), ready.to_string()]) {
             Ok(_) => Ok(node),

@@ -39,6 +39,7 @@ const IPTABLES: [&str; 6] = [
     "-t nat -A OUTPUT ! -d LOOPBACK -p tcp -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15001",
 ];
 
+/// The output chain gives its priority as a number since nft before 1.0.7 knows `dstnat` in prerouting only.
 const NFTABLES: &str = "
 table inet adit-mangle {
   chain prerouting {
@@ -58,7 +59,7 @@ table inet adit-nat {
     meta l4proto tcp tcp dport != 15008 meta mark & 0xfff != 0x539 redirect to :15006
   }
   chain output {
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     meta l4proto tcp meta mark & 0xfff == 0x111 accept
     ip daddr 127.0.0.1 return
     ip6 daddr ::1 return

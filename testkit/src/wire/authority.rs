@@ -16,6 +16,15 @@ use rustls::{
     SignatureScheme,
 };
 
+/// What our end needs for TLS: the workspace's cryptography, and a clock that shows the time of the call.
+#[must_use]
+pub fn ports() -> TlsPorts {
+    let clock = Arc::new(WallClock::default());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    clock.set(UnixTime(now.map_or(0, |now| now.as_secs())));
+    TlsPorts { provider: adit_runtime::crypto::provider(), aead: adit_runtime::crypto::aead(), clock }
+}
+
 /// PEM files for programs that read their certificate from disk.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -52,15 +61,7 @@ impl Authority {
     /// Configuration of our end.
     #[must_use]
     pub fn context(&self, name: &str, mode: RecordMode) -> Arc<TlsContext> {
-        let clock = Arc::new(WallClock::default());
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        clock.set(UnixTime(now.map_or(0, |now| now.as_secs())));
-        let ports = TlsPorts {
-            provider: adit_runtime::crypto::provider(),
-            aead: adit_runtime::crypto::aead(),
-            clock,
-        };
-        TlsContext::new(ports, self.issue(name), mode).expect("usable credentials")
+        TlsContext::new(ports(), self.issue(name), mode).expect("usable credentials")
     }
 
     fn roots(&self) -> Arc<RootCertStore> {

@@ -21,7 +21,7 @@ pub mod frames;
 mod intruder;
 mod script;
 
-pub use authority::{Authority, Files};
+pub use authority::{Authority, Files, ports};
 pub use intruder::{App, Intruder};
 pub use script::{Answer, Script, Stream};
 
@@ -251,7 +251,6 @@ impl Wire {
                     break;
                 }
             }
-            drop(lend);
             self.tunnel.commit_data(id, n);
             stream.handle_sent(n);
         }

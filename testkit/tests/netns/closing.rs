@@ -9,7 +9,7 @@ use crate::world::{APP, FAMILIES, World, play};
 const SOON: Duration = Duration::from_secs(10);
 
 /// Half-close in both orders, reset by either end: through a tunnel, out of the mesh, and into it.
-pub fn ends(runtime: Runtime, backend: Backend) -> Result<()> {
+pub(crate) fn ends(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend, "")?;
     for ipv6 in FAMILIES {
         let ways = [
@@ -36,7 +36,8 @@ pub fn ends(runtime: Runtime, backend: Backend) -> Result<()> {
             assert_eq!(app.wait_served(Script::ClientResets, SOON)?, Some(End::Reset), "{context}");
         }
     }
-    let clean_ends = world.server_app.process().lines();
-    assert!(!clean_ends.iter().any(|line| line.ends_with("client-resets eof")), "{clean_ends:#?}");
+    // `wait_served` is content with any one line; none may say that a reset came as a FIN.
+    let lines = world.server_app.process().lines();
+    assert!(!lines.iter().any(|line| line.ends_with("client-resets eof")), "{lines:#?}");
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::world::{APP, FAMILIES, SERVICE, World, identity, outside_service, pla
 const LARGE: u64 = 40 << 20;
 
 /// Through a tunnel: both logs name both identities; the server sees the client's own address; nothing is lost.
-pub fn captured_to_captured(runtime: Runtime, backend: Backend) -> Result<()> {
+pub(crate) fn captured_to_captured(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend, "")?;
     let from = world.client.namespace();
     for ipv6 in FAMILIES {
@@ -41,7 +41,7 @@ pub fn captured_to_captured(runtime: Runtime, backend: Backend) -> Result<()> {
 }
 
 /// Plain TCP in both directions, without identities; the captured server sees the outside client's own address.
-pub fn one_end_captured(runtime: Runtime, backend: Backend) -> Result<()> {
+pub(crate) fn one_end_captured(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend, "")?;
     for ipv6 in FAMILIES {
         let outside = world.outside.address(ipv6);
@@ -83,7 +83,7 @@ pub fn one_end_captured(runtime: Runtime, backend: Backend) -> Result<()> {
 }
 
 /// A service's address and port lead to an endpoint and its own port, through a tunnel or plain.
-pub fn services(runtime: Runtime, backend: Backend) -> Result<()> {
+pub(crate) fn services(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend, "")?;
     let from = world.client.namespace();
     for ipv6 in FAMILIES {
@@ -111,7 +111,7 @@ pub fn services(runtime: Runtime, backend: Backend) -> Result<()> {
 }
 
 /// A pod's own address is not captured at all; its own service's is, and leads back through a tunnel.
-pub fn itself(runtime: Runtime, backend: Backend) -> Result<()> {
+pub(crate) fn itself(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend, "")?;
     let from = world.server.namespace();
     for ipv6 in FAMILIES {
@@ -131,7 +131,7 @@ pub fn itself(runtime: Runtime, backend: Backend) -> Result<()> {
     }
     // Had the direct calls been captured, they would be in the log as well.
     let lines = world.server_node.process().lines();
-    let outbound = lines.iter().filter(|line| line.contains("\"outbound\"")).count();
+    let outbound = lines.iter().filter(|line| line.contains(r#""direction":"outbound""#)).count();
     assert_eq!(outbound, FAMILIES.len(), "{lines:#?}");
     world.check_quiet();
     Ok(())

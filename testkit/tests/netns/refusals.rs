@@ -18,7 +18,7 @@ policies:
   - - - principals: [{Exact: cluster.local/ns/default/sa/other}]
 ";
 
-/// Nobody may call, but that is about to be decided by the explicit rule.
+/// `client` may not call; whoever has no identity may.
 const NOT_CLIENT: &str = "
 policies:
 - name: not-client
@@ -31,7 +31,7 @@ policies:
 ";
 
 /// A connection the policies refuse is closed, with the reason in the logs; plaintext has no identity at all.
-pub fn policies(runtime: Runtime, backend: Backend) -> Result<()> {
+pub(crate) fn policies(runtime: Runtime, backend: Backend) -> Result<()> {
     let not_allowed = "connection closed due to policy rejection: allow policies exist, but none allowed";
     let denied = "connection closed due to policy rejection: explicitly denied by: default/not-client";
     for (policy, reason, plaintext_refused) in [(ONLY_OTHER, not_allowed, true), (NOT_CLIENT, denied, false)]
@@ -76,7 +76,7 @@ pub fn policies(runtime: Runtime, backend: Backend) -> Result<()> {
 }
 
 /// Calls that would make a proxy call itself (datapath §1.6).
-pub fn own_ports(runtime: Runtime, backend: Backend) -> Result<()> {
+pub(crate) fn own_ports(runtime: Runtime, backend: Backend) -> Result<()> {
     const LOOP: &str = "attempted recursive call to ourselves";
     let world = World::new(runtime, backend, "")?;
     for ipv6 in FAMILIES {

@@ -8,49 +8,48 @@ use adit_testkit::netns::{
 };
 
 /// Where applications listen.
-pub const APP: u16 = 8080;
+pub(crate) const APP: u16 = 8080;
 
 /// The port of services, which map it to [`APP`].
-pub const SERVICE: u16 = 80;
+pub(crate) const SERVICE: u16 = 80;
 
 /// Both families.
-pub const FAMILIES: [bool; 2] = [false, true];
+pub(crate) const FAMILIES: [bool; 2] = [false, true];
 
 /// A client that is stuck has given up long before.
 const CLIENT: Duration = Duration::from_secs(150);
 
 /// Everything; processes come before the namespaces they live in.
-pub struct World {
-    pub client_node: Node,
-    pub server_node: Node,
-    pub client_app: Server,
-    pub server_app: Server,
-    pub outside_app: Server,
-    pub client: Host,
-    pub server: Host,
-    pub outside: Host,
+pub(crate) struct World {
+    pub(crate) client_node: Node,
+    pub(crate) server_node: Node,
+    pub(crate) server_app: Server,
+    pub(crate) outside_app: Server,
+    pub(crate) client: Host,
+    pub(crate) server: Host,
+    pub(crate) outside: Host,
     _network: Network,
     _scratch: Scratch,
 }
 
 /// The SPIFFE identity of a workload.
-pub fn identity(workload: &str) -> String {
+pub(crate) fn identity(workload: &str) -> String {
     format!("spiffe://cluster.local/ns/default/sa/{workload}")
 }
 
 /// The address of the service in front of `server`.
-pub fn server_service(ipv6: bool) -> IpAddr {
+pub(crate) fn server_service(ipv6: bool) -> IpAddr {
     if ipv6 { [0xfd96, 0, 0, 0, 0, 0, 0, 1].into() } else { [10, 96, 0, 1].into() }
 }
 
 /// The address of the service in front of `outside`.
-pub fn outside_service(ipv6: bool) -> IpAddr {
+pub(crate) fn outside_service(ipv6: bool) -> IpAddr {
     if ipv6 { [0xfd96, 0, 0, 0, 0, 0, 0, 2].into() } else { [10, 96, 0, 2].into() }
 }
 
 impl World {
     /// Starts everything under these `policies` (YAML).
-    pub fn new(runtime: Runtime, backend: Backend, policies: &str) -> Result<Self> {
+    pub(crate) fn new(runtime: Runtime, backend: Backend, policies: &str) -> Result<Self> {
         let mut network = Network::new()?;
         let (client, server, outside) =
             (network.host("client")?, network.host("server")?, network.host("outside")?);
@@ -77,7 +76,6 @@ impl World {
         Ok(Self {
             client_node: node("client", &client)?,
             server_node: node("server", &server)?,
-            client_app: app(&client)?,
             server_app: app(&server)?,
             outside_app: app(&outside)?,
             client,
@@ -89,7 +87,7 @@ impl World {
     }
 
     /// Nothing went wrong that nobody noticed.
-    pub fn check_quiet(&self) {
+    pub(crate) fn check_quiet(&self) {
         for node in [&self.client_node, &self.server_node] {
             let complaints = node.complaints();
             assert!(complaints.iter().all(|line| line.contains("FAKE_CA")), "{complaints:#?}");
@@ -98,7 +96,7 @@ impl World {
 }
 
 /// Plays `script` from `from`; what the client says of it.
-pub fn play(from: &Namespace, to: impl Into<SocketAddr>, script: Script) -> Result<String> {
+pub(crate) fn play(from: &Namespace, to: impl Into<SocketAddr>, script: Script) -> Result<String> {
     let mut words = vec!["client".to_owned(), to.into().to_string()];
     words.extend(script.to_string().split(' ').map(str::to_owned));
     peer::client(Some(from), CLIENT, &words)

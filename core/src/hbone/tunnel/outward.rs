@@ -173,7 +173,8 @@ impl Tunnel {
     pub fn flush(&mut self, now: Instant, pool: &mut BufferPool) -> Result<(), TunnelError> {
         self.now = now;
         self.transmit(pool);
-        let result = if self.session.is_established() && !self.is_broken() { self.seal(pool) } else { Ok(()) };
+        let result =
+            if self.session.is_established() && !self.is_broken() { self.seal(pool) } else { Ok(()) };
         self.outbox.trim(pool);
         result
     }

@@ -55,7 +55,7 @@ impl Shard {
                 }
             },
             Role::App { conn, end } => {
-                let Some(state) = self.conns.get(conn) else { return None };
+                let state = self.conns.get(conn)?;
                 match (&state.phase, state.attach(end.other())) {
                     (Phase::Relaying, _) if !state.relay.is_open(end) => None,
                     (Phase::Relaying, Attach::Stream(tunnel, stream)) => {

@@ -25,6 +25,7 @@ use crate::tls::TlsContext;
 mod accept;
 mod config;
 mod conns;
+mod endings;
 mod inbound;
 mod io;
 mod outbound;

@@ -9,7 +9,7 @@ use super::state::{Attach, ConnId, Failure, Lease, Phase, SocketId};
 use super::{Shard, report};
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
 use crate::http2::{OpenError, StreamId};
-use crate::pool::{PoolEvent, TunnelId, TunnelKey};
+use crate::pool::{PoolEvent, Refused, TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
 use crate::proxy::socks::SocksStep;
@@ -66,8 +66,10 @@ impl Shard {
             PoolEvent::Granted { request, tunnel } => self.granted(now, ConnId::of(request), tunnel),
             PoolEvent::Refused { request, error } => {
                 let failure = match error {
-                    crate::pool::Refused::Dial(failure) => failure,
-                    other => Failure::new(Flag::Connect, other),
+                    Refused::Dial(failure) => failure,
+                    error @ (Refused::Draining | Refused::Full | Refused::NoStreams) => {
+                        Failure::new(Flag::Connect, error)
+                    }
                 };
                 self.fail_conn(now, ConnId::of(request), &failure);
             }

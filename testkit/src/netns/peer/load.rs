@@ -48,12 +48,14 @@ impl Load {
             })
             .collect();
         drop(told);
-        let mut counts = BTreeMap::<&str, u64>::new();
-        while let Some(what) = tell.recv().await {
-            let count = counts.entry(what).or_default();
+        let mut steps = BTreeMap::<&str, (u64, Duration)>::new();
+        while let Some((what, took)) = tell.recv().await {
+            let (count, slowest) = steps.entry(what).or_default();
             *count += 1;
+            *slowest = took.max(*slowest);
             if *count == self.connections {
-                println!("{what} {count} in {} ms", start.elapsed().as_millis());
+                let all = start.elapsed().as_millis();
+                println!("{what} {count} after {all} ms, the slowest took {} ms", slowest.as_millis());
             }
         }
         let mut ends = BTreeMap::new();
@@ -72,15 +74,17 @@ impl Load {
         self,
         number: u64,
         gate: &Semaphore,
-        told: mpsc::UnboundedSender<&'static str>,
+        told: mpsc::UnboundedSender<(&'static str, Duration)>,
         mut steps: Steps,
     ) -> Result<(), End> {
         let script = match self.octets {
             0 => Script::Echo,
             octets => Script::Bulk { up: octets, down: octets, seed: number },
         };
+        // Both fail only with the process.
+        let permit = gate.acquire().await;
+        let start = Instant::now();
         let opening = async {
-            let _permit = gate.acquire().await;
             let mut stream = by_socks5(self.via, self.to).await?;
             open(&mut stream, script).await?;
             match self.octets {
@@ -90,17 +94,18 @@ impl Load {
             Ok::<TcpStream, End>(stream)
         };
         let mut stream = timeout(self.patience, opening).await.unwrap_or(Err(End::Silence))?;
-        let _ = told.send("open");
+        drop(permit);
+        let _ = told.send(("open", start.elapsed()));
         if self.octets == 0 {
             loop {
                 timeout(self.patience, pingpong(&mut stream)).await.unwrap_or(Err(End::Silence))?;
             }
         }
-        // The sender goes only with the process.
         let _ = steps.wait_for(|step| *step >= 1).await;
+        let start = Instant::now();
         let moving = bulk(&mut stream, self.octets, self.octets, number);
         timeout(self.patience, moving).await.unwrap_or(Err(End::Silence))?;
-        let _ = told.send("moved");
+        let _ = told.send(("moved", start.elapsed()));
         let _ = steps.wait_for(|step| *step >= 2).await;
         Ok(())
     }

@@ -42,10 +42,11 @@ pub(super) async fn serve(addresses: Vec<SocketAddr>, open: Arc<AtomicUsize>) ->
             }
         }));
     }
-    for task in tasks {
-        task.await?;
+    // They serve until this process is killed; one that panics ends it.
+    match tasks.into_iter().next() {
+        Some(task) => task.await.map_err(std::io::Error::other),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 async fn connection(mut stream: TcpStream, peer: SocketAddr) {

@@ -1,5 +1,4 @@
 //! How streams and tunnels end: refusals, resets, drains, errors, truncation.
-use std::vec;
 
 use super::two::{NOW, established, fresh, open, request, settle};
 use crate::hbone::{TunnelConfig, TunnelError, TunnelEvent};
@@ -185,6 +184,6 @@ fn frozen_octets_of_another_version_are_refused() {
     assert_eq!(thaw(&bytes, &mut client.pool), Err(TunnelError::Frozen));
     bytes[0] = 77;
     assert_eq!(thaw(&bytes, &mut client.pool), Err(TunnelError::Frozen));
-    assert_eq!(thaw(&vec![], &mut client.pool), Err(TunnelError::Frozen));
+    assert_eq!(thaw(&[], &mut client.pool), Err(TunnelError::Frozen));
     drop(server);
 }

@@ -45,7 +45,7 @@ fn nothing_is_held_while_nothing_moves() {
 fn pieces_are_lent_first_and_copied_when_nobody_takes_them() {
     let (mut client, mut server) = established();
     let stream = open(&mut client, &mut server);
-    let data: Vec<u8> = (0..40_000_u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..40_000_u32).map(|i| ((i * 7) >> 3) as u8).collect();
     assert_eq!(client.send(stream, &data), data.len());
     server.input(&client.output()).unwrap();
     assert_eq!(server.events(), [TunnelEvent::Data { stream }], "told once");

@@ -1,0 +1,134 @@
+//! Programs that a test starts, waits for, and stops.
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use adit_core::hbone::{Authority as Target, ConnectRequest, TunnelConfig};
+use adit_core::tls::RecordMode;
+use adit_testkit::wire::{Answer, Authority, PATIENCE, Wire};
+
+/// A folder for one test's files, removed when the test is done.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("adit-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder for temporary files");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running program; stopped when dropped.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; `package` says how to come by it.
+    pub(crate) fn start(command: &mut Command, package: &str, folder: &Path) -> Self {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let log = folder.join(format!("{}.log", program.replace('/', "_")));
+        let out = File::create(&log).expect("a log file");
+        let both = out.try_clone().expect("a log file");
+        match command.stdin(Stdio::null()).stdout(out).stderr(both).spawn() {
+            Ok(child) => Self { child, log },
+            Err(error) => {
+                panic!("MISSING FOREIGN PEER: {program} cannot be started ({error}): install {package}")
+            }
+        }
+    }
+
+    /// Waits until it listens on `port`, or has ended, which is a failure.
+    pub(crate) fn listens(mut self, port: u16) -> Self {
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = self.child.try_wait().expect("a child");
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "it does not listen: {ended:?}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    /// Waits until it has said `word`.
+    pub(crate) fn says(mut self, word: &str) -> Self {
+        let until = Instant::now() + PATIENCE;
+        while !self.log().contains(word) {
+            let ended = self.child.try_wait().expect("a child");
+            let log = self.log();
+            assert!(ended.is_none() || log.contains(word), "it ended: {ended:?}\n{log}");
+            assert!(Instant::now() < until, "it does not say {word}:\n{log}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    /// Everything it has said.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+/// Our client on a connection to `port`.
+pub(crate) fn client(authority: &Authority, port: u16) -> Wire {
+    let socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    let context = authority.context("client", RecordMode::InPlace);
+    Wire::client(socket, &context, &Authority::identity("server"), TunnelConfig::client())
+}
+
+/// Our server, which serves one connection until it ends, on a thread of its own.
+pub(crate) fn server(authority: &Authority, answer: Answer) -> (u16, JoinHandle<Wire>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let context = authority.context("server", RecordMode::InPlace);
+    let serving = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().expect("a client");
+        let mut wire = Wire::server(socket, &context, TunnelConfig::server(), answer);
+        wire.run_to_end();
+        wire
+    });
+    (port, serving)
+}
+
+pub(crate) fn request(authority: &str) -> ConnectRequest {
+    ConnectRequest {
+        authority: Target::parse(authority.as_bytes()).expect("an authority"),
+        baggage: None,
+        forwarded: None,
+        traceparent: None,
+        forwarded_network: None,
+    }
+}
+
+/// Octets in which every displacement shows.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
+}
