@@ -8,9 +8,9 @@
 //! Run it with `cargo run -p adit-examples --bin tokio`; `smol.rs` is the same on smol.
 //!
 //! [`Handle::connect`]: adit_runtime::Handle::connect
-use std::mem::take;
+use std::mem;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use adit_core::identity::Identity;
 use adit_core::proxy::Listener;
@@ -36,18 +36,18 @@ async fn main() -> anyhow::Result<()> {
     };
     let hbone = hbone.bind(&SocketOptions::default())?;
     let hbone_port = hbone.local_addr()?.port();
-    let hbone = Mutex::new(vec![hbone]);
 
     // One shard is one proxy on one thread. More cores would get more shards, all with the same workload.
     let world = Arc::new(World::new()?);
     let (observer, observed) = mpsc::channel();
+    let listeners = Mutex::new([vec![], vec![hbone]]);
     let shards = spawn_shards(2, move |index, mailbox| {
-        let name = if index == 0 { "client" } else { "server" };
-        let mut hbone = hbone.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = ["client", "server"][index];
+        let listeners = mem::take(&mut listeners.lock().expect("nobody panics while holding it")[index]);
         let (world, observer) = (world.clone(), observer.clone());
         Ok(Setup {
             engine: world.shard(name, hbone_port),
-            listeners: if index == 0 { vec![] } else { take(&mut hbone) },
+            listeners,
             mailbox,
             config: DriveConfig {
                 wall_clock: Some(world.clock.clone()),
