@@ -23,6 +23,8 @@ fn start(folder: &Folder, authority: &Authority, backend: u16) -> (Process, u16)
         .arg(format!("--client-cert-file={}", back.cert.display()))
         .arg(format!("--client-private-key-file={}", back.key.display()))
         .arg("--workers=1")
+        // One process: the one that is stopped.
+        .arg("--single-process")
         .arg("--no-ocsp")
         .args([&front.key, &front.cert]);
     (Process::start(&mut command, "nghttp2-proxy", &folder.0).listens(port), port)
