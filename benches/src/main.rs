@@ -1,7 +1,8 @@
 //! The end-to-end bench: our node proxy beside a stand-in for ztunnel's stack, a plain copy, and Envoy, in one run.
 //!
-//! `cargo run --release -p adit-bench -- e2e` builds nothing else: it runs the `adit-node` found beside its own binary.
+//! `cargo run --release -p adit-bench --features jemalloc -- e2e` builds nothing else: it runs the `adit-node` found beside its own binary.
 //! The other subcommands are the processes it starts; they are of use by hand, too.
+#![forbid(unsafe_code)]
 
 mod copy;
 mod harness;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// The stand-in gets ztunnel's allocator, so that memory and small allocations compare fairly.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,8 +1,6 @@
 //! Adit's core: every state machine of the data plane of Istio ambient mode, and no I/O of any kind.
 #![no_std]
 #![forbid(unsafe_code)]
-// SKELETON ONLY: the next line goes when every room is furnished.
-#![allow(clippy::todo, unused_variables, dead_code, missing_docs)]
 #![cfg_attr(
     not(test),
     warn(

@@ -151,7 +151,9 @@ impl Counters {
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { opened, failed, denied, tunnels_opened, .. } = self;
-        write!(f, "{opened} connections ({failed} failed, {denied} denied) over {tunnels_opened} tunnels, ")?;
+        let plural = |n: u64| if n == 1 { "" } else { "s" };
+        write!(f, "{opened} connection{} ({failed} failed, {denied} denied), ", plural(*opened))?;
+        write!(f, "{tunnels_opened} tunnel{}, ", plural(*tunnels_opened))?;
         write!(f, "{} sent, {} received", Octets(self.bytes_sent), Octets(self.bytes_received))
     }
 }

@@ -1,4 +1,6 @@
 //! Shards on threads, and streams as tokio knows them.
+use std::sync::Mutex;
+
 use std::net::SocketAddr;
 
 use adit_core::identity::Identity;
@@ -19,6 +21,7 @@ fn shards_share_a_listener_and_carry_streams() {
     };
     let bound = spec.bind(&SocketOptions::default()).unwrap();
     let address = bound.local_addr().unwrap();
+    let shares = Mutex::new(vec![bound.sibling().unwrap(), bound]);
     let local_listeners = LocalListeners::default();
     let mut incoming = Incoming::from(local_listeners.listen(here).unwrap());
     let shards = spawn_shards(2, move |_, mailbox| {
@@ -26,7 +29,7 @@ fn shards_share_a_listener_and_carry_streams() {
             engine: Relay::to(here),
             observer: |_: Observed| {},
             certificates: |_: &Identity| Err("the relay asks for no certificate".into()),
-            listeners: vec![bound.try_clone()?],
+            listeners: shares.lock().unwrap().pop().into_iter().collect(),
             mailbox,
             config: DriveConfig { local_listeners: local_listeners.clone(), ..DriveConfig::default() },
         })

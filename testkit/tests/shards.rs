@@ -247,3 +247,23 @@ fn an_idle_tunnel_is_closed_and_every_buffer_given_back() {
     assert_eq!((room.sockets(client), room.sockets(server)), (0, 0));
     assert_eq!((room.shard(client).buffered(), room.shard(server).buffered()), (0, 0));
 }
+
+#[test]
+fn a_tunnel_keeps_the_reason_it_is_closed_for_when_the_peer_hangs_up_first() {
+    let Pair { mut room, client, server } = pair(20);
+    room.connect(client, addr("10.0.0.1:40000"), addr("10.0.0.2:80"), Script::send("x"));
+    room.run(10_000);
+    // GOAWAY and close_notify wait for the turn's end, and the reset comes first.
+    room.with(client, |shard, now| shard.drain(now));
+    room.kill(server);
+    room.run(10_000);
+    let reasons: Vec<_> = room
+        .observed(client)
+        .iter()
+        .filter_map(|observed| match observed {
+            Observed::TunnelClosed { reason, .. } => Some(*reason),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, ["drain"]);
+}

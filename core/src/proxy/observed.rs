@@ -8,54 +8,84 @@ use crate::hbone::{Authority, TraceParent};
 use crate::identity::Identity;
 use crate::policy::DryRun;
 
+/// Which way a connection goes, seen from the workload this proxy stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
+    /// To the local workload.
     Inbound,
+    /// From the local workload.
     Outbound,
 }
 /// Response flags (datapath §8.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flag {
+    /// `-`: it went well.
     None,
+    /// `DENY`: a policy refused it.
     Deny,
+    /// `CONNECT`: the other end could not be reached, or whatever has no flag of its own.
     Connect,
+    /// `TLS_FAILURE`.
     TlsFailure,
+    /// `H2_HANDSHAKE_FAILURE`: HTTP/2 failed, in the handshake or on the stream.
     Http2HandshakeFailure,
+    /// `NETWORK_POLICY`: the HBONE port did not answer in time.
     NetworkPolicy,
+    /// `IDENTITY_ERROR`: there is no certificate.
     IdentityError,
+    /// `CERT_REVOKED`: the peer's certificate was revoked.
     CertRevoked,
 }
 /// One side of a connection as the access log names it (interfaces §6.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Party {
+    /// `addr`.
     pub address: Option<SocketAddr>,
+    /// `workload`: the pod's name.
     pub workload: Option<Arc<str>>,
+    /// `namespace`.
     pub namespace: Option<Arc<str>>,
     /// Only with mutual TLS.
     pub identity: Option<Identity>,
+    /// `cluster`.
     pub cluster: Option<Arc<str>>,
 }
 /// Everything the access log says about one connection (interfaces §6.2), both when it opens and when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
+    /// Counts connections of this shard from 1.
     pub id: u64,
+    /// Which way it goes.
     pub direction: Direction,
+    /// The client.
     pub source: Party,
+    /// What it was connected to.
     pub destination: Party,
+    /// `dst.hbone_addr`: the CONNECT authority; `None` for plaintext.
     pub hbone_authority: Option<Authority>,
+    /// `dst.service`: the service's hostname.
     pub service: Option<Arc<str>>,
+    /// The trace this connection belongs to.
     pub trace: Option<TraceParent>,
 }
+/// What happened, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
+    /// A connection is known, and about to be dialled; exactly one `ConnectionClosed` follows.
     ConnectionOpened(Arc<Connection>),
+    /// A connection ended.
     ConnectionClosed {
+        /// What was said when it opened.
         connection: Arc<Connection>,
+        /// Octets sent, from this proxy's workload's point of view.
         bytes_sent: u64,
+        /// Octets received, likewise.
         bytes_received: u64,
+        /// From capture to end.
         duration: Duration,
         /// The error text operators match on (interfaces §6.4), `None` when it went well.
         error: Option<String>,
+        /// The flag for metrics.
         flag: Flag,
     },
     /// What a policy on trial (`dryRun`) would have said about a connection; nothing follows from it.
@@ -67,23 +97,37 @@ pub enum Observed {
     },
     /// Refused before enough context existed: logged as WARN "connection failed".
     EarlyDenied {
+        /// The client.
         source: Option<SocketAddr>,
+        /// What it wanted.
         destination: Option<SocketAddr>,
+        /// Which way.
         direction: Direction,
+        /// Why.
         error: String,
     },
+    /// A tunnel is ready for streams.
     TunnelOpened {
+        /// Counts tunnels of this shard from 1.
         id: u64,
+        /// Outbound: we dialled it.
         direction: Direction,
+        /// Verified by mTLS.
         peer: Identity,
+        /// The other proxy's address.
         address: SocketAddr,
     },
     /// `reason` is a stable label (budget name, "goaway", "idle", "tls", …); `attack` when a budget was exceeded.
     TunnelClosed {
+        /// As when it was opened.
         id: u64,
+        /// As when it was opened.
         direction: Direction,
+        /// The label.
         reason: &'static str,
+        /// A budget was exceeded.
         attack: bool,
+        /// How many streams it carried.
         streams_served: u64,
     },
 }

@@ -129,8 +129,9 @@ mod tests {
         let first = slab.insert('a').unwrap();
         assert_eq!(slab.remove(first), Some('a'));
         let second = slab.insert('b').unwrap();
-        assert_eq!((first.index, slab.get(first), slab.remove(first)), (second.index, None, None));
+        assert_eq!((first.index, slab.get(first)), (second.index, None));
+        assert_eq!(slab.remove(first), None);
         assert_eq!((slab.get(second), slab.len()), (Some(&'b'), 1));
-        assert_eq!(slab.keys().collect::<std::vec::Vec<_>>(), [second]);
+        assert_eq!(slab.keys().collect::<Vec<_>>(), [second]);
     }
 }

@@ -117,7 +117,9 @@ impl Socks5 {
             (Phase::Greeting, _) => 2,
             (Phase::Request, [_, _, _, ADDRESS_V4, ..]) => 4 + 4 + 2,
             (Phase::Request, [_, _, _, ADDRESS_V6, ..]) => 4 + 16 + 2,
-            (Phase::Request, [_, _, _, ADDRESS_NAME, length, ..]) => usize::from(*length).saturating_add(4 + 1 + 2),
+            (Phase::Request, [_, _, _, ADDRESS_NAME, length, ..]) => {
+                usize::from(*length).saturating_add(4 + 1 + 2)
+            }
             // Even a name of no octets has a length and a port behind it.
             (Phase::Request, _) => 5,
         };

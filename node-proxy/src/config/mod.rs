@@ -19,11 +19,12 @@ use std::time::Duration;
 use adit_core::proxy::shard::LocalWorkload;
 use adit_core::tls::RecordMode;
 use adit_ops::logging::Format;
+use adit_runtime::{Keepalive, SocketOptions, Transparency};
 
 pub use self::error::{ConfigError, ConfigErrors};
 use self::read::Reader;
 pub use self::threads::Cpus;
-use self::value::{Octets, WorkloadInfo};
+use self::value::{Entries, Octets, WorkloadInfo};
 
 /// Everything `adit-node proxy` reads from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +35,18 @@ pub struct Config {
     pub workload: LocalWorkload,
     /// `NETWORK`; empty by default.
     pub network: Arc<str>,
-    /// `CLUSTER_ID`, or `ISTIO_META_CLUSTER_ID`, which wins.
-    pub cluster: Arc<str>,
-    /// `NODE_NAME`.
-    pub node: Option<Arc<str>>,
-    /// `TRUST_DOMAIN`: of our own identity.
-    pub trust_domain: Arc<str>,
+    /// `TRUST_DOMAIN`: if set, our own identity must be of it.
+    pub trust_domain: Option<Arc<str>>,
     /// The built-in CA (`LOCAL_CA_DIR`, with `FAKE_CA=true`): its directory, or `None` for a CA in memory.
     pub ca_directory: Option<PathBuf>,
     /// Where to listen.
     pub listen: Listen,
-    /// Socket options.
-    pub sockets: Sockets,
+    /// `ADIT_ENTRY`: listeners whose connections are taken as captured on their way to a fixed address.
+    pub entries: Vec<(SocketAddr, SocketAddr)>,
+    /// Options of the data path's sockets (`PACKET_MARK`, `KEEPALIVE_*`, `USER_TIMEOUT_ENABLED`).
+    pub sockets: SocketOptions,
+    /// `ENABLE_ORIG_SRC`: whether applications see their clients' own addresses.
+    pub transparency: Transparency,
     /// Deadlines of waiting phases.
     pub deadlines: Deadlines,
     /// The pool of tunnels we open.
@@ -92,42 +93,6 @@ pub struct Listen {
     pub socks5: Option<SocketAddr>,
     /// Readiness (15021).
     pub readiness: SocketAddr,
-}
-
-/// Options of the data path's sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sockets {
-    /// `PACKET_MARK`: SO_MARK on all of them; none by default in dedicated mode.
-    pub mark: Option<u32>,
-    /// `ENABLE_ORIG_SRC`.
-    pub original_source: OriginalSource,
-    /// `KEEPALIVE_*`; `None` when `KEEPALIVE_ENABLED=false`.
-    pub keepalive: Option<Keepalive>,
-    /// TCP_USER_TIMEOUT, when `USER_TIMEOUT_ENABLED=true`: keepalive time + retries × interval.
-    pub user_timeout: Option<Duration>,
-}
-
-/// TCP keepalive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Keepalive {
-    /// Idle time before the first probe.
-    pub time: Duration,
-    /// Between probes.
-    pub interval: Duration,
-    /// Unanswered probes before the connection is given up.
-    pub retries: u32,
-}
-
-/// Whether applications see their clients' own addresses (IP_TRANSPARENT).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OriginalSource {
-    /// Try, and go on without it where the system refuses.
-    #[default]
-    Try,
-    /// Refuse to start where the system refuses.
-    Require,
-    /// Never.
-    Never,
 }
 
 /// How long each phase may wait.
@@ -201,6 +166,16 @@ pub struct LogConfig {
     pub format: Format,
 }
 
+/// The names of all variables that are honoured, for the help's test: those that [`Config::from_vars`] asks for beside
+/// the unsupported ones.
+#[cfg(test)]
+pub(crate) fn variables() -> Vec<&'static str> {
+    let vars = BTreeMap::new();
+    let mut reader = Reader::new(&vars);
+    let _ = Config::read(&mut reader, Cpus(NonZeroUsize::MIN), Vec::new());
+    [reader.asked(), vec!["RUST_LOG", "LOG_FORMAT"]].concat()
+}
+
 impl LogConfig {
     /// Reads the two variables.
     #[must_use]
@@ -220,31 +195,34 @@ impl Config {
     /// Everything that is wrong, not only the first thing.
     pub fn from_vars(vars: &BTreeMap<String, String>, cpus: Cpus) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(vars);
-        let mut warnings = unsupported::check(&mut reader);
-        let mesh = mesh_source(&mut reader);
-        let workload = workload(&mut reader);
-        let ca_directory = ca(&mut reader, &mut warnings);
+        let warnings = unsupported::check(&mut reader);
+        let config = Self::read(&mut reader, cpus, warnings);
+        reader.finish(config)
+    }
+
+    /// Reads every variable. Where one is wrong the reader holds an error and the field a placeholder.
+    fn read(reader: &mut Reader<'_>, cpus: Cpus, mut warnings: Vec<String>) -> Self {
         let socks5 = reader.boolean("UNSTABLE_ENABLE_SOCKS5", false);
-        let listen = listen(&mut reader, socks5);
-        let sockets = sockets(&mut reader);
-        let deadlines = deadlines(&mut reader);
-        let text =
-            |reader: &mut Reader<'_>, name, default: &str| Arc::from(reader.text(name).unwrap_or(default));
-        let meta_cluster = reader.text("ISTIO_META_CLUSTER_ID").map(Arc::from);
-        let config = Self {
-            network: text(&mut reader, "NETWORK", ""),
-            cluster: meta_cluster.unwrap_or_else(|| text(&mut reader, "CLUSTER_ID", "Kubernetes")),
-            node: reader.text("NODE_NAME").map(Arc::from),
-            trust_domain: text(&mut reader, "TRUST_DOMAIN", "cluster.local"),
-            ca_directory,
-            listen,
-            sockets,
-            deadlines,
-            pool: pool(&mut reader),
-            http2: http2(&mut reader),
-            limits: limits(&mut reader),
-            drain: drain(&mut reader),
-            threads: threads::count(&mut reader, cpus),
+        Self {
+            mesh: mesh_source(reader).unwrap_or_else(|| MeshSource::Inline(String::new())),
+            workload: workload(reader).unwrap_or_else(|| LocalWorkload {
+                namespace: "".into(),
+                name: "".into(),
+                service_account: "".into(),
+            }),
+            network: Arc::from(reader.text("NETWORK").unwrap_or_default()),
+            trust_domain: reader.text("TRUST_DOMAIN").map(Arc::from),
+            ca_directory: ca(reader, &mut warnings),
+            listen: listen(reader, socks5),
+            entries: reader.parsed("ADIT_ENTRY").map_or_else(Vec::new, |Entries(entries)| entries),
+            sockets: sockets(reader),
+            transparency: transparency(reader),
+            deadlines: deadlines(reader),
+            pool: pool(reader),
+            http2: http2(reader),
+            limits: limits(reader),
+            drain: drain(reader),
+            threads: threads::count(reader, cpus),
             response_baggage: reader.boolean("ENABLE_RESPONSE_BAGGAGE", true),
             records: reader
                 .word("ADIT_RECORDS", &[("in-place", RecordMode::InPlace), ("rustls", RecordMode::Rustls)])
@@ -253,16 +231,8 @@ impl Config {
             runtime: reader
                 .word("ADIT_RUNTIME", &[("tokio", Runtime::Tokio), ("smol", Runtime::Smol)])
                 .unwrap_or_default(),
-            mesh: mesh.unwrap_or_else(|| MeshSource::Inline(String::new())),
-            workload: workload.unwrap_or_else(|| LocalWorkload {
-                namespace: "".into(),
-                name: "".into(),
-                service_account: "".into(),
-            }),
             warnings,
-        };
-        // Placeholders above are never seen: whoever put one in has also left an error.
-        reader.finish(config)
+        }
     }
 }
 
@@ -358,25 +328,24 @@ fn listen(reader: &mut Reader<'_>, socks5: bool) -> Listen {
     }
 }
 
-fn sockets(reader: &mut Reader<'_>) -> Sockets {
+fn sockets(reader: &mut Reader<'_>) -> SocketOptions {
     let enabled = reader.boolean("KEEPALIVE_ENABLED", true);
     let keepalive = Keepalive {
         time: reader.duration("KEEPALIVE_TIME", Duration::from_secs(180)),
         interval: reader.duration("KEEPALIVE_INTERVAL", Duration::from_secs(180)),
         retries: reader.parsed("KEEPALIVE_RETRIES").unwrap_or(9),
     };
-    let user_timeout = keepalive.time.saturating_add(keepalive.interval.saturating_mul(keepalive.retries));
-    let original_source = match reader.text("ENABLE_ORIG_SRC") {
-        None => OriginalSource::Try,
-        Some(_) if reader.boolean("ENABLE_ORIG_SRC", false) => OriginalSource::Require,
-        Some(_) => OriginalSource::Never,
-    };
-    Sockets {
-        mark: reader.parsed("PACKET_MARK"),
-        original_source,
+    SocketOptions {
+        nodelay: true,
         keepalive: enabled.then_some(keepalive),
-        user_timeout: reader.boolean("USER_TIMEOUT_ENABLED", false).then_some(user_timeout),
+        user_timeout: reader.boolean("USER_TIMEOUT_ENABLED", false),
+        mark: reader.parsed("PACKET_MARK"),
     }
+}
+
+fn transparency(reader: &mut Reader<'_>) -> Transparency {
+    let words = [("true", Transparency::Force), ("false", Transparency::Never)];
+    reader.word("ENABLE_ORIG_SRC", &words).unwrap_or(Transparency::Try)
 }
 
 fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
@@ -417,7 +386,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         Some(Octets(octets)) => octets,
         None => default,
     };
-    let buffered_per_tunnel = octets("ADIT_MAX_BUFFERED_PER_TUNNEL", 16 << 20);
+    let buffered_per_tunnel = octets("ADIT_MAX_BUFFERED_PER_TUNNEL", 20 << 20);
     let buffered_per_identity = octets("ADIT_MAX_BUFFERED_PER_IDENTITY", 64 << 20);
     let buffered = octets("ADIT_MAX_BUFFERED", 256 << 20);
     Limits {

@@ -41,6 +41,12 @@ impl<'a> Reader<'a> {
         self.vars.get(name).map(String::as_str)
     }
 
+    /// The names that were asked for so far.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> Vec<&'static str> {
+        self.asked.borrow().clone()
+    }
+
     /// The names of all variables that are set.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.vars.keys().map(String::as_str)

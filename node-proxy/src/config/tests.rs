@@ -31,9 +31,7 @@ fn defaults_are_upstreams() {
             service_account: "echo".into(),
         },
         network: "".into(),
-        cluster: "Kubernetes".into(),
-        node: None,
-        trust_domain: "cluster.local".into(),
+        trust_domain: None,
         ca_directory: None,
         listen: Listen {
             outbound: any(15001),
@@ -42,12 +40,14 @@ fn defaults_are_upstreams() {
             socks5: None,
             readiness: any(15021),
         },
-        sockets: Sockets {
-            mark: None,
-            original_source: OriginalSource::Try,
+        entries: Vec::new(),
+        sockets: SocketOptions {
+            nodelay: true,
             keepalive: Some(Keepalive { time: seconds(180), interval: seconds(180), retries: 9 }),
-            user_timeout: None,
+            user_timeout: false,
+            mark: None,
         },
+        transparency: Transparency::Try,
         deadlines: Deadlines {
             certificate: seconds(10),
             dial: seconds(10),
@@ -58,7 +58,7 @@ fn defaults_are_upstreams() {
         pool: Pool { max_streams: 100, idle: seconds(300) },
         http2: Http2 { stream_window: 4_194_304, connection_window: 16_777_216, frame_size: 1_048_576 },
         limits: Limits {
-            buffered_per_tunnel: 16 << 20,
+            buffered_per_tunnel: 20 << 20,
             buffered_per_identity: 64 << 20,
             buffered: 256 << 20,
             inbound_tunnels: 16_384,
@@ -89,10 +89,7 @@ fn every_variable_is_heard() {
     type Check = fn(&Config) -> bool;
     let cases: &[(&[(&str, &str)], Check)] = &[
         (&[("NETWORK", "n1")], |c| &*c.network == "n1"),
-        (&[("CLUSTER_ID", "c1")], |c| &*c.cluster == "c1"),
-        (&[("CLUSTER_ID", "c1"), ("ISTIO_META_CLUSTER_ID", "c2")], |c| &*c.cluster == "c2"),
-        (&[("NODE_NAME", "n")], |c| c.node.as_deref() == Some("n")),
-        (&[("TRUST_DOMAIN", "td")], |c| &*c.trust_domain == "td"),
+        (&[("TRUST_DOMAIN", "td")], |c| c.trust_domain.as_deref() == Some("td")),
         (&[("LOCAL_CA_DIR", "/ca")], |c| c.ca_directory.as_deref() == Some("/ca".as_ref())),
         (&[("IPV6_ENABLED", "false")], |c| c.listen.hbone == SocketAddr::from(([0, 0, 0, 0], 15008))),
         (&[("ADIT_BIND_ADDRESS", "127.0.0.2")], |c| {
@@ -100,6 +97,7 @@ fn every_variable_is_heard() {
         }),
         (&[("ADIT_OUTBOUND_PORT", "1")], |c| c.listen.outbound.port() == 1),
         (&[("ADIT_INBOUND_PORT", "2")], |c| c.listen.inbound_plain.port() == 2),
+        (&[("ADIT_ENTRY", "127.0.0.1:1=10.0.0.1:2,[::1]:3=[::2]:4")], |c| c.entries.len() == 2),
         (&[("ADIT_HBONE_PORT", "3")], |c| c.listen.hbone.port() == 3),
         (&[("ADIT_READINESS_PORT", "0")], |c| c.listen.readiness.port() == 0),
         (&[("UNSTABLE_ENABLE_SOCKS5", "true")], |c| c.listen.socks5 == Some(([127, 0, 0, 1], 15080).into())),
@@ -118,8 +116,8 @@ fn every_variable_is_heard() {
             c.listen.socks5 == Some((Ipv6Addr::LOCALHOST, 15080).into())
         }),
         (&[("PACKET_MARK", "1337")], |c| c.sockets.mark == Some(1337)),
-        (&[("ENABLE_ORIG_SRC", "true")], |c| c.sockets.original_source == OriginalSource::Require),
-        (&[("ENABLE_ORIG_SRC", "false")], |c| c.sockets.original_source == OriginalSource::Never),
+        (&[("ENABLE_ORIG_SRC", "true")], |c| c.transparency == Transparency::Force),
+        (&[("ENABLE_ORIG_SRC", "false")], |c| c.transparency == Transparency::Never),
         (&[("KEEPALIVE_ENABLED", "false")], |c| c.sockets.keepalive.is_none()),
         (&[("KEEPALIVE_TIME", "10s"), ("KEEPALIVE_INTERVAL", "2s"), ("KEEPALIVE_RETRIES", "3")], |c| {
             c.sockets.keepalive
@@ -129,9 +127,7 @@ fn every_variable_is_heard() {
                     retries: 3,
                 })
         }),
-        (&[("USER_TIMEOUT_ENABLED", "true"), ("KEEPALIVE_RETRIES", "1")], |c| {
-            c.sockets.user_timeout == Some(Duration::from_secs(360))
-        }),
+        (&[("USER_TIMEOUT_ENABLED", "true")], |c| c.sockets.user_timeout),
         (&[("POOL_MAX_STREAMS_PER_CONNECTION", "7")], |c| c.pool.max_streams == 7),
         (&[("POOL_UNUSED_RELEASE_TIMEOUT", "1m")], |c| c.pool.idle == Duration::from_secs(60)),
         (&[("HTTP2_STREAM_WINDOW_SIZE", "65535")], |c| c.http2.stream_window == 65535),
@@ -195,6 +191,7 @@ fn each_bad_value_is_named_with_what_was_expected() {
         ("ADIT_BIND_ADDRESS", "localhost", "an IP address"),
         ("ADIT_HBONE_PORT", "65536", "a port number"),
         ("ADIT_HBONE_PORT", "", "a port number"),
+        ("ADIT_ENTRY", "127.0.0.1:1", "127.0.0.1:8080=10.0.0.7:80"),
         ("ADIT_DIAL_TIMEOUT", "0s", "longer than zero"),
         ("ADIT_MAX_BUFFERED", "0", "more than zero"),
         ("ADIT_MAX_BUFFERED", "10M", "16Mi"),
@@ -245,7 +242,7 @@ fn what_has_no_effect_is_said() {
         [("POD_NAME", "p"), ("CA_HEADER_X", "y"), ("ISTIO_META_FOO", "z"), ("ISTIO_META_CLUSTER_ID", "c")];
     let config = read(&more);
     let warning = config.warnings.iter().find(|w| w.contains("no effect")).unwrap();
-    assert!(warning.ends_with(": POD_NAME, CA_HEADER_X, ISTIO_META_FOO"), "{warning}");
+    assert!(warning.ends_with(": POD_NAME, CA_HEADER_X, ISTIO_META_CLUSTER_ID, ISTIO_META_FOO"), "{warning}");
 }
 
 #[test]

@@ -74,13 +74,16 @@ mod tests {
 
     use super::*;
 
+    /// Variables, CPUs of the machine, threads expected.
+    type Case<'a> = (&'a [(&'a str, &'a str)], usize, usize);
+
     #[test]
     fn the_first_rule_that_applies_decides() {
         const ASK: &str = "ZTUNNEL_WORKER_THREADS";
         const LIMIT: &str = "ZTUNNEL_RESOURCE_CPU_LIMIT";
         const REQUEST: &str = "ZTUNNEL_RESOURCE_CPU_REQUEST";
         const HINT: &str = "ZTUNNEL_CPU_LIMIT";
-        let cases: &[(&[(&str, &str)], usize, usize)] = &[
+        let cases: &[Case<'_>] = &[
             (&[], 1, 2),
             (&[], 8, 2),
             (&[], 9, 3),

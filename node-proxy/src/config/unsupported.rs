@@ -38,7 +38,9 @@ const RULES: &[(&str, Rule)] = &[
     ("ALT_CA_HOSTNAME", Rule::NoEffect),
     ("AUTH_TOKEN", Rule::NoEffect),
     ("SECRET_TTL", Rule::NoEffect),
+    ("CLUSTER_ID", Rule::NoEffect),
     ("CLUSTER_DOMAIN", Rule::NoEffect),
+    ("NODE_NAME", Rule::NoEffect),
     ("POD_NAME", Rule::NoEffect),
     ("POD_NAMESPACE", Rule::NoEffect),
     ("INSTANCE_IP", Rule::NoEffect),
@@ -72,11 +74,9 @@ pub(super) fn check(reader: &mut Reader<'_>) -> Vec<String> {
         let expected = "any other value, or nothing: the DNS proxy is not supported yet";
         reader.refuse("ISTIO_META_DNS_CAPTURE", Some(capture), expected);
     }
-    let honoured = ["ISTIO_META_CLUSTER_ID", "ISTIO_META_DNS_CAPTURE"];
+    let judged = "ISTIO_META_DNS_CAPTURE";
     idle.extend(
-        reader
-            .names()
-            .filter(|name| PREFIXES.iter().any(|p| name.starts_with(p)) && !honoured.contains(name)),
+        reader.names().filter(|name| PREFIXES.iter().any(|p| name.starts_with(p)) && *name != judged),
     );
     if idle.is_empty() {
         return Vec::new();

@@ -1,5 +1,5 @@
 //! The forms values may have: durations, octets, CPU quantities, a workload's name.
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -50,6 +50,26 @@ impl FromStr for WorkloadInfo {
             }
             _ => Err(NotOne),
         }
+    }
+}
+
+/// Entries: `LISTEN=TARGET`, several separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entries(pub(super) Vec<(SocketAddr, SocketAddr)>);
+
+impl Expected for Entries {
+    const EXPECTED: &'static str = "ADDRESS:PORT=TARGET:PORT, several separated by commas, such as \
+                                    127.0.0.1:8080=10.0.0.7:80";
+}
+
+impl FromStr for Entries {
+    type Err = NotOne;
+    fn from_str(text: &str) -> Result<Self, NotOne> {
+        let one = |text: &str| {
+            let (listen, target) = text.split_once('=')?;
+            Some((listen.parse().ok()?, target.parse().ok()?))
+        };
+        text.split(',').map(one).collect::<Option<_>>().map(Self).ok_or(NotOne)
     }
 }
 

@@ -3,6 +3,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -39,7 +40,17 @@ pub(crate) fn dial(to: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
 
 fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
     set_foreign_source(&SockRef::from(socket), source)?;
+    choose_port_late(socket);
     socket.bind(&SocketAddr::new(source, 0).into())
+}
+
+/// Leaves the choice of the source port to connect, which lets connections to different destinations share one. Bind
+/// takes a port for itself: a client with as many connections as there are ports, counting those in TIME_WAIT, would
+/// lose its address, and long before that each search for a free port takes milliseconds.
+fn choose_port_late(socket: &Socket) {
+    if let Err(error) = nix::sys::socket::setsockopt(socket, IpBindAddressNoPort, &true) {
+        tracing::trace!(%error, "failed to set IP_BIND_ADDRESS_NO_PORT");
+    }
 }
 
 /// How a pending connect went: our address, or `None` when it is still under way.
@@ -79,6 +90,18 @@ mod tests {
         drop(listener);
         let refused = dial(address, None, &SocketOptions::default()).and_then(finish).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_bound_address_takes_no_port_before_it_connects() {
+        let listener = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        choose_port_late(&socket);
+        socket.bind(&SocketAddr::new(address.ip(), 0).into()).unwrap();
+        assert_eq!(local_addr(&socket).unwrap(), SocketAddr::new(address.ip(), 0));
+        socket.connect(&address.into()).unwrap();
+        assert_eq!(listener.accept().unwrap().1, local_addr(&socket).unwrap());
     }
 
     #[test]

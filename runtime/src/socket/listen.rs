@@ -48,7 +48,8 @@ pub struct BindError {
 /// A listening socket.
 #[derive(Debug)]
 pub struct BoundListener {
-    listener: Listener,
+    spec: ListenerSpec,
+    options: SocketOptions,
     fd: OwnedFd,
     transparent: bool,
     destination: Option<SocketAddr>,
@@ -78,6 +79,18 @@ impl ListenerSpec {
     }
 
     fn try_bind(&self, options: &SocketOptions) -> io::Result<BoundListener> {
+        let bound = self.bind_socket(options)?;
+        if !self.reuse_port {
+            // Nobody else had the port. From now on its siblings may share it: each shard has a queue of its own, so
+            // that a connection wakes one shard, not all.
+            SockRef::from(&bound.fd).set_reuse_port(true)?;
+        }
+        SockRef::from(&bound.fd).listen(BACKLOG)?;
+        Ok(bound)
+    }
+
+    /// A socket that is bound and does not listen yet.
+    fn bind_socket(&self, options: &SocketOptions) -> io::Result<BoundListener> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(self.address), kind, Some(Protocol::TCP))?;
         if self.address.is_ipv6() {
@@ -98,8 +111,13 @@ impl ListenerSpec {
             Transparency::Force => set_transparent(&socket_ref, self.address.ip()).map(|()| true)?,
         };
         socket.bind(&self.address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(BoundListener { listener: self.listener, fd: socket.into(), transparent, destination: None })
+        Ok(BoundListener {
+            spec: *self,
+            options: *options,
+            fd: socket.into(),
+            transparent,
+            destination: None,
+        })
     }
 }
 
@@ -107,7 +125,7 @@ impl BoundListener {
     /// What it is for.
     #[must_use]
     pub fn listener(&self) -> Listener {
-        self.listener
+        self.spec.listener
     }
 
     /// Whether source addresses can be preserved for what it accepts.
@@ -136,12 +154,17 @@ impl BoundListener {
         local_addr(&self.fd)
     }
 
-    /// The same listening socket once more: shards that share it share its queue.
+    /// One more listening socket on the same address, for another shard of this process: the kernel spreads new
+    /// connections over all of them (`SO_REUSEPORT`), and each wakes its own shard only. Other processes find the
+    /// address taken all the same.
     ///
     /// # Errors
-    /// The process has run out of descriptors.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()?, ..*self })
+    /// The process has run out of descriptors, or the system refuses an option it granted before.
+    pub fn sibling(&self) -> io::Result<Self> {
+        let spec = ListenerSpec { address: self.local_addr()?, reuse_port: true, ..self.spec };
+        let bound = spec.bind_socket(&self.options)?;
+        SockRef::from(&bound.fd).listen(BACKLOG)?;
+        Ok(Self { destination: self.destination, ..bound })
     }
 
     pub(crate) fn into_fd(self) -> OwnedFd {
@@ -225,10 +248,25 @@ mod tests {
     fn an_entry_leads_everything_to_its_destination() {
         let destination: SocketAddr = "240.240.0.1:80".parse().unwrap();
         let bound = spec("127.0.0.1:0").bind(&SocketOptions::default()).unwrap().leading_to(destination);
-        let shared = bound.try_clone().unwrap();
         let _client = TcpStream::connect(bound.local_addr().unwrap()).unwrap();
-        let accepted = accept(shared.fd.as_fd(), Listener::Outbound, false, shared.destination()).unwrap();
+        let accepted = accept(bound.fd.as_fd(), Listener::Outbound, false, bound.destination()).unwrap();
         assert_eq!(accepted.original, destination);
+    }
+
+    #[test]
+    fn siblings_share_the_connections_and_nobody_else_gets_the_address() {
+        let options = SocketOptions::default();
+        let bound = spec("127.0.0.1:0").bind(&options).unwrap();
+        let sibling = bound.sibling().unwrap();
+        let address = bound.local_addr().unwrap();
+        assert_eq!(sibling.local_addr().unwrap(), address);
+        let clients: Vec<_> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let accepted = |bound: &BoundListener| {
+            std::iter::from_fn(|| accept(bound.fd.as_fd(), Listener::Outbound, false, None).ok()).count()
+        };
+        let (one, other) = (accepted(&bound), accepted(&sibling));
+        assert!(one > 0 && other > 0 && one + other == clients.len(), "{one} + {other}");
+        assert!(ListenerSpec { address, ..spec("127.0.0.1:0") }.bind(&options).is_err());
     }
 
     #[test]

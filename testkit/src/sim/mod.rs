@@ -428,7 +428,6 @@ impl Room {
                     break;
                 }
             }
-            drop(areas);
             if read > 0 {
                 self.nodes[node.0].shard.handle_read(now, socket, read);
                 self.after(node);

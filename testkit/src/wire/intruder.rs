@@ -200,7 +200,6 @@ impl Intruder {
                 area[..len].copy_from_slice(&octets[sent + n..sent + n + len]);
                 n += len;
             }
-            drop(areas);
             self.shard.handle_read(self.now, socket, n);
             sent += n;
             self.pump();
@@ -256,7 +255,6 @@ impl Intruder {
             let Some(area) = areas.iter_mut().next() else { return };
             let n = area.len().min(wire.len());
             area[..n].copy_from_slice(&wire[..n]);
-            drop(areas);
             self.shard.handle_read(self.now, socket, n);
             wire = &wire[n..];
             self.peak = self.peak.max(self.shard.buffered());

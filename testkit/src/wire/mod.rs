@@ -257,7 +257,6 @@ impl Wire {
                     break;
                 }
             }
-            drop(lend);
             self.tunnel.commit_data(id, n);
             stream.handle_sent(n);
         }

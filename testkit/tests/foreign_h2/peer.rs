@@ -34,7 +34,7 @@ impl AsyncRead for Io {
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.writes += 1;
-        if self.every > 0 && self.writes % self.every == 0 {
+        if self.every > 0 && self.writes.is_multiple_of(self.every) {
             let renewed = match &mut self.inner {
                 TlsStream::Client(stream) => stream.get_mut().1.refresh_traffic_keys(),
                 TlsStream::Server(stream) => stream.get_mut().1.refresh_traffic_keys(),

@@ -36,12 +36,12 @@ impl TunnelError {
         }
     }
 
-    /// Whether the peer did what no correct peer does.
+    /// Whether the peer spent a budget, as no peer does that means well.
     #[must_use]
     pub fn is_attack(&self) -> bool {
         match self {
-            Self::Tls(error) => matches!(error, TlsError::Flood(_)),
-            Self::Truncated | Self::Closed | Self::Frozen => false,
+            Self::Tls(TlsError::Flood(_)) => true,
+            Self::Tls(_) | Self::Truncated | Self::Closed | Self::Frozen => false,
             Self::Http2(error) => error.is_attack(),
         }
     }

@@ -119,7 +119,9 @@ impl Tunnel {
         pool: &mut BufferPool,
     ) -> Result<Self, TunnelError> {
         let Some((&VERSION, bytes)) = bytes.split_first() else { return Err(TunnelError::Frozen) };
-        let Ok((frozen, [])) = postcard::take_from_bytes::<Frozen>(bytes) else { return Err(TunnelError::Frozen) };
+        let Ok((frozen, [])) = postcard::take_from_bytes::<Frozen>(bytes) else {
+            return Err(TunnelError::Frozen);
+        };
         if frozen.remainder.len() > MAX_RECORD {
             return Err(TunnelError::Frozen);
         }

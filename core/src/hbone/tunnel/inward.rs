@@ -19,21 +19,30 @@ impl Tunnel {
         self.inbox.lend(pool)
     }
 
-    /// `n` octets were read into the lent area. Lent pieces stay valid until [`settle`](Self::settle).
+    /// `n` octets were read into the lent area. Lent pieces stay valid until [`settle`](Self::settle); when there are none
+    /// the buffer goes back at once.
     ///
     /// # Errors
     ///
     /// The tunnel is over. What arrived before the fault is in `pieces` and events; an alert or GOAWAY is queued: flush,
     /// write what can be written, close.
     pub fn handle_input(&mut self, now: Instant, n: usize, pool: &mut BufferPool) -> Result<(), TunnelError> {
-        let _ = pool;
         self.now = now;
         self.inbox.handle_read(n);
-        if let Some(error) = &self.life.failed {
-            let error = error.clone();
+        let result = match &self.life.failed {
+            Some(error) => Err(error.clone()),
+            None => self.handle_records(now),
+        };
+        if result.is_err() || self.life.ended {
             self.inbox.discard();
-            return Err(error);
         }
+        if self.pieces.octets() == 0 {
+            self.inbox.settle(pool);
+        }
+        result
+    }
+
+    fn handle_records(&mut self, now: Instant) -> Result<(), TunnelError> {
         while !self.life.ended {
             let Some((start, record)) = self.inbox.next_record() else { return Ok(()) };
             match self.session.handle_record(record) {
@@ -58,7 +67,6 @@ impl Tunnel {
                 Err(error) => return Err(self.fail(error)),
             }
         }
-        self.inbox.discard();
         Ok(())
     }
 
@@ -78,8 +86,12 @@ impl Tunnel {
     pub(super) fn translate(&mut self, base: usize) {
         while let Some(event) = self.http2.poll_event() {
             match event {
-                Event::Data { stream, start, len } => self.handle_data(stream, base.saturating_add(start), len),
-                Event::Settings { max_concurrent_streams } => self.notes.push_back(Note::Limit(max_concurrent_streams)),
+                Event::Data { stream, start, len } => {
+                    self.handle_data(stream, base.saturating_add(start), len)
+                }
+                Event::Settings { max_concurrent_streams } => {
+                    self.notes.push_back(Note::Limit(max_concurrent_streams))
+                }
                 Event::Request { stream, fields, finished } => self.handle_request(stream, &fields, finished),
                 Event::Response { stream, status, fields, finished } => {
                     self.handle_response(stream, status, &fields, finished);
@@ -168,6 +180,9 @@ impl Tunnel {
         self.copy_lent(pool);
         self.inbox.settle(pool);
         self.pieces.shrink();
+        if self.notes.is_empty() {
+            self.notes.shrink_to(NOTES_KEPT);
+        }
         while self.held > self.config.max_held && self.shed(pool) {}
     }
 
@@ -206,7 +221,9 @@ impl Tunnel {
     /// Received octets of `stream` not yet delivered, in order.
     pub fn pieces(&self, stream: StreamId) -> impl Iterator<Item = &[u8]> {
         let entry = self.streams.get(&stream);
-        entry.into_iter().flat_map(|entry| entry.backlog.iter().chain(self.pieces.iter(entry.lent, &self.inbox)))
+        entry
+            .into_iter()
+            .flat_map(|entry| entry.backlog.iter().chain(self.pieces.iter(entry.lent, &self.inbox)))
     }
 
     /// `n` octets of `pieces` have left downstream: window credit goes back.
@@ -244,3 +261,6 @@ impl Tunnel {
         bytes
     }
 }
+
+/// Room for events that a tunnel keeps after a busy time.
+const NOTES_KEPT: usize = 256;

@@ -105,7 +105,9 @@ impl Outbox {
                 (rest.saturating_sub(FRAME_HEADER), rest == segment.room())
             }
             None => {
-                self.segments.push_back(Segment::new(pool.take(Class::for_payload(want.saturating_add(FRAME_HEADER)))));
+                self.segments.push_back(Segment::new(
+                    pool.take(Class::for_payload(want.saturating_add(FRAME_HEADER))),
+                ));
                 (self.segments.back().map_or(0, Segment::rest).saturating_sub(FRAME_HEADER), false)
             }
         };

@@ -67,9 +67,10 @@ impl Tunnel {
         if self.life.closing || self.life.failed.is_some() {
             return None;
         }
+        let least = self.least_room();
         let entry = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished)?;
         let room = self.config.max_queued.saturating_sub(self.outbox.queued());
-        if room < MAX_PAYLOAD || !self.session.is_established() {
+        if room < least || !self.session.is_established() {
             if !core::mem::replace(&mut entry.state.blocked, true) {
                 self.blocked.push_back(stream);
             }
@@ -87,7 +88,9 @@ impl Tunnel {
 
     /// `n` > 0 octets were read into what `lend_data` lent, just before.
     pub fn commit_data(&mut self, stream: StreamId, n: usize) {
-        let Some(loan) = self.outbox.take_loan().filter(|loan| loan.stream == stream && n > 0) else { return };
+        let Some(loan) = self.outbox.take_loan().filter(|loan| loan.stream == stream && n > 0) else {
+            return;
+        };
         let Some(entry) = self.streams.get_mut(&stream).filter(|entry| !entry.state.finished) else { return };
         let n = n.min(loan.octets);
         entry.state.batch.after_read(n, loan.octets);
@@ -107,7 +110,9 @@ impl Tunnel {
 
     /// Sends the end that [`finish`](Self::finish) asked for, if HTTP/2 lets it.
     pub(super) fn send_finish(&mut self, stream: StreamId) {
-        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.state.finish_due) else { return };
+        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.state.finish_due) else {
+            return;
+        };
         // What HTTP/2 has queued so far (the answer's HEADERS, say) stays before the frame.
         self.http2.poll_control(&mut self.staged);
         let Some(header) = self.http2.send_data(stream, 0, true) else { return };
@@ -127,6 +132,12 @@ impl Tunnel {
                 self.http2.reset(now, stream, code);
             }
         }
+    }
+
+    /// Room in the queue for less than this is not worth a read. Never more than half of it, so that who waits can go on
+    /// as soon as half of the queue has left.
+    fn least_room(&self) -> usize {
+        MAX_PAYLOAD.min(self.config.max_queued.div_ceil(2))
     }
 
     /// Owes no stream a `Writable` any more.
@@ -162,7 +173,8 @@ impl Tunnel {
     pub fn flush(&mut self, now: Instant, pool: &mut BufferPool) -> Result<(), TunnelError> {
         self.now = now;
         self.transmit(pool);
-        let result = if self.session.is_established() && !self.is_broken() { self.seal(pool) } else { Ok(()) };
+        let result =
+            if self.session.is_established() && !self.is_broken() { self.seal(pool) } else { Ok(()) };
         self.outbox.trim(pool);
         result
     }
@@ -202,8 +214,8 @@ impl Tunnel {
     /// `n` octets of `wire` were written. Write again while `wire` is not empty.
     pub fn handle_written(&mut self, n: usize, pool: &mut BufferPool) {
         self.outbox.handle_written(n, pool);
-        if !self.blocked.is_empty() && self.outbox.queued() <= self.config.max_queued.div_ceil(2) && self.session.is_established()
-        {
+        let half_empty = self.outbox.queued() <= self.config.max_queued >> 1;
+        if !self.blocked.is_empty() && half_empty && self.session.is_established() {
             self.wake();
         }
     }

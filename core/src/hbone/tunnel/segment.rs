@@ -46,7 +46,8 @@ impl Segment {
     /// Payload octets that still fit into the chunk, over all its records.
     pub(super) fn rest(&self) -> usize {
         let capacity = self.capacity();
-        let behind = self.chunk.len().saturating_sub(self.open).saturating_sub(OVERHEAD.saturating_add(capacity));
+        let behind =
+            self.chunk.len().saturating_sub(self.open).saturating_sub(OVERHEAD.saturating_add(capacity));
         let (full, tail) = (behind.checked_div(SLOT).unwrap_or(0), behind.checked_rem(SLOT).unwrap_or(0));
         self.room().saturating_add(full.saturating_mul(MAX_PAYLOAD)).saturating_add(payload_at(tail))
     }
@@ -112,7 +113,9 @@ impl Segment {
     pub(super) fn lay(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.room());
         let at = self.at();
-        if let (Some(area), Some(bytes)) = (self.chunk.get_mut(at..at.saturating_add(taken)), bytes.get(..taken)) {
+        if let (Some(area), Some(bytes)) =
+            (self.chunk.get_mut(at..at.saturating_add(taken)), bytes.get(..taken))
+        {
             area.copy_from_slice(bytes);
         }
         self.advance(taken)

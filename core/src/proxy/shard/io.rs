@@ -44,17 +44,22 @@ impl Shard {
         let entry = self.sockets.get_mut(socket)?;
         match entry.role {
             Role::Tunnel(id) => match self.tunnels.get_mut(id).and_then(|slot| slot.tunnel.as_mut()) {
-                Some(tunnel) => Some(Areas(Kind::One(tunnel.lend_input(&mut self.buffers)))),
+                // What is lent and then not filled is taken back by the next `settle`.
+                Some(tunnel) => {
+                    self.unsettled = Some(id);
+                    Some(Areas(Kind::One(tunnel.lend_input(&mut self.buffers))))
+                }
                 None => {
                     entry.read_paused = true;
                     None
                 }
             },
             Role::App { conn, end } => {
-                let Some(state) = self.conns.get(conn) else { return None };
+                let state = self.conns.get(conn)?;
                 match (&state.phase, state.attach(end.other())) {
                     (Phase::Relaying, _) if !state.relay.is_open(end) => None,
                     (Phase::Relaying, Attach::Stream(tunnel, stream)) => {
+                        self.unsettled = Some(tunnel);
                         let lent = self
                             .tunnels
                             .get_mut(tunnel)
@@ -132,7 +137,15 @@ impl Shard {
     /// The next tunnel socket with output, sealed and ready to write; drain once per turn.
     #[must_use]
     pub fn poll_deferred(&mut self, now: Instant) -> Option<SocketId> {
-        while let Some(id) = self.deferred.pop_front() {
+        loop {
+            let Some(id) = self.deferred.pop_front() else {
+                // What was lent in vain is given back; that may make one more tunnel worth a flush.
+                self.settle();
+                if self.deferred.is_empty() {
+                    return None;
+                }
+                continue;
+            };
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.listed = false;
             let Role::Tunnel(tunnel) = socket.role else { continue };
@@ -140,7 +153,6 @@ impl Shard {
                 return Some(id);
             }
         }
-        None
     }
 
     /// Octets to write to `socket`, in order, at most 64 slices; none when there is nothing.
@@ -239,8 +251,15 @@ impl Shard {
     /// Moves what applications did not take out of the input buffer they share.
     fn settle(&mut self) {
         if let Some(id) = self.unsettled.take() {
-            if let Some(tunnel) = self.tunnels.get_mut(id).and_then(|slot| slot.tunnel.as_mut()) {
+            if let Some(slot) = self.tunnels.get_mut(id)
+                && let Some(tunnel) = slot.tunnel.as_mut()
+            {
                 tunnel.settle(&mut self.buffers);
+                if tunnel.wants_write()
+                    && let Some(socket) = slot.socket
+                {
+                    self.defer(socket);
+                }
             }
             self.account(id);
         }

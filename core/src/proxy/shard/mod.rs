@@ -25,6 +25,7 @@ use crate::tls::TlsContext;
 mod accept;
 mod config;
 mod conns;
+mod endings;
 mod inbound;
 mod io;
 mod outbound;
@@ -234,6 +235,9 @@ impl Shard {
         self.drain.handle_timeout(now);
         if self.trim_at.is_some_and(|at| at <= now) {
             self.trim_at = None;
+            if let Some(chunk) = self.scratch.take() {
+                self.buffers.give(chunk);
+            }
             self.buffers.trim();
         }
         self.work(now);
@@ -331,7 +335,7 @@ impl Shard {
                 break;
             }
         }
-        if self.trim_at.is_none() && self.buffers.kept() > 0 {
+        if self.trim_at.is_none() && (self.buffers.kept() > 0 || self.scratch.is_some()) {
             self.trim_at = Some(now + TRIM_INTERVAL);
         }
     }

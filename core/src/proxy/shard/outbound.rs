@@ -5,11 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::state::{Attach, ConnId, Failure, Phase, SocketId};
+use super::state::{Attach, ConnId, Failure, Lease, Phase, SocketId};
 use super::{Shard, report};
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
-use crate::http2::StreamId;
-use crate::pool::{PoolEvent, TunnelKey};
+use crate::http2::{OpenError, StreamId};
+use crate::pool::{PoolEvent, Refused, TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
 use crate::proxy::socks::SocksStep;
@@ -51,7 +51,7 @@ impl Shard {
                     source_ip: Some(peer.ip()),
                 };
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.phase = Phase::Leasing(Box::new(request));
+                    conn.phase = Phase::Leasing(Box::new(Lease { key: key.clone(), request }));
                 }
                 self.set_deadline(id, None);
                 self.pool.acquire(now, id.into(), key);
@@ -63,17 +63,13 @@ impl Shard {
     pub(super) fn handle_pool(&mut self, now: Instant, event: PoolEvent<TunnelKey, Failure>) {
         match event {
             PoolEvent::Dial { tunnel, key } => self.dial_tunnel(now, tunnel, key),
-            PoolEvent::Granted { request, tunnel } => {
-                let id = ConnId::of(request);
-                let Some(&slot) = self.pooled.get(&tunnel) else { return };
-                if !self.ask(now, id, slot) {
-                    self.pool.release(now, tunnel);
-                }
-            }
+            PoolEvent::Granted { request, tunnel } => self.granted(now, ConnId::of(request), tunnel),
             PoolEvent::Refused { request, error } => {
                 let failure = match error {
-                    crate::pool::Refused::Dial(failure) => failure,
-                    other => Failure::new(Flag::Connect, other),
+                    Refused::Dial(failure) => failure,
+                    error @ (Refused::Draining | Refused::Full | Refused::NoStreams) => {
+                        Failure::new(Flag::Connect, error)
+                    }
                 };
                 self.fail_conn(now, ConnId::of(request), &failure);
             }
@@ -87,21 +83,19 @@ impl Shard {
         }
     }
 
-    /// Sends CONNECT on a granted stream. False: the stream could not be opened (the connection is told).
-    fn ask(&mut self, now: Instant, id: ConnId, slot_id: super::state::TunnelRef) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else { return false };
-        let Phase::Leasing(request) = &conn.phase else { return false };
-        let opened = match self.tunnels.get_mut(slot_id) {
-            Some(slot) => match slot.tunnel.as_mut() {
-                Some(tunnel) => tunnel
-                    .open(now, request)
-                    .map_err(|error| Failure::new(Flag::Http2HandshakeFailure, error)),
-                None => Err(report::closed()),
-            },
-            None => Err(report::closed()),
+    /// Sends CONNECT on a granted stream. A tunnel that has ended meanwhile, or goes away, is no reason to fail: the
+    /// connection asks again.
+    fn granted(&mut self, now: Instant, id: ConnId, tunnel: TunnelId) {
+        let slot_id = self.pooled.get(&tunnel).copied();
+        let Some(conn) = self.conns.get_mut(id) else { return self.pool.release(now, tunnel) };
+        let Phase::Leasing(lease) = &conn.phase else { return self.pool.release(now, tunnel) };
+        let state = slot_id.and_then(|id| self.tunnels.get_mut(id)).and_then(|slot| slot.tunnel.as_mut());
+        let opened = match state {
+            Some(state) => state.open(now, &lease.request),
+            None => Err(OpenError::GoingAway),
         };
-        match opened {
-            Ok(stream) => {
+        match (opened, slot_id) {
+            (Ok(stream), Some(slot_id)) => {
                 conn.phase = Phase::Asking;
                 conn.upstream = Attach::Stream(slot_id, stream);
                 if let Some(slot) = self.tunnels.get_mut(slot_id) {
@@ -110,11 +104,21 @@ impl Shard {
                 }
                 self.set_deadline(id, Some(now + self.config.connect_timeout));
                 self.touch(slot_id);
-                true
             }
-            Err(failure) => {
-                self.fail_conn(now, id, &failure);
-                false
+            (Ok(_), None) | (Err(OpenError::GoingAway), _) => {
+                let key = lease.key.clone();
+                // Never granted again, so that asking again ends.
+                self.pool.handle_goaway(now, tunnel);
+                self.pool.release(now, tunnel);
+                self.pool.acquire(now, id.into(), key);
+            }
+            (Err(error), _) => {
+                self.pool.release(now, tunnel);
+                self.fail_conn(
+                    now,
+                    id,
+                    &Failure::new(Flag::Http2HandshakeFailure, format_args!("h2 failed: {error}")),
+                );
             }
         }
     }

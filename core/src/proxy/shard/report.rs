@@ -180,7 +180,9 @@ pub(super) fn tunnel_error(error: &TunnelError, ready: bool) -> Failure {
             Failure::new(Flag::Http2HandshakeFailure, format_args!("http2 handshake failed: {inner}"))
         }
         TunnelError::Http2(_) => Failure::new(Flag::Http2HandshakeFailure, error),
-        other => Failure::new(Flag::Connect, format_args!("io error: {other}")),
+        TunnelError::Truncated | TunnelError::Closed | TunnelError::Frozen => {
+            Failure::new(Flag::Connect, format_args!("io error: {error}"))
+        }
     }
 }
 

@@ -107,13 +107,20 @@ pub(super) enum Phase {
     /// Talking SOCKS5 with the client.
     Socks(Box<Socks5>),
     /// Waiting for the pool to grant a stream.
-    Leasing(Box<ConnectRequest>),
+    Leasing(Box<Lease>),
     /// CONNECT sent, no answer yet.
     Asking,
     /// The other end's TCP connection is being made.
     Dialing,
     /// Octets flow.
     Relaying,
+}
+
+/// What a connection asked the pool for, and what it will say on the stream.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    pub(super) key: TunnelKey,
+    pub(super) request: ConnectRequest,
 }
 
 #[derive(Debug)]
@@ -149,6 +156,13 @@ impl Conn {
             End::Downstream => &mut self.downstream,
             End::Upstream => &mut self.upstream,
         }
+    }
+
+    /// Whether both sides have said all they had to say: what is left is to deliver it.
+    pub(super) fn only_delivers(&self) -> bool {
+        matches!(self.phase, Phase::Relaying)
+            && !self.relay.is_open(End::Downstream)
+            && !self.relay.is_open(End::Upstream)
     }
 
     /// Octets waiting to be written to `end`.

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::state::{Closing, Failure, Phase, Role, Socket, SocketId, Timer, TunnelRef, TunnelSlot};
+use super::state::{Attach, Failure, Phase, Role, Socket, SocketId, TunnelRef, TunnelSlot};
 use super::{Action, Shard, SocketError, report};
 use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
 use crate::hbone::{Tunnel, TunnelError, TunnelEvent};
@@ -205,7 +205,11 @@ impl Shard {
             EstablishError::HandshakeTimeout => {
                 Failure::new(Flag::TlsFailure, format_args!("tls handshake error: {error}"))
             }
-            other => Failure::new(Flag::Connect, other),
+            EstablishError::Certificate
+            | EstablishError::CertificateTimeout
+            | EstablishError::Dial
+            | EstablishError::Handshake
+            | EstablishError::Cancelled => Failure::new(Flag::Connect, error),
         };
         self.drop_tunnel(now, id, "establish", failure);
     }
@@ -323,10 +327,13 @@ impl Shard {
             self.tunnel_event(now, id, event);
         }
         let Some(slot) = self.tunnels.get_mut(id) else { return };
-        if let (Some(tunnel), Some(socket)) = (&slot.tunnel, slot.socket)
-            && tunnel.wants_write()
-        {
-            self.defer(socket);
+        match (&slot.tunnel, slot.socket, &slot.closing) {
+            (Some(tunnel), Some(socket), _) if tunnel.wants_write() => self.defer(socket),
+            (_, None, Some(closing)) if slot.streams.is_empty() => {
+                let (reason, failure) = (closing.reason, closing.failure.clone());
+                return self.drop_tunnel(now, id, reason, failure);
+            }
+            _ => {}
         }
         self.arm_tunnel(id);
     }
@@ -385,7 +392,7 @@ impl Shard {
     }
 
     /// Which end of its connection this tunnel's streams are.
-    fn end_of(&self, id: TunnelRef) -> End {
+    pub(super) fn end_of(&self, id: TunnelRef) -> End {
         match self.tunnels.get(id).map(|slot| slot.direction) {
             Some(Direction::Outbound) => End::Upstream,
             Some(Direction::Inbound) | None => End::Downstream,
@@ -393,11 +400,11 @@ impl Shard {
     }
 
     /// The application socket behind a stream.
-    fn app_socket(&self, id: TunnelRef, stream: StreamId) -> Option<SocketId> {
+    pub(super) fn app_socket(&self, id: TunnelRef, stream: StreamId) -> Option<SocketId> {
         let conn = *self.tunnels.get(id)?.streams.get(&stream)?;
         match self.conns.get(conn)?.attach(self.end_of(id).other()) {
-            super::state::Attach::Socket(socket) => Some(socket),
-            _ => None,
+            Attach::Socket(socket) => Some(socket),
+            Attach::None | Attach::Stream(..) => None,
         }
     }
 
@@ -436,209 +443,5 @@ impl Shard {
             }
         }
         self.after_relay(now, conn_id);
-    }
-
-    // ---- its end
-
-    /// Says GOAWAY to the peer of an inbound tunnel; its streams go on. Outbound tunnels follow the pool.
-    pub(super) fn drain_tunnel(&mut self, now: Instant, id: TunnelRef) {
-        let Some(slot) = self.tunnels.get_mut(id) else { return };
-        if slot.pooled.is_some() {
-            return;
-        }
-        if slot.ready {
-            if let Some(tunnel) = slot.tunnel.as_mut() {
-                tunnel.drain(now);
-            }
-            self.touch(id);
-        } else {
-            self.drop_tunnel(now, id, "drain", report::drained());
-        }
-    }
-
-    /// Ends a tunnel in good order: GOAWAY, close_notify, then the socket.
-    pub(super) fn close_tunnel(
-        &mut self,
-        now: Instant,
-        id: TunnelRef,
-        reason: &'static str,
-        failure: Failure,
-    ) {
-        self.begin_closing(
-            now,
-            id,
-            ErrorCode::NO_ERROR,
-            Closing { reason, attack: false, until: now, failure },
-        );
-    }
-
-    /// Ends a tunnel because of an error; its alert or GOAWAY is still sent.
-    fn tunnel_failed(&mut self, now: Instant, id: TunnelRef, error: &TunnelError) {
-        let Some(slot) = self.tunnels.get(id) else { return };
-        let failure = report::tunnel_error(error, slot.ready);
-        if slot.direction == Direction::Inbound && !slot.ready && slot.closing.is_none() {
-            let denied = report::handshake_denied(slot.remote, slot.local, error);
-            self.observed.push_back(denied);
-        }
-        let closing = Closing { reason: error.reason(), attack: error.is_attack(), until: now, failure };
-        self.begin_closing(now, id, ErrorCode::NO_ERROR, closing);
-    }
-
-    fn begin_closing(&mut self, now: Instant, id: TunnelRef, code: ErrorCode, mut closing: Closing) {
-        let Some(slot) = self.tunnels.get_mut(id) else { return };
-        if slot.closing.is_some() {
-            return;
-        }
-        closing.until = now + self.config.close_grace;
-        let failure = closing.failure.clone();
-        slot.closing = Some(closing);
-        if let Some(tunnel) = slot.tunnel.as_mut() {
-            tunnel.close(now, code);
-        }
-        self.fail_streams(now, id, &failure);
-        self.leave_pool(now, id, &failure);
-        let Some(slot) = self.tunnels.get(id) else { return };
-        match (&slot.tunnel, slot.socket) {
-            (Some(tunnel), Some(socket)) if tunnel.wants_write() => self.defer(socket),
-            _ => {
-                let reason = slot.closing.as_ref().map_or("closed", |closing| closing.reason);
-                return self.drop_tunnel(now, id, reason, failure);
-            }
-        }
-        self.arm_tunnel(id);
-    }
-
-    /// The connections on a dying tunnel end: live ones are aborted, the others fail.
-    fn fail_streams(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
-        let end = self.end_of(id);
-        let Some(slot) = self.tunnels.get_mut(id) else { return };
-        for (_, conn_id) in core::mem::take(&mut slot.streams) {
-            let Some(conn) = self.conns.get_mut(conn_id) else { continue };
-            if !matches!(conn.phase, Phase::Relaying) {
-                self.fail_conn(now, conn_id, failure);
-                continue;
-            }
-            conn.failure.get_or_insert_with(|| failure.clone());
-            *conn.attach_mut(end) = super::state::Attach::None;
-            if self.config.resets_as_fin {
-                conn.relay.handle_delivered(now, end, u64::MAX);
-                conn.relay.handle_gone(now, end);
-            } else {
-                conn.relay.handle_reset(now, end);
-            }
-            self.after_relay(now, conn_id);
-        }
-    }
-
-    fn leave_pool(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
-        let Some(slot) = self.tunnels.get_mut(id) else { return };
-        let ready = slot.ready;
-        if let Some((pool_id, _)) = &slot.pooled {
-            let pool_id = *pool_id;
-            if self.pooled.remove(&pool_id).is_some() {
-                if ready {
-                    self.pool.handle_closed(now, pool_id);
-                } else {
-                    self.pool.handle_dialed(now, pool_id, Err(failure.clone()));
-                }
-            }
-        }
-    }
-
-    /// Forgets a tunnel and all that hangs on it.
-    pub(super) fn drop_tunnel(
-        &mut self,
-        now: Instant,
-        id: TunnelRef,
-        reason: &'static str,
-        failure: Failure,
-    ) {
-        self.fail_streams(now, id, &failure);
-        self.leave_pool(now, id, &failure);
-        let Some(mut slot) = self.tunnels.remove(id) else { return };
-        Self::arm(&mut self.timers, &mut slot.armed, None, Timer::Tunnel(id));
-        if let Some(socket) = slot.socket {
-            self.close_socket(socket, false);
-        }
-        let peer = slot.peer().cloned();
-        if let Some(tunnel) = slot.tunnel.as_mut() {
-            tunnel.release(&mut self.buffers);
-        }
-        if let Some(peer) = &peer {
-            self.hold(peer, slot.held, 0);
-        }
-        if slot.direction == Direction::Inbound {
-            self.inbound_tunnels = self.inbound_tunnels.saturating_sub(1);
-            if !slot.ready {
-                self.handshakes = self.handshakes.saturating_sub(1);
-                if slot.closing.is_none() {
-                    let denied = report::handshake_denied(slot.remote, slot.local, &failure.text);
-                    self.observed.push_back(denied);
-                }
-            }
-        }
-        let attack = slot.closing.as_ref().is_some_and(|closing| closing.attack);
-        if slot.ready || attack {
-            self.observed.push_back(Observed::TunnelClosed {
-                id: slot.id,
-                direction: slot.direction,
-                reason,
-                attack,
-                streams_served: slot.served,
-            });
-        }
-        self.told_live(now);
-    }
-
-    // ---- what it holds
-
-    fn hold(&mut self, peer: &crate::identity::Identity, before: usize, after: usize) -> usize {
-        self.held_total = self.held_total.saturating_sub(before).saturating_add(after);
-        let of_peer = self.held.get(peer).copied().unwrap_or(0).saturating_sub(before).saturating_add(after);
-        if of_peer == 0 {
-            self.held.remove(peer);
-        } else {
-            self.held.insert(peer.clone(), of_peer);
-        }
-        of_peer
-    }
-
-    /// Keeps the books on octets held for slow applications, and sheds the fattest stream of this tunnel while its
-    /// peer, or the shard, holds too much.
-    pub(super) fn account(&mut self, id: TunnelRef) {
-        loop {
-            let Some(slot) = self.tunnels.get(id) else { return };
-            let (Some(tunnel), Some(peer)) = (&slot.tunnel, slot.peer()) else { return };
-            let (before, after) = (slot.held, tunnel.held());
-            if before == after {
-                return;
-            }
-            let peer = peer.clone();
-            let of_peer = self.hold(&peer, before, after);
-            let Some(slot) = self.tunnels.get_mut(id) else { return };
-            slot.held = after;
-            if of_peer <= self.config.max_held_per_identity && self.held_total <= self.config.max_held {
-                return;
-            }
-            let Some(tunnel) = slot.tunnel.as_mut() else { return };
-            if !tunnel.shed(&mut self.buffers) {
-                return;
-            }
-            self.touch(id);
-        }
-    }
-
-    fn arm_tunnel(&mut self, id: TunnelRef) {
-        let Some(slot) = self.tunnels.get_mut(id) else { return };
-        let at = match &slot.closing {
-            Some(closing) => Some(closing.until),
-            None => slot
-                .establish
-                .poll_timeout()
-                .into_iter()
-                .chain(slot.tunnel.as_ref().and_then(|tunnel| tunnel.poll_timeout()))
-                .min(),
-        };
-        Self::arm(&mut self.timers, &mut slot.armed, at, Timer::Tunnel(id));
     }
 }

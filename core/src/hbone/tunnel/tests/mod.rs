@@ -1,2 +1,5 @@
 //! The tunnel's parts by table and property, and whole tunnels over symbolic sessions.
+mod ends;
+mod flow;
 mod packing;
+mod two;

@@ -1,0 +1,89 @@
+//! The long help texts: what the flags cannot say.
+
+/// Every environment variable of `proxy`. A test compares it with what is read.
+pub(super) const PROXY: &str = "\
+Environment variables. Names and defaults without ADIT_ are those of Istio's ztunnel. Durations are written `500ms`,
+`5s`, `10m`, `1h30m`; booleans are exactly `true` or `false`; sizes are octets, with Ki, Mi or Gi. A variable that ztunnel
+knows and Adit does not support yet is refused, or named in a warning where it would change nothing.
+
+Required (this version runs in dedicated mode from a local file, with a built-in CA):
+  PROXY_MODE=dedicated        the only mode yet
+  PROXY_WORKLOAD_INFO         namespace/name/service-account of the workload this proxy stands for
+  LOCAL_XDS_PATH | LOCAL_XDS  YAML file with workloads, services and policies, or the YAML itself; read once
+  FAKE_CA=true                issue certificates from a built-in CA; not fit for production
+
+Identity and network:
+  LOCAL_CA_DIR                directory of the built-in CA, made on first use; proxies that share it trust each other.
+                              Without it the CA lives in memory, and only this process is trusted
+  TRUST_DOMAIN                if set, our workload must be of this trust domain
+  NETWORK                     network this proxy is on [empty]
+
+Listeners:
+  ADIT_BIND_ADDRESS           address of all listeners [:: or, without IPv6, 0.0.0.0]
+  IPV6_ENABLED                listen on IPv6 too [true]
+  ADIT_OUTBOUND_PORT          captured outbound connections [15001]
+  ADIT_INBOUND_PORT           captured inbound plaintext [15006]
+  ADIT_HBONE_PORT             HBONE; peers are dialled on the same port [15008]
+  ADIT_READINESS_PORT         GET /healthz/ready [15021]
+  UNSTABLE_ENABLE_SOCKS5      also take outbound connections by SOCKS5 [false]
+  ADIT_SOCKS5_PORT            SOCKS5 [15080]
+  ADIT_ENTRY                  LISTEN=TARGET,...: where there is no redirection, connections to LISTEN are taken as
+                              captured on their way to TARGET (addresses with ports) [none]
+  ADIT_SOCKS5_BIND_ADDRESS    address of SOCKS5 [ADIT_BIND_ADDRESS if loopback, else 127.0.0.1]
+
+Sockets:
+  PACKET_MARK                 SO_MARK on all data sockets [none]
+  ENABLE_ORIG_SRC             show applications their clients' addresses: `true` requires it, `false` never [try]
+  KEEPALIVE_ENABLED           TCP keepalive [true]
+  KEEPALIVE_TIME              [180s]
+  KEEPALIVE_INTERVAL          [180s]
+  KEEPALIVE_RETRIES           [9]
+  USER_TIMEOUT_ENABLED        TCP_USER_TIMEOUT of time + retries x interval [false]
+
+Tunnels:
+  POOL_MAX_STREAMS_PER_CONNECTION  streams per tunnel we open [100]
+  POOL_UNUSED_RELEASE_TIMEOUT      how long an idle tunnel is kept [5m]
+  HTTP2_STREAM_WINDOW_SIZE         [4194304]
+  HTTP2_CONNECTION_WINDOW_SIZE     [16777216]
+  HTTP2_FRAME_SIZE                 [1048576]
+  ENABLE_RESPONSE_BAGGAGE          describe workloads to each other [true]
+  ADIT_RECORDS                     record protection: `in-place` (ours) or `rustls` [in-place]
+  ADIT_RESETS_AS_FIN               end reset streams with FIN, as ztunnel does, instead of RST [false]
+
+Deadlines:
+  ADIT_CERTIFICATE_TIMEOUT    our own certificate [10s]
+  ADIT_DIAL_TIMEOUT           a TCP connection [10s]
+  ADIT_HANDSHAKE_TIMEOUT      TLS and HTTP/2 SETTINGS together [10s]
+  ADIT_CONNECT_TIMEOUT        the answer to CONNECT [20s]
+  ADIT_HALF_CLOSED_IDLE       a half-closed connection without traffic [5m]
+  CONNECTION_TERMINATION_DEADLINE   open connections after SIGTERM [from the next, else 5s]
+  TERMINATION_GRACE_PERIOD_SECONDS  the pod's grace period g: above 10 it leaves g-5 s, else g-1 s, at least 1 s
+
+Limits (for the process; shards share them out evenly):
+  ADIT_MAX_BUFFERED_PER_TUNNEL    octets held for slow readers of one tunnel [20Mi]
+  ADIT_MAX_BUFFERED_PER_IDENTITY  octets held for all tunnels of one peer identity [64Mi]
+  ADIT_MAX_BUFFERED               octets held in all [256Mi]
+  ADIT_MAX_INBOUND_TUNNELS        [16384]
+  ADIT_MAX_OUTBOUND_TUNNELS       [16384]
+  ADIT_MAX_HANDSHAKES             inbound handshakes in progress [1024]
+
+Threads and logs:
+  ADIT_RUNTIME                    `tokio` or `smol` [tokio]
+  ZTUNNEL_WORKER_THREADS          shards, one thread each: a number, `0` = one per CPU, or a share such as `50%`
+                                  [the CPU limit raised to the request, else max(25 % of CPUs, request, 2)]
+  ZTUNNEL_CPU_LIMIT               CPUs that shares are taken of [all]
+  ZTUNNEL_RESOURCE_CPU_LIMIT      CPU limit, such as `1500m`
+  ZTUNNEL_RESOURCE_CPU_REQUEST    CPU request
+  RUST_LOG                        log levels [info]; `access=off` silences the access log
+  LOG_FORMAT                      `json`, anything else is plain
+
+The access log goes to stdout, one line per connection; everything else goes to stderr.
+SIGTERM or SIGINT starts a drain: listeners close at once, open connections may go on until the deadline. A second SIGINT
+exits at once.";
+
+/// What the demo is.
+pub(super) const DEMO: &str = "\
+The demo needs no root, no files and no cluster. It runs a certificate authority, the node proxies of two workloads
+(`web` on 127.0.0.2, `echo` on 127.0.0.3), and the echo service itself, all on loopback in this one process. Without --once
+it prints two URLs for your own curl, one allowed and one denied by policy, and shows what each call does: who speaks to
+whom as which identity, tunnels, streams, octets, and why a call is refused. Ctrl-C ends it.";

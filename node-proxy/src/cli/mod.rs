@@ -1,0 +1,143 @@
+//! The command line: commands, flags, help that is documentation, and exit codes.
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Runtime;
+use crate::{demo, run};
+
+mod help;
+
+/// Adit's node proxy: tunnels the TCP traffic of Istio ambient workloads over HBONE (mutual TLS 1.3 and HTTP/2 CONNECT).
+///
+/// Try `adit-node demo`: it needs nothing but this binary.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "adit-node", version, disable_help_subcommand = false, arg_required_else_help = false)]
+pub struct Cli {
+    /// What to do; `proxy` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the node proxy, configured by environment variables (the default command)
+    #[command(after_long_help = help::PROXY)]
+    Proxy(Proxy),
+    /// Start two proxies, two workloads and an entry for your own curl, all in this process, and show what happens
+    #[command(after_long_help = help::DEMO)]
+    Demo(Demo),
+    /// Print the version
+    Version,
+}
+
+/// Flags of `proxy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Proxy {
+    /// Event loop to run on; overrides ADIT_RUNTIME
+    #[arg(long, value_enum)]
+    pub runtime: Option<Runtime>,
+    /// Accepted for compatibility (Istio's chart passes `ztunnel`) and only logged
+    #[arg(value_name = "ROLE")]
+    pub extra: Vec<String>,
+}
+
+/// Flags of `demo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Demo {
+    /// Event loop to run on
+    #[arg(long, value_enum, default_value = "tokio")]
+    pub runtime: Runtime,
+    /// Take the scripted tour instead of waiting for visitors: each step is verified, and the exit code is 0 only if
+    /// every one was seen to work. Takes a few seconds, 30 at most.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Runs the program with `args` (the program's own name first).
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Failing to print the help leaves nothing better to do than to exit.
+            let _ = error.print();
+            // Upstream's code for an unknown command is 1; clap's own would be 2.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match cli.command.unwrap_or_else(|| Command::Proxy(Proxy::default())) {
+        Command::Proxy(proxy) => run::proxy(&proxy).map_err(|error| error.to_string()),
+        Command::Demo(demo) => demo::main(&demo).map_err(|error| error.to_string()),
+        Command::Version => {
+            let _ = writeln!(std::io::stdout(), "adit-node {}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        let (red, plain) = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        let _ = writeln!(std::io::stderr(), "{red}error:{plain} {error}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Cli {
+        Cli::try_parse_from([&["adit-node"], args].concat())
+            .unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    }
+
+    #[test]
+    fn the_chart_s_command_line_and_no_command_at_all_run_the_proxy() {
+        assert_eq!(parse(&[]).command, None);
+        let proxy = |extra: &[&str], runtime| {
+            Some(Command::Proxy(Proxy { runtime, extra: extra.iter().map(|&e| e.to_owned()).collect() }))
+        };
+        assert_eq!(parse(&["proxy"]).command, proxy(&[], None));
+        assert_eq!(parse(&["proxy", "ztunnel"]).command, proxy(&["ztunnel"], None));
+        assert_eq!(
+            parse(&["proxy", "--runtime", "smol", "ztunnel"]).command,
+            proxy(&["ztunnel"], Some(Runtime::Smol))
+        );
+    }
+
+    #[test]
+    fn demo_and_version() {
+        assert_eq!(
+            parse(&["demo"]).command,
+            Some(Command::Demo(Demo { runtime: Runtime::Tokio, once: false }))
+        );
+        let smol = Demo { runtime: Runtime::Smol, once: true };
+        assert_eq!(parse(&["demo", "--runtime", "smol", "--once"]).command, Some(Command::Demo(smol)));
+        assert_eq!(parse(&["version"]).command, Some(Command::Version));
+    }
+
+    #[test]
+    fn nonsense_fails_with_what_was_expected() {
+        for (args, expected) in [
+            (&["fly"][..], "unrecognized subcommand 'fly'"),
+            (&["proxy", "--runtime", "glommio"], "tokio, smol"),
+            (&["demo", "--twice"], "'--twice'"),
+        ] {
+            let error = Cli::try_parse_from([&["adit-node"], args].concat()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_is_well_formed_and_names_every_variable() {
+        Cli::command().debug_assert();
+        let mut command = Cli::command();
+        let proxy = command.find_subcommand_mut("proxy").unwrap().render_long_help().to_string();
+        for name in crate::config::variables() {
+            assert!(proxy.contains(name), "`proxy --help` does not explain {name}");
+        }
+    }
+}

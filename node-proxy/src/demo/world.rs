@@ -1,0 +1,293 @@
+//! The demo's mesh: who lives where, under which policy, and the two proxies in between.
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use adit_core::identity::Identity;
+use adit_core::proxy::Observed;
+use adit_ops::access;
+use adit_ops::counters::{Counters, Snapshot};
+use adit_runtime::{Handle, ShardError};
+
+use super::DemoError;
+use super::echo::Application;
+use super::screen::Screen;
+use super::story::Event;
+use crate::config::{Config, Cpus, Runtime};
+use crate::instance::{Certificates, Instance, Observe, Parts, load_mesh};
+
+/// Where the calling workload and its proxy live.
+const WEB: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Where the called workload and its proxy live.
+const ECHO: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+/// Where an impostor's proxy lives.
+const IMPOSTOR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+/// The service's own address: nothing listens there, only the mesh knows it.
+pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(240, 240, 0, 1);
+/// The service's ports.
+pub(super) const HTTP: u16 = 80;
+pub(super) const RAW: u16 = 7;
+pub(super) const PRIVATE: u16 = 81;
+/// The policy that closes the private port.
+pub(super) const POLICY: &str = "demo/private-is-private";
+
+/// One of the proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Web,
+    Echo,
+    Impostor,
+}
+
+impl Who {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Echo => "echo",
+            Self::Impostor => "fake",
+        }
+    }
+}
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) application: Application,
+    pub(super) web: Instance,
+    pub(super) echo: Instance,
+    runtime: Runtime,
+    hbone_port: u16,
+    counters: [Arc<Counters>; 2],
+}
+
+/// Totals of both proxies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WorldTotals {
+    pub(super) web: Snapshot,
+    pub(super) echo: Snapshot,
+}
+
+impl World {
+    /// Starts the application and both proxies; they send what they show to `events`.
+    pub(super) fn start(runtime: Runtime, events: &Sender<Event>) -> Result<Self, DemoError> {
+        let application = Application::start(ECHO)?;
+        let hbone_port = common_port(&[WEB, ECHO, IMPOSTOR])?;
+        let counters = [Arc::default(), Arc::default()];
+        let [web_counters, echo_counters] = &counters;
+        let config = |who| config(who, &application, hbone_port, runtime);
+        let (web_config, echo_config) = (config(Who::Web)?, config(Who::Echo)?);
+        // One authority for both: that is what makes them one mesh.
+        let certificates = Arc::new(Certificates::open(&web_config, "cluster.local")?);
+        let echo = Instance::start(
+            &echo_config,
+            Parts {
+                mesh: load_mesh(&echo_config)?,
+                certificates: Arc::clone(&certificates),
+                observe: observe(Who::Echo, events, echo_counters),
+                entries: Vec::new(),
+            },
+        )?;
+        let web = Instance::start(
+            &web_config,
+            Parts {
+                mesh: load_mesh(&web_config)?,
+                certificates,
+                observe: observe(Who::Web, events, web_counters),
+                entries: entries(),
+            },
+        )?;
+        Ok(Self { application, web, echo, runtime, hbone_port, counters })
+    }
+
+    /// Starts a proxy that claims to be `web` with a certificate of its own making; returns it with its entry.
+    pub(super) fn impostor(&self, events: &Sender<Event>) -> Result<(Instance, SocketAddr), DemoError> {
+        let config = config(Who::Impostor, &self.application, self.hbone_port, self.runtime)?;
+        let parts = Parts {
+            mesh: load_mesh(&config)?,
+            certificates: Arc::new(Certificates::open(&config, "cluster.local")?),
+            observe: observe(Who::Impostor, events, &Arc::default()),
+            entries: entries(),
+        };
+        let instance = Instance::start(&config, parts)?;
+        let entry = first(&instance.addresses().entries)?;
+        Ok((instance, entry))
+    }
+
+    /// What connects here is captured on its way to the service's HTTP port.
+    pub(super) fn entry(&self) -> io::Result<SocketAddr> {
+        first(&self.web.addresses().entries)
+    }
+
+    /// What connects here is captured on its way to the service's private port.
+    pub(super) fn private_entry(&self) -> io::Result<SocketAddr> {
+        first(self.web.addresses().entries.get(1..).unwrap_or_default())
+    }
+
+    /// `web`'s SOCKS5 port.
+    pub(super) fn socks5(&self) -> io::Result<SocketAddr> {
+        self.web.addresses().socks5.ok_or_else(|| io::Error::other("SOCKS5 does not listen"))
+    }
+
+    /// Handles of all shards of both proxies.
+    pub(super) fn handles(&self) -> Vec<Handle> {
+        [self.web.handles(), self.echo.handles()].concat()
+    }
+
+    pub(super) fn totals(&self) -> WorldTotals {
+        let [web, echo] = &self.counters;
+        WorldTotals { web: web.snapshot(), echo: echo.snapshot() }
+    }
+
+    /// Waits until both proxies are drained.
+    pub(super) fn join(self) -> Result<(), ShardError> {
+        let (web, echo) = (self.web.join(), self.echo.join());
+        web.and(echo)
+    }
+
+    /// The picture, and what a visitor can do.
+    pub(super) fn introduce(&self, screen: &mut Screen) {
+        let style = screen.style();
+        let hbone = self.echo.addresses().hbone;
+        screen.line(
+            &style.bold("Adit demo: two node proxies on loopback, a certificate authority, nothing else."),
+        );
+        screen.line("");
+        screen.line(
+            "   curl ──▶ web's proxy ════ HBONE: mutual TLS 1.3, HTTP/2 CONNECT ════▶ echo's proxy ──▶ echo",
+        );
+        screen.line(
+            &style.dim(format_args!(
+                "            {WEB:<36}             {:<24}{}",
+                hbone, self.application.http
+            )),
+        );
+        screen.line("");
+        if let (Ok(entry), Ok(private), Ok(socks)) = (self.entry(), self.private_entry(), self.socks5()) {
+            screen.line("In another terminal:");
+            let tries = [
+                (format!("curl http://{entry}/hello"), "echo answers".to_owned()),
+                (format!("curl -d 'anything' http://{entry}/"), "echo repeats what you send".to_owned()),
+                (format!("curl http://{private}/"), format!("refused by policy {POLICY}")),
+                (format!("curl --socks5 {socks} http://{VIP}/"), "by the service's own address".to_owned()),
+            ];
+            for (command, meaning) in tries {
+                screen.line(&format!("   {}  {meaning}", style.cyan(format_args!("{command:<50}"))));
+            }
+        }
+        screen.line("");
+        screen.line(&style.dim("Ctrl-C ends. What happens:"));
+    }
+}
+
+fn entries() -> Vec<(SocketAddr, SocketAddr)> {
+    let entry = |port| (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((VIP, port)));
+    vec![entry(HTTP), entry(PRIVATE)]
+}
+
+fn first(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
+    addresses.first().copied().ok_or_else(|| io::Error::other("the entry does not listen"))
+}
+
+fn observe(who: Who, events: &Sender<Event>, counters: &Arc<Counters>) -> Observe {
+    let (events, counters) = (events.clone(), Arc::clone(counters));
+    Arc::new(move |observed: &Observed| {
+        counters.record(observed);
+        access::log(observed);
+        // Nobody listens any more only when the demo is over.
+        let _ = events.send(Event { who, at: Instant::now(), observed: observed.clone() });
+    })
+}
+
+/// The environment that a proxy of the demo would be started with as a process of its own.
+fn config(
+    who: Who,
+    application: &Application,
+    hbone_port: u16,
+    runtime: Runtime,
+) -> Result<Config, DemoError> {
+    let (address, name) = match who {
+        Who::Web => (WEB, "web"),
+        Who::Echo => (ECHO, "echo"),
+        Who::Impostor => (IMPOSTOR, "web"),
+    };
+    let text = |text: &str| text.to_owned();
+    let vars = BTreeMap::from([
+        (text("LOCAL_XDS"), mesh(application)),
+        (text("PROXY_MODE"), text("dedicated")),
+        (text("PROXY_WORKLOAD_INFO"), format!("demo/{name}/{name}")),
+        (text("FAKE_CA"), text("true")),
+        (text("ADIT_BIND_ADDRESS"), address.to_string()),
+        (text("ADIT_HBONE_PORT"), hbone_port.to_string()),
+        (text("ADIT_OUTBOUND_PORT"), text("0")),
+        (text("ADIT_INBOUND_PORT"), text("0")),
+        (text("UNSTABLE_ENABLE_SOCKS5"), text("true")),
+        (text("ADIT_SOCKS5_PORT"), text("0")),
+        // The same with and without root.
+        (text("ENABLE_ORIG_SRC"), text("false")),
+        // One shard each: then "one tunnel for all calls" can be seen.
+        (text("ZTUNNEL_WORKER_THREADS"), text("1")),
+        (text("CONNECTION_TERMINATION_DEADLINE"), text("2s")),
+    ]);
+    Ok(Config { runtime, ..Config::from_vars(&vars, Cpus(NonZeroUsize::MIN))? })
+}
+
+/// The mesh as a local file would say it.
+fn mesh(application: &Application) -> String {
+    let (http, raw, private) = (application.http.port(), application.echo.port(), application.private.port());
+    let (namespace, policy) = POLICY.split_once('/').unwrap_or_default();
+    format!(
+        "
+workloads:
+- name: web
+  workloadName: web
+  namespace: demo
+  serviceAccount: web
+  workloadIps: [{WEB}]
+  protocol: HBONE
+  services: {{}}
+- name: echo
+  workloadName: echo
+  namespace: demo
+  serviceAccount: echo
+  workloadIps: [{ECHO}]
+  protocol: HBONE
+  services: {{ demo/echo.demo.svc.cluster.local: {{ {HTTP}: {http}, {RAW}: {raw}, {PRIVATE}: {private} }} }}
+  authorizationPolicies: [{POLICY}]
+services:
+- name: echo
+  namespace: demo
+  hostname: echo.demo.svc.cluster.local
+  vips: [/{VIP}]
+  ports: {{ {HTTP}: {http}, {RAW}: {raw}, {PRIVATE}: {private} }}
+policies:
+- name: {policy}
+  namespace: {namespace}
+  scope: WorkloadSelector
+  action: Deny
+  rules: [[[{{ principals: [{{ Exact: cluster.local/ns/demo/sa/web }}], destinationPorts: [{private}] }}]]]
+"
+    )
+}
+
+/// A port that is free on every one of `addresses`: peers are dialled on the port one listens on oneself.
+fn common_port(addresses: &[Ipv4Addr]) -> io::Result<u16> {
+    const ATTEMPTS: usize = 32;
+    let Some((one, others)) = addresses.split_first() else { return Ok(0) };
+    for _ in 0..ATTEMPTS {
+        let listener = TcpListener::bind((*one, 0))?;
+        let port = listener.local_addr()?.port();
+        if others.iter().all(|other| TcpListener::bind((*other, port)).is_ok()) {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "no port is free on all of them"))
+}
+
+/// The identity of a workload of the demo.
+pub(super) fn identity(name: &str) -> Option<Identity> {
+    Identity::new("cluster.local", "demo", name).ok()
+}

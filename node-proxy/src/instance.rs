@@ -1,0 +1,438 @@
+//! One running node proxy: its listeners bound, its shards on their threads, its certificate kept fresh.
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use adit_control::ca::{CaError, CertificateError, CertificateStore, LocalCa};
+use adit_control::local::LocalError;
+use adit_core::identity::Identity;
+use adit_core::mesh::{Mesh, Workload};
+use adit_core::proxy::{Listener, Observed, Shard};
+use adit_core::time::WallClock;
+use adit_core::tls::{TlsContext, TlsPorts};
+use adit_runtime::{
+    BindError, BoundListener, DriveConfig, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
+    Transparency,
+};
+
+use crate::config::{Config, MeshSource, Runtime};
+use crate::shard_config::{Ports, shard_config};
+
+/// Hears what all shards show; called on their threads, so it must be quick.
+pub type Observe = Arc<dyn Fn(&Observed) + Send + Sync>;
+
+/// How often the certificate is looked at; the store renews it at half of its life.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(600);
+
+/// What an [`Instance`] is started with, beside its configuration.
+pub struct Parts {
+    /// The mesh.
+    pub mesh: Arc<Mesh>,
+    /// Where certificates come from; instances that shall trust each other share an authority.
+    pub certificates: Arc<Certificates>,
+    /// Who hears about it.
+    pub observe: Observe,
+    /// Entries without redirection: what connects to the first address counts as captured on its way to the second.
+    pub entries: Vec<(SocketAddr, SocketAddr)>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
+/// A certificate store and the clock that its contexts judge certificates by.
+#[derive(Debug)]
+pub struct Certificates {
+    store: CertificateStore,
+    clock: Arc<WallClock>,
+}
+
+impl Certificates {
+    /// The built-in authority that `config` names.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or there is no randomness.
+    pub fn open(config: &Config, trust_domain: &str) -> Result<Self, StartError> {
+        let authority = match &config.ca_directory {
+            Some(directory) => LocalCa::open(directory),
+            None => LocalCa::in_memory(trust_domain),
+        };
+        let clock = Arc::new(WallClock::new(adit_runtime::wall_clock()));
+        let ports = TlsPorts {
+            provider: adit_runtime::crypto::provider(),
+            aead: adit_runtime::crypto::aead(),
+            clock: Arc::clone(&clock),
+        };
+        Ok(Self { store: CertificateStore::new(authority?, ports, config.records), clock })
+    }
+
+    /// The certificate of `identity`, made when there is none or half of its life is over.
+    ///
+    /// # Errors
+    /// The authority cannot make one.
+    pub fn get(&self, identity: &Identity) -> Result<Arc<TlsContext>, CertificateError> {
+        self.store.get(identity)
+    }
+}
+
+/// Why a proxy did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The mesh cannot be read.
+    #[error(transparent)]
+    Mesh(#[from] LocalError),
+    /// The mesh does not know whom we stand for.
+    #[error(
+        "PROXY_WORKLOAD_INFO: read {asked:?}, expected namespace/name/service-account of a workload in {source_name}; \
+         it has {known}"
+    )]
+    UnknownWorkload {
+        /// What was asked for.
+        asked: String,
+        /// Where it was looked for.
+        source_name: String,
+        /// What is there.
+        known: String,
+    },
+    /// `TRUST_DOMAIN` contradicts the mesh.
+    #[error(
+        "TRUST_DOMAIN: read {asked:?}, expected the trust domain of our own workload, whose identity is {identity}"
+    )]
+    TrustDomain {
+        /// What was asked for.
+        asked: Arc<str>,
+        /// Whom the mesh says we are.
+        identity: Identity,
+    },
+    /// The built-in authority cannot be used.
+    #[error(transparent)]
+    Authority(#[from] CaError),
+    /// There is no certificate for us.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A listener cannot be bound.
+    #[error("{0}{hint}", hint = bind_hint(.0))]
+    Bind(#[from] BindError),
+    /// Threads or descriptors ran out.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What a person may do about a failed bind, where that is clear.
+fn bind_hint(error: &BindError) -> &'static str {
+    match error.error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another process listens there: stop it, or choose another address or port"
+        }
+        io::ErrorKind::AddrNotAvailable if error.address.is_ipv6() => {
+            "; without IPv6, set IPV6_ENABLED=false"
+        }
+        _ if error.address.is_ipv6() && error.error.raw_os_error() == Some(97) => {
+            "; without IPv6, set IPV6_ENABLED=false"
+        }
+        io::ErrorKind::AddrNotAvailable => "; the address must be one of this machine",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024, PACKET_MARK and ENABLE_ORIG_SRC=true need privileges"
+        }
+        _ => "",
+    }
+}
+
+/// Reads the mesh.
+///
+/// # Errors
+/// It cannot be read or makes no sense.
+pub fn load_mesh(config: &Config) -> Result<Arc<Mesh>, StartError> {
+    let mesh = match &config.mesh {
+        MeshSource::File(path) => adit_control::local::load(path, &config.network),
+        MeshSource::Inline(text) => adit_control::local::parse(Path::new("LOCAL_XDS"), text, &config.network),
+    };
+    Ok(Arc::new(mesh?))
+}
+
+/// The workload in `mesh` that a proxy with `config` stands for.
+///
+/// # Errors
+/// There is none, or it is not of the trust domain that was asked for.
+pub fn local_workload(config: &Config, mesh: &Mesh) -> Result<Arc<Workload>, StartError> {
+    let asked = &config.workload;
+    let found = mesh.workload_by_name(&asked.namespace, &asked.name, &asked.service_account);
+    let Some(workload) = found else { return Err(unknown_workload(config, mesh)) };
+    let identity = workload.identity();
+    match &config.trust_domain {
+        Some(asked) if **asked != *identity.trust_domain() => {
+            Err(StartError::TrustDomain { asked: Arc::clone(asked), identity })
+        }
+        _ => Ok(Arc::clone(workload)),
+    }
+}
+
+fn unknown_workload(config: &Config, mesh: &Mesh) -> StartError {
+    const SHOWN: usize = 5;
+    let asked = &config.workload;
+    let names: Vec<String> = mesh
+        .workloads()
+        .take(SHOWN)
+        .map(|w| format!("{}/{}/{}", w.namespace, w.name, w.identity().service_account()))
+        .collect();
+    let more = mesh.workloads().count().saturating_sub(SHOWN);
+    StartError::UnknownWorkload {
+        asked: format!("{}/{}/{}", asked.namespace, asked.name, asked.service_account),
+        source_name: match &config.mesh {
+            MeshSource::File(path) => path.display().to_string(),
+            MeshSource::Inline(_) => "LOCAL_XDS".to_owned(),
+        },
+        known: match (names.as_slice(), more) {
+            ([], _) => "none".to_owned(),
+            (names, 0) => names.join(", "),
+            (names, more) => format!("{} and {more} more", names.join(", ")),
+        },
+    }
+}
+
+/// A running node proxy.
+#[derive(Debug)]
+pub struct Instance {
+    shards: Shards,
+    addresses: Addresses,
+    identity: Identity,
+    renewal: Renewal,
+}
+
+/// Where an instance listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Addresses {
+    /// Captured outbound.
+    pub outbound: SocketAddr,
+    /// Captured inbound plaintext.
+    pub inbound_plain: SocketAddr,
+    /// HBONE.
+    pub hbone: SocketAddr,
+    /// SOCKS5, if it listens.
+    pub socks5: Option<SocketAddr>,
+    /// Entries, in the order in which they were asked for.
+    pub entries: Vec<SocketAddr>,
+}
+
+impl Instance {
+    /// Binds every listener, starts every shard, and returns when all of them run.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
+        let workload = local_workload(config, &parts.mesh)?;
+        let identity = workload.identity();
+        // A certificate that cannot be had is a startup error, not one of the first connection.
+        let context = parts.certificates.get(&identity)?;
+        let (listeners, addresses) = bind(config, &parts.entries)?;
+        let count = config.threads.get();
+        let shares = share_out(listeners, count)?;
+        let setup = ShardSetup {
+            ports: Ports {
+                outbound: addresses.outbound.port(),
+                inbound_plain: addresses.inbound_plain.port(),
+                hbone: addresses.hbone.port(),
+                socks5: addresses.socks5.map(|address| address.port()),
+            },
+            config: config.clone(),
+            mesh: parts.mesh,
+            certificates: Arc::clone(&parts.certificates),
+            observe: parts.observe,
+            shares: Mutex::new(shares),
+        };
+        let shards = spawn(config.runtime, count, setup)?;
+        let renewal =
+            Renewal::start(parts.certificates, identity.clone(), context, shards.handles().to_vec())?;
+        Ok(Self { shards, addresses, identity, renewal })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Whom it stands for.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Handles to its shards, to drain or end them from elsewhere.
+    #[must_use]
+    pub fn handles(&self) -> &[Handle] {
+        self.shards.handles()
+    }
+
+    /// Waits until every shard is drained. Blocks.
+    ///
+    /// # Errors
+    /// A shard ended otherwise.
+    pub fn join(self) -> Result<(), ShardError> {
+        let ended = self.shards.join();
+        drop(self.renewal);
+        ended
+    }
+}
+
+/// Each shard's own descriptors of the shared listening sockets, taken by the shard when it starts: a descriptor left
+/// anywhere else would keep the port open during a drain.
+type Shares = Vec<Option<Vec<BoundListener>>>;
+
+fn bind(
+    config: &Config,
+    entries: &[(SocketAddr, SocketAddr)],
+) -> Result<(Vec<BoundListener>, Addresses), StartError> {
+    let mut listeners = Vec::new();
+    let mut bind = |listener, address, transparency, destination: Option<SocketAddr>| {
+        let spec = ListenerSpec { listener, address, transparency, reuse_port: false };
+        let bound = spec.bind(&config.sockets)?;
+        let address = bound.local_addr()?;
+        listeners.push(match destination {
+            Some(destination) => bound.leading_to(destination),
+            None => bound,
+        });
+        Ok::<_, StartError>(address)
+    };
+    let listen = &config.listen;
+    let transparency = config.transparency;
+    let addresses = Addresses {
+        outbound: bind(Listener::Outbound, listen.outbound, transparency, None)?,
+        inbound_plain: bind(Listener::InboundPlain, listen.inbound_plain, transparency, None)?,
+        hbone: bind(Listener::InboundHbone, listen.hbone, transparency, None)?,
+        socks5: listen.socks5.map(|at| bind(Listener::Socks5, at, transparency, None)).transpose()?,
+        entries: entries
+            .iter()
+            .map(|(at, to)| bind(Listener::Outbound, *at, Transparency::Never, Some(*to)))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok((listeners, addresses))
+}
+
+fn share_out(listeners: Vec<BoundListener>, count: usize) -> io::Result<Shares> {
+    let siblings = |_| listeners.iter().map(BoundListener::sibling).collect::<io::Result<_>>().map(Some);
+    let mut shares = (1..count).map(siblings).collect::<io::Result<Shares>>()?;
+    shares.push(Some(listeners));
+    Ok(shares)
+}
+
+/// What every shard is made from.
+struct ShardSetup {
+    ports: Ports,
+    config: Config,
+    mesh: Arc<Mesh>,
+    certificates: Arc<Certificates>,
+    observe: Observe,
+    shares: Mutex<Shares>,
+}
+
+impl ShardSetup {
+    /// Makes shard `index`, on its own thread.
+    fn make<C>(
+        &self,
+        index: usize,
+        mailbox: Mailbox,
+        certificates: C,
+    ) -> io::Result<Setup<Shard, impl FnMut(Observed) + use<C>, C>> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = shares.get_mut(index).and_then(Option::take).unwrap_or_default();
+        drop(shares);
+        let mut seed = [0; 8];
+        let random = adit_runtime::crypto::provider().secure_random;
+        random.fill(&mut seed).map_err(|_| io::Error::other("the system gives no random octets"))?;
+        let config = Arc::new(shard_config(&self.config, self.ports, u64::from_ne_bytes(seed)));
+        let observe = Arc::clone(&self.observe);
+        Ok(Setup {
+            engine: Shard::new(config, Arc::clone(&self.mesh), adit_core::time::Instant::ZERO),
+            observer: move |observed: Observed| observe(&observed),
+            certificates,
+            listeners,
+            mailbox,
+            config: DriveConfig {
+                socket: self.config.sockets,
+                wall_clock: Some(Arc::clone(&self.certificates.clock)),
+                ..DriveConfig::default()
+            },
+        })
+    }
+}
+
+/// Starts the threads and waits until each of them has made its shard.
+fn spawn(runtime: Runtime, count: usize, setup: ShardSetup) -> Result<Shards, StartError> {
+    let (started, starts) = channel();
+    let setup = move |index, mailbox| {
+        let certificates = Arc::clone(&setup.certificates);
+        let source =
+            move |identity: &Identity| certificates.get(identity).map_err(|e| Arc::from(e.to_string()));
+        let made = setup.make(index, mailbox, source);
+        // Nobody waits any more only when another shard has failed already.
+        let _ = started.send(made.as_ref().map(|_| ()).map_err(|error| error.to_string()));
+        made
+    };
+    let shards = match runtime {
+        Runtime::Tokio => adit_tokio::spawn_shards(count, setup),
+        Runtime::Smol => adit_smol::spawn_shards(count, setup),
+    }?;
+    let failure = starts.iter().take(count).find_map(Result::err);
+    match failure {
+        None => Ok(shards),
+        Some(error) => {
+            shards.terminate();
+            let _ = shards.join();
+            Err(io::Error::other(error).into())
+        }
+    }
+}
+
+/// Keeps the shards' certificate fresh until it is dropped.
+#[derive(Debug)]
+struct Renewal {
+    /// Closing it wakes the thread and ends it.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Renewal {
+    fn start(
+        certificates: Arc<Certificates>,
+        identity: Identity,
+        mut current: Arc<TlsContext>,
+        handles: Vec<Handle>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = channel::<()>();
+        let work = move || {
+            while stopped.recv_timeout(RENEWAL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                match certificates.get(&identity) {
+                    Ok(context) if Arc::ptr_eq(&context, &current) => {}
+                    Ok(context) => {
+                        tracing::info!(%identity, "certificate renewed");
+                        for handle in &handles {
+                            handle.certificate(identity.clone(), Ok(Arc::clone(&context)));
+                        }
+                        current = context;
+                    }
+                    Err(error) => tracing::error!(%identity, %error, "the certificate cannot be renewed"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("adit-renewal".to_owned()).spawn(work)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
