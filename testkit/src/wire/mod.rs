@@ -153,6 +153,12 @@ impl Wire {
         self.streams.values()
     }
 
+    /// The first stream whose application is as asked for.
+    #[must_use]
+    pub fn find(&self, mut like: impl FnMut(&Stream) -> bool) -> Option<StreamId> {
+        self.streams.iter().find(|(_, stream)| like(stream)).map(|(id, _)| *id)
+    }
+
     /// What the tunnel has told.
     #[must_use]
     pub const fn seen(&self) -> &Seen {

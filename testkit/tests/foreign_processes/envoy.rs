@@ -209,7 +209,7 @@ fn envoy_to_our_server() {
 }
 
 #[test]
-fn our_reset_is_an_rst_to_the_application_before_envoy() {
+fn our_reset_ends_the_connection_before_envoy() {
     let (folder, authority) = (Folder::new("envoy-reset"), Authority::new());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let backend = listener.local_addr().expect("an address").port();
@@ -222,10 +222,13 @@ fn our_reset_is_an_rst_to_the_application_before_envoy() {
     let config = adit_core::hbone::TunnelConfig::server();
     let mut wire =
         adit_testkit::wire::Wire::server(socket, &context, config, Box::new(|_| Ok(Script::default())));
-    wire.run_until("the octet", |wire| wire.streams().any(|stream| stream.got == b"x"));
-    wire.reset(adit_core::http2::StreamId(1), ErrorCode::CONNECT_ERROR);
-    wire.run_until("the reset to leave", |wire| wire.open_streams() == 0);
+    // Other streams are those of connections that only looked whether Envoy listens.
+    let ours = |stream: &adit_testkit::wire::Stream| stream.got == b"x";
+    wire.run_until("the octet", |wire| wire.find(ours).is_some());
+    wire.reset(wire.find(ours).expect("it is there"), ErrorCode::CONNECT_ERROR);
     let reading = std::thread::spawn(move || application.read(&mut [0; 8]).map_err(|error| error.kind()));
     wire.run_until("the application to hear of it", |_| reading.is_finished());
-    assert_eq!(reading.join().expect("no panic"), Err(ErrorKind::ConnectionReset));
+    // Envoy's tcp_proxy makes a FIN of it; an RST would be as good.
+    let end = reading.join().expect("no panic");
+    assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
 }

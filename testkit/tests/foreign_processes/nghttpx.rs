@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use adit_core::http2::ErrorCode;
-use adit_testkit::wire::{Authority, Script};
+use adit_testkit::wire::{Authority, PATIENCE, Script};
 
 use super::process::*;
 
@@ -23,57 +23,71 @@ fn start(folder: &Folder, authority: &Authority, backend: u16) -> (Process, u16)
         .arg(format!("--client-cert-file={}", back.cert.display()))
         .arg(format!("--client-private-key-file={}", back.key.display()))
         .arg("--workers=1")
+        // One process: the one that is stopped.
+        .arg("--single-process")
         .arg("--no-ocsp")
         .args([&front.key, &front.cert]);
     (Process::start(&mut command, "nghttp2-proxy", &folder.0).listens(port), port)
 }
 
+/// Sends `octets` and leaves its half open: nghttpx 1.52 does not pass on the end of half a tunnel.
+fn open(octets: &[u8]) -> Script {
+    Script { send: octets.to_vec(), ..Script::default() }
+}
+
 #[test]
 fn bulk_and_many_streams_through_nghttpx() {
     let (folder, authority) = (Folder::new("nghttpx"), Authority::new());
-    let (backend, serving) = server(&authority, Box::new(|_| Ok(Script::echo())));
+    let (backend, served) = servers(&authority, |_| Ok(Script::echo()));
     let (nghttpx, port) = start(&folder, &authority, backend);
     let mut wire = client(&authority, port);
     let sent = pattern(2 << 20);
-    let bulk = wire.open(&request("10.0.0.1:80"), Script::send(sent.clone())).expect("a stream");
-    wire.run_until("the bulk", |wire| wire.stream(bulk).finished);
+    let bulk = wire.open(&request("10.0.0.1:80"), open(&sent)).expect("a stream");
+    wire.run_until("the bulk", |wire| wire.stream(bulk).got.len() == sent.len());
     assert!(wire.stream(bulk).got == sent && wire.stream(bulk).status == Some(200));
+    wire.reset(bulk, ErrorCode::CANCEL);
     for _ in 0..5 {
-        // nghttpx opens eight connections to one place at the most; one is all that our server of this test serves.
-        let streams: Vec<_> = (0..50)
-            .map(|_| wire.open(&request("10.0.0.1:80"), Script::send("small")).expect("a stream"))
-            .collect();
-        wire.run_until("every stream", |wire| wire.streams().all(|stream| stream.closed));
-        assert!(streams.into_iter().all(|stream| wire.stream(stream).got == b"small"));
+        let streams: Vec<_> =
+            (0..50).map(|_| wire.open(&request("10.0.0.1:80"), open(b"small")).expect("a stream")).collect();
+        // nghttpx has eight streams open to one place at the most: what has been served makes room for the next.
+        for stream in streams {
+            wire.run_until("an echo", |wire| wire.stream(stream).got == b"small");
+            wire.reset(stream, ErrorCode::CANCEL);
+        }
     }
     wire.close(ErrorCode::NO_ERROR);
     drop((wire, nghttpx));
-    let served = serving.join().expect("no panic");
-    assert_eq!(served.seen().requests.len(), 251);
+    let mut requests = 0;
+    while requests < 251 {
+        requests += served.recv_timeout(PATIENCE).expect("more connections").seen().requests.len();
+    }
+    assert_eq!(requests, 251);
 }
 
 #[test]
 fn resets_and_refusals_through_nghttpx() {
     let (folder, authority) = (Folder::new("nghttpx-resets"), Authority::new());
-    let answer = |request: &adit_core::hbone::ConnectRequest| {
+    let (backend, served) = servers(&authority, |request| {
         if request.authority.to_string().ends_with(":1") { Err(401) } else { Ok(Script::echo()) }
-    };
-    let (backend, serving) = server(&authority, Box::new(answer));
+    });
     let (nghttpx, port) = start(&folder, &authority, backend);
     let mut wire = client(&authority, port);
     let refused = wire.open(&request("10.0.0.1:1"), Script::default()).expect("a stream");
     wire.run_until("the refusal", |wire| wire.stream(refused).closed);
     assert_eq!(wire.stream(refused).status, Some(401));
-    let script = Script { send: b"x".to_vec(), ..Script::default() };
-    let reset = wire.open(&request("10.0.0.1:80"), script).expect("a stream");
+    let reset = wire.open(&request("10.0.0.1:80"), open(b"x")).expect("a stream");
     wire.run_until("an echo", |wire| wire.stream(reset).got == b"x");
     wire.reset(reset, ErrorCode::CANCEL);
-    let after = wire.open(&request("10.0.0.1:80"), Script::send("after")).expect("a stream");
-    wire.run_until("the next stream", |wire| wire.stream(after).finished);
-    assert_eq!(wire.stream(after).got, b"after");
+    let after = wire.open(&request("10.0.0.1:80"), open(b"after")).expect("a stream");
+    wire.run_until("the next stream", |wire| wire.stream(after).got == b"after");
     wire.close(ErrorCode::NO_ERROR);
     drop((wire, nghttpx));
-    let served = serving.join().expect("no panic");
-    let resets = served.streams().filter(|stream| stream.reset.is_some()).count();
-    assert_eq!(resets, 1, "nghttpx passes the reset on");
+    let (mut requests, mut resets) = (0, 0);
+    while requests < 3 {
+        let wire = served.recv_timeout(PATIENCE).expect("more connections");
+        requests += wire.seen().requests.len();
+        resets += wire.streams().filter(|stream| stream.reset.is_some()).count();
+    }
+    assert_eq!(requests, 3);
+    assert!(resets >= 1, "nghttpx passes the reset on");
 }

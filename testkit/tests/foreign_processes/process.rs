@@ -3,12 +3,13 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use adit_core::hbone::{Authority as Target, ConnectRequest, TunnelConfig};
 use adit_core::tls::RecordMode;
-use adit_testkit::wire::{Answer, Authority, PATIENCE, Wire};
+use adit_testkit::wire::{Answer, Authority, PATIENCE, Script, Wire};
 
 /// A folder for one test's files, removed when the test is done.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -116,6 +117,29 @@ pub(crate) fn server(authority: &Authority, answer: Answer) -> (u16, JoinHandle<
         wire
     });
     (port, serving)
+}
+
+/// Our server for as many connections as come; each is given out when it has ended.
+pub(crate) fn servers(
+    authority: &Authority,
+    answer: fn(&ConnectRequest) -> Result<Script, u16>,
+) -> (u16, Receiver<Wire>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let context = authority.context("server", RecordMode::InPlace);
+    let (told, ended) = channel();
+    std::thread::spawn(move || {
+        while let Ok((socket, _)) = listener.accept() {
+            let (told, context) = (told.clone(), context.clone());
+            std::thread::spawn(move || {
+                let mut wire = Wire::server(socket, &context, TunnelConfig::server(), Box::new(answer));
+                wire.run_to_end();
+                // Nobody may be waiting any more.
+                let _ = told.send(wire);
+            });
+        }
+    });
+    (port, ended)
 }
 
 pub(crate) fn request(authority: &str) -> ConnectRequest {
