@@ -13,7 +13,9 @@ pub fn body(data: &[u8]) {
         0 => {
             if let Some(read) = Baggage::parse([value]) {
                 let text = read.encode();
-                assert_eq!(Baggage::parse([text.as_bytes()]), Some(read), "{text:?}");
+                // What may be read but not written, such as tabs, is left out; the rest stays.
+                let again = Baggage::parse([text.as_bytes()]).map(|again| again.encode());
+                assert_eq!(again.as_deref(), Some(&*text));
             }
         }
         1 => {

@@ -138,7 +138,7 @@ pub fn record_opener(data: &[u8]) {
                 each_record(&mut back, |record| fine &= client.handle_record(record).is_ok());
                 if !fine {
                     // Whoever asks is answered, so either end may have had enough first.
-                    let failure = server.failure().or(client.failure());
+                    let failure = server.failure().or_else(|| client.failure());
                     assert_eq!(failure.map(|error| error.reason()), Some("key_update_flood"));
                     return;
                 }
