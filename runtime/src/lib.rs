@@ -1,6 +1,6 @@
 //! Adit's driver: one loop that moves octets between sockets and a shard, and the traits that put it on a runtime.
 //!
-//! [`drive`] is the loop. An adapter implements [`Runtime`] (descriptors in a reactor, a timer, a clock); the caller
+//! [`drive()`] is the loop. An adapter implements [`Runtime`] (descriptors in a reactor, a timer, a clock); the caller
 //! fills [`Setup`]: the shard behind [`Engine`], an [`Observer`], a [`CertificateSource`], bound listeners. While it runs,
 //! a [`Handle`] reaches the shard from any thread. Programs that embed the proxy open and accept [`TunnelStream`]s
 //! without a socket. Linux only, as the redirection this proxy lives on is.
