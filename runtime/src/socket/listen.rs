@@ -79,7 +79,7 @@ impl ListenerSpec {
     }
 
     fn try_bind(&self, options: &SocketOptions) -> io::Result<BoundListener> {
-        let bound = self.bind_socket(options)?;
+        let bound = self.bind_socket(options, !self.reuse_port)?;
         if !self.reuse_port {
             // Nobody else had the port. From now on its siblings may share it: each shard has a queue of its own, so
             // that a connection wakes one shard, not all.
@@ -89,19 +89,19 @@ impl ListenerSpec {
         Ok(bound)
     }
 
-    /// A socket that is bound and does not listen yet.
-    fn bind_socket(&self, options: &SocketOptions) -> io::Result<BoundListener> {
+    /// A socket that is bound and does not listen yet. With `reuse_address`, what a process that is gone has left behind
+    /// does not stand in the way (and what is accepted here will not stand in the way of the next).
+    fn bind_socket(&self, options: &SocketOptions, reuse_address: bool) -> io::Result<BoundListener> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(self.address), kind, Some(Protocol::TCP))?;
         if self.address.is_ipv6() {
             socket.set_only_v6(!self.address.ip().is_unspecified())?;
         }
-        if self.reuse_port {
-            if let Err(error) = socket.set_reuse_port(true) {
-                tracing::warn!(%error, address = %self.address, "failed to set SO_REUSEPORT");
-            }
-        } else {
-            socket.set_reuse_address(true)?;
+        socket.set_reuse_address(reuse_address)?;
+        if self.reuse_port
+            && let Err(error) = socket.set_reuse_port(true)
+        {
+            tracing::warn!(%error, address = %self.address, "failed to set SO_REUSEPORT");
         }
         let socket_ref = SockRef::from(&socket);
         options.apply(&socket_ref)?;
@@ -162,7 +162,7 @@ impl BoundListener {
     /// The process has run out of descriptors, or the system refuses an option it granted before.
     pub fn sibling(&self) -> io::Result<Self> {
         let spec = ListenerSpec { address: self.local_addr()?, reuse_port: true, ..self.spec };
-        let bound = spec.bind_socket(&self.options)?;
+        let bound = spec.bind_socket(&self.options, true)?;
         SockRef::from(&bound.fd).listen(BACKLOG)?;
         Ok(Self { destination: self.destination, ..bound })
     }
@@ -266,6 +266,10 @@ mod tests {
         };
         let (one, other) = (accepted(&bound), accepted(&sibling));
         assert!(one > 0 && other > 0 && one + other == clients.len(), "{one} + {other}");
+        for bound in [&bound, &sibling] {
+            // Else a proxy that is restarted finds its port taken by what its predecessor has left behind.
+            assert!(SockRef::from(&bound.fd).reuse_address().unwrap());
+        }
         assert!(ListenerSpec { address, ..spec("127.0.0.1:0") }.bind(&options).is_err());
     }
 
