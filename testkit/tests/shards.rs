@@ -267,3 +267,36 @@ fn a_tunnel_keeps_the_reason_it_is_closed_for_when_the_peer_hangs_up_first() {
         .collect();
     assert_eq!(reasons, ["drain"]);
 }
+
+#[test]
+fn an_outbound_port_that_was_called_by_its_own_name_does_not_call_itself() {
+    let Pair { mut room, client, .. } = pair(21);
+    let own = addr("10.0.0.1:15001");
+    let app = room.connect(client, addr("10.9.9.9:4711"), own, Script::send("x"));
+    room.run(10_000);
+    assert!(room.app(app).saw_reset() || room.app(app).saw_fin());
+    let denied = |observed: &Observed| matches!(observed, Observed::EarlyDenied { error, .. } if error.contains("recursive"));
+    assert!(room.observed(client).iter().any(denied), "{:?}", room.observed(client));
+}
+
+#[test]
+fn streams_that_were_given_up_leave_the_tunnel_its_window() {
+    // With resets passed on as FIN, a client that goes away in mid-download must not pin the connection window.
+    let Pair { mut room, client, server } =
+        pair_with(MESH, 22, Weather::default(), |config| config.resets_as_fin = true);
+    room.serve(addr("10.0.0.2:80"), Script { send: pattern(6 << 20), finish: true, ..Script::default() });
+    for port in 0..8 {
+        let script = Script { reset_after: Some(1000), ..Script::default() };
+        room.connect(
+            client,
+            SocketAddr::new(addr("10.0.0.1:0").ip(), 41_000 + port),
+            addr("10.0.0.2:80"),
+            script,
+        );
+        room.run(1_000_000);
+    }
+    let app = room.connect(client, addr("10.0.0.1:42000"), addr("10.0.0.2:80"), Script::default());
+    room.run(1_000_000);
+    assert_eq!(room.app(app).got().len(), 6 << 20);
+    let _ = server;
+}

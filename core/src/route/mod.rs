@@ -33,7 +33,8 @@ impl Default for RouteConfig {
 }
 
 impl RouteConfig {
-    fn is_illegal(&self, port: u16) -> bool {
+    /// Whether `port` is one of this proxy's own.
+    pub(crate) fn is_illegal(&self, port: u16) -> bool {
         self.illegal_ports.contains(&port)
     }
 }

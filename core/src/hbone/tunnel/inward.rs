@@ -8,9 +8,12 @@ use super::stream::Stream;
 use super::{Tunnel, TunnelError};
 use crate::buffer::BufferPool;
 use crate::hbone::{ConnectRequest, ConnectResponse};
-use crate::http2::{ErrorCode, Event, Field, Initiator, StreamId};
+use crate::http2::{Budget, ConnectionError, ErrorCode, Event, Field, Initiator, StreamId};
 use crate::time::Instant;
 use crate::tls::Input;
+
+/// Octets of control frames that may wait for a peer that does not read.
+const MAX_CONTROL: usize = 256 << 10;
 
 impl Tunnel {
     /// Where to read wire octets; never empty. What was lent before is settled first.
@@ -31,7 +34,7 @@ impl Tunnel {
         self.inbox.handle_read(n);
         let result = match &self.life.failed {
             Some(error) => Err(error.clone()),
-            None => self.handle_records(now),
+            None => self.handle_records(now).and_then(|()| self.check_unsent()),
         };
         if result.is_err() || self.life.ended {
             self.inbox.discard();
@@ -40,6 +43,17 @@ impl Tunnel {
             self.inbox.settle(pool);
         }
         result
+    }
+
+    /// Control frames are small and leave every turn: that many unsent ones mean that the peer makes us answer and does
+    /// not read the answers (CVE-2019-9517 and its kin).
+    fn check_unsent(&mut self) -> Result<(), TunnelError> {
+        if self.http2.control_octets().saturating_add(self.staged.len()) <= MAX_CONTROL {
+            return Ok(());
+        }
+        let error = ConnectionError::Exceeded(Budget::QueuedReplies);
+        self.http2.close(error.code());
+        Err(self.fail(error))
     }
 
     fn handle_records(&mut self, now: Instant) -> Result<(), TunnelError> {

@@ -162,6 +162,12 @@ impl Connection {
         !self.control.is_empty()
     }
 
+    /// Octets that `poll_control` would append.
+    #[must_use]
+    pub fn control_octets(&self) -> usize {
+        self.control.len()
+    }
+
     /// Streams that are not closed.
     #[must_use]
     pub fn open_streams(&self) -> usize {

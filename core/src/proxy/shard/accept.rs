@@ -7,6 +7,7 @@ use super::{Listener, Shard, report};
 use crate::proxy::observed::{Direction, Observed};
 use crate::proxy::relay::{End, Relay};
 use crate::proxy::socks::Socks5;
+use crate::route::RouteError;
 use crate::time::Instant;
 
 impl Shard {
@@ -29,7 +30,12 @@ impl Shard {
             Listener::InboundHbone => self.accept_tunnel(now, peer, local),
             Listener::Outbound => {
                 let (conn, socket) = self.new_downstream(now, Phase::Dialing)?;
-                self.start_outbound(now, conn, peer, original);
+                // A connection that nobody redirected came to this very port: passing it on would dial ourselves.
+                if original == local && self.config.route.is_illegal(original.port()) {
+                    self.deny_early(now, conn, Direction::Outbound, peer, original, &RouteError::Recursive);
+                } else {
+                    self.start_outbound(now, conn, peer, original);
+                }
                 Some(socket)
             }
             Listener::InboundPlain => {

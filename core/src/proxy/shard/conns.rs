@@ -132,14 +132,10 @@ impl Shard {
         for attach in [conn.downstream, conn.upstream] {
             match attach {
                 Attach::Socket(socket) => self.close_socket(socket, reset),
-                Attach::Stream(tunnel, stream) => {
-                    if !complete {
-                        self.reset_end(now, attach, ErrorCode::CANCEL);
-                    }
-                    if let Some(slot) = self.tunnels.get_mut(tunnel) {
-                        slot.streams.remove(&stream);
-                    }
-                    self.touch(tunnel);
+                // A stream that HTTP/2 is done with is not reset; but what it has left is credited in any case.
+                Attach::Stream(..) => {
+                    let code = if complete { ErrorCode::NO_ERROR } else { ErrorCode::CANCEL };
+                    self.reset_end(now, attach, code);
                 }
                 Attach::None => {}
             }
@@ -188,6 +184,7 @@ impl Shard {
                         state.reset(now, stream, code, &mut self.buffers);
                     }
                 }
+                self.account(tunnel);
                 self.touch(tunnel);
             }
             Attach::None => {}

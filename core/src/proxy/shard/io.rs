@@ -251,17 +251,20 @@ impl Shard {
     /// Moves what applications did not take out of the input buffer they share.
     fn settle(&mut self) {
         if let Some(id) = self.unsettled.take() {
+            if let Some(tunnel) = self.tunnels.get_mut(id).and_then(|slot| slot.tunnel.as_mut()) {
+                tunnel.settle(&mut self.buffers);
+            }
+            // It may shed a stream, which is to leave with this turn.
+            self.account(id);
             if let Some(slot) = self.tunnels.get_mut(id)
                 && let Some(tunnel) = slot.tunnel.as_mut()
             {
-                tunnel.settle(&mut self.buffers);
                 if tunnel.wants_write()
                     && let Some(socket) = slot.socket
                 {
                     self.defer(socket);
                 }
             }
-            self.account(id);
         }
     }
 
@@ -331,6 +334,7 @@ impl Shard {
                     self.defer(socket);
                 }
             }
+            self.account(tunnel);
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.relay.handle_delivered(now, from, u64::try_from(n).unwrap_or(u64::MAX));
             }

@@ -204,7 +204,7 @@ impl Shard {
         identity: &Identity,
         certificate: Result<Arc<TlsContext>, Arc<str>>,
     ) {
-        if self.local.as_ref().is_some_and(|local| local.identity() != *identity) {
+        if self.local.as_ref().is_none_or(|local| local.identity() != *identity) {
             return;
         }
         self.certificate_asked = false;
