@@ -258,12 +258,10 @@ impl Shard {
             self.account(id);
             if let Some(slot) = self.tunnels.get_mut(id)
                 && let Some(tunnel) = slot.tunnel.as_mut()
+                && tunnel.wants_write()
+                && let Some(socket) = slot.socket
             {
-                if tunnel.wants_write()
-                    && let Some(socket) = slot.socket
-                {
-                    self.defer(socket);
-                }
+                self.defer(socket);
             }
         }
     }
