@@ -5,15 +5,13 @@
 mod stream;
 
 use std::cell::Cell;
-use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use adit_core::time::Instant;
 use adit_runtime::{
-    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive,
+    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, TimerFd, drive,
 };
 use async_io::Async;
 
@@ -35,7 +33,7 @@ impl Runtime {
 
 impl adit_runtime::Runtime for Runtime {
     type Io = Io;
-    type Timer = Timer;
+    type Timer = TimerFd<Io>;
 
     fn register(&self, fd: OwnedFd) -> io::Result<Io> {
         let io = Async::new_nonblocking(fd)?;
@@ -43,8 +41,8 @@ impl adit_runtime::Runtime for Runtime {
         Ok(Io { io, readable: Cell::new(false), writable: Cell::new(true) })
     }
 
-    fn timer(&self) -> Timer {
-        Timer { clock: self.clock, timer: async_io::Timer::never() }
+    fn timer(&self) -> io::Result<TimerFd<Io>> {
+        TimerFd::new(self, self.clock)
     }
 
     fn now(&self) -> Instant {
@@ -93,23 +91,6 @@ pub struct Guard<'a>(&'a Cell<bool>);
 impl Clear for Guard<'_> {
     fn clear(self) {
         self.0.set(false);
-    }
-}
-
-/// A timer of `async-io`.
-#[derive(Debug)]
-pub struct Timer {
-    clock: Clock,
-    timer: async_io::Timer,
-}
-
-impl adit_runtime::Timer for Timer {
-    fn arm(&mut self, at: Instant) {
-        self.timer.set_at(self.clock.at(at));
-    }
-
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.timer).poll(cx).map(drop)
     }
 }
 

@@ -6,19 +6,17 @@ mod stream;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use adit_core::time::Instant;
 use adit_runtime::{
-    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, drive,
+    CertificateSource, Clear, Clock, Engine, Mailbox, Observer, Readiness, Setup, Shards, TimerFd, drive,
 };
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
-use tokio::time::Sleep;
 
 pub use stream::{Incoming, Stream};
 
-/// Tokio, as a shard sees it. Use it inside a tokio runtime with I/O and time enabled.
+/// Tokio, as a shard sees it. Use it inside a tokio runtime with I/O enabled.
 #[derive(Clone, Copy, Debug)]
 pub struct Runtime {
     clock: Clock,
@@ -34,7 +32,7 @@ impl Runtime {
 
 impl adit_runtime::Runtime for Runtime {
     type Io = Io;
-    type Timer = Timer;
+    type Timer = TimerFd<Io>;
 
     fn register(&self, fd: OwnedFd) -> io::Result<Io> {
         #[expect(unsafe_code, reason = "tokio demands it for anything that might close its descriptor early")]
@@ -43,8 +41,8 @@ impl adit_runtime::Runtime for Runtime {
         Ok(Io(registered?))
     }
 
-    fn timer(&self) -> Timer {
-        Timer { clock: self.clock, sleep: None }
+    fn timer(&self) -> io::Result<TimerFd<Io>> {
+        TimerFd::new(self, self.clock)
     }
 
     fn now(&self) -> Instant {
@@ -84,30 +82,6 @@ impl Clear for Guard<'_> {
     }
 }
 
-/// A timer of tokio's, made when first armed.
-#[derive(Debug)]
-pub struct Timer {
-    clock: Clock,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl adit_runtime::Timer for Timer {
-    fn arm(&mut self, at: Instant) {
-        let at = tokio::time::Instant::from_std(self.clock.at(at));
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
-    }
-
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
-    }
-}
-
 /// Drives a shard on the calling thread, on a runtime of its own, until it is drained.
 ///
 /// # Errors
@@ -118,7 +92,7 @@ where
     O: Observer,
     C: CertificateSource,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         tokio::task::unconstrained(drive(Runtime::new(clock), setup)?).await;
         Ok(())

@@ -1,5 +1,5 @@
 //! Clocks: monotonic for deadlines, wall clock for certificates.
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use adit_core::time::{Instant, UnixTime};
 
@@ -22,15 +22,6 @@ impl Clock {
         Instant::ZERO + self.origin.elapsed()
     }
 
-    /// When the clock will show `at`, as a runtime's timer wants it. [`Instant::FAR`] becomes a time the platform can
-    /// represent.
-    #[must_use]
-    pub fn at(&self, at: Instant) -> std::time::Instant {
-        /// Further ahead than any deadline; `std` may refuse to add more.
-        const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
-        let ahead = Duration::from_nanos(at.as_nanos());
-        self.origin.checked_add(ahead).unwrap_or_else(|| self.origin + FAR)
-    }
 }
 
 /// The system's wall clock, which certificates are judged by.

@@ -19,6 +19,7 @@ mod slots;
 mod socket;
 mod stream;
 mod threads;
+mod timer;
 
 pub use clock::{Clock, wall_clock};
 pub use drive::{Drive, DriveConfig, Setup, drive};
@@ -26,6 +27,7 @@ pub use engine::{Engine, MAX_SLICES};
 pub use mailbox::{ConnectError, Handle, Mailbox, mailbox};
 pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
 pub use runtime::{Clear, Readiness, Runtime, Timer};
+pub use timer::TimerFd;
 pub use socket::{
     BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, SocketOptions, Transparency, raise_fd_limit,
     wildcard,

@@ -20,7 +20,10 @@ pub trait Runtime {
     fn register(&self, fd: OwnedFd) -> io::Result<Self::Io>;
 
     /// A timer that is not armed.
-    fn timer(&self) -> Self::Timer;
+    ///
+    /// # Errors
+    /// As with [`Runtime::register`], for timers that need a descriptor.
+    fn timer(&self) -> io::Result<Self::Timer>;
 
     /// The monotonic clock, the same for every shard of a process.
     fn now(&self) -> Instant;

@@ -9,7 +9,6 @@ use adit_core::proxy::{Action, SocketId};
 use super::Drive;
 use crate::engine::Engine;
 use crate::ports::{CertificateReply, CertificateSource, Observer};
-use crate::ready::Key;
 use crate::runtime::Runtime;
 use crate::slots::{Connection, Reading, Transport, Writing};
 use crate::socket::{self, Dialled};
@@ -57,8 +56,7 @@ where
             return Ok(());
         }
         match socket::dial(to, source, &self.config.socket)? {
-            Dialled::Connected(fd) => {
-                let local = socket::local_addr(&fd)?;
+            Dialled::Connected(fd, local) => {
                 let transport = self.register(fd)?;
                 self.connected(id, transport, local);
             }
@@ -78,7 +76,7 @@ where
     /// A dial that was done at once.
     fn connected(&mut self, id: SocketId, transport: Transport<R::Io>, local: SocketAddr) {
         self.slots.insert(Connection::new(id, transport, Writing::Open));
-        self.again.push_back(Key::Socket(id.index));
+        self.soon.push_back(id);
         self.engine.handle_connected(self.now, id, local);
     }
 
@@ -92,7 +90,7 @@ where
                 connection.writing = Writing::Open;
                 let shutdown = connection.shutdown_wanted;
                 // Reading is armed when the socket is looked at again.
-                self.again.push_back(Key::Socket(id.index));
+                self.soon.push_back(id);
                 self.engine.handle_connected(self.now, id, local);
                 if shutdown {
                     self.shutdown_write(id);

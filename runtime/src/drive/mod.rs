@@ -118,13 +118,14 @@ where
     Ok(Drive {
         now: runtime.now(),
         budget: 0,
-        timer: runtime.timer(),
+        timer: runtime.timer()?,
         armed: None,
         timer_notifier: Notifier::new(&ready, Key::Timer),
         mailbox_notifier: Notifier::new(&ready, Key::Mailbox),
         slots: Slots::new(Arc::clone(&ready)),
         listeners,
         again,
+        soon: VecDeque::new(),
         ready,
         drained: false,
         runtime,
@@ -149,8 +150,10 @@ pub struct Drive<R: Runtime, E, O, C> {
     slots: Slots<R::Io>,
     listeners: Vec<ListenerSlot<R::Io>>,
     ready: Arc<ReadyQueue>,
-    /// Keys to look at in the next turn although no reactor named them: budgets used up, reads resumed.
+    /// Keys to look at in the next turn although no reactor named them: budgets used up.
     again: VecDeque<Key>,
+    /// Sockets to look at as soon as possible, in this turn if it is not flushing yet: connected, reads resumed.
+    soon: VecDeque<SocketId>,
     mailbox_notifier: Notifier,
 
     timer: R::Timer,
@@ -198,7 +201,7 @@ where
             this.listeners.clear();
             return Poll::Ready(());
         }
-        if !this.again.is_empty() || !this.ready.is_empty() {
+        if !this.again.is_empty() || !this.soon.is_empty() || !this.ready.is_empty() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -226,12 +229,16 @@ where
             if let Some(key) = news {
                 self.look_at(key);
             }
+            let soon = self.soon.pop_front();
+            if let Some(id) = soon {
+                self.read(id);
+            }
             let old = (put_off > 0).then(|| self.again.pop_front()).flatten();
             if let Some(key) = old {
                 put_off -= 1;
                 self.look_at(key);
             }
-            if self.budget == 0 || (news.is_none() && old.is_none()) {
+            if self.budget == 0 || (news.is_none() && soon.is_none() && old.is_none()) {
                 break;
             }
         }
@@ -245,7 +252,6 @@ where
     }
 
     fn look_at(&mut self, key: Key) {
-        self.now = self.runtime.now();
         match key {
             Key::Socket(index) => {
                 if let Some(id) = self.slots.taken(index) {

@@ -62,7 +62,7 @@ where
             && connection.reading == Reading::Paused
         {
             connection.reading = Reading::Wanted;
-            self.again.push_back(Key::Socket(id.index));
+            self.soon.push_back(id);
         }
     }
 }

@@ -106,8 +106,8 @@ impl Runtime for Hand {
         Ok(HandIo(fd, state))
     }
 
-    fn timer(&self) -> HandTimer {
-        HandTimer(self.clone())
+    fn timer(&self) -> io::Result<HandTimer> {
+        Ok(HandTimer(self.clone()))
     }
 
     fn now(&self) -> Instant {

@@ -8,13 +8,13 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::options::set_foreign_source;
+use super::options::set_transparent;
 use super::{SocketOptions, local_addr};
 
 /// A connect that was begun.
 pub(crate) enum Dialled {
-    /// It is done already, as connects to this host may be.
-    Connected(OwnedFd),
+    /// It is done already, as connects to this host are; and our address.
+    Connected(OwnedFd, SocketAddr),
     /// Once writable, [`connection`] knows how it went.
     Pending(OwnedFd),
 }
@@ -30,16 +30,20 @@ pub(crate) fn dial(to: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
         tracing::warn!(%error, %source, %to, "cannot preserve the source address; connecting with our own");
     }
     match socket.connect(&to.into()) {
-        Ok(()) => Ok(Dialled::Connected(socket.into())),
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::INPROGRESS) => Ok(Dialled::Pending(socket.into())),
-            _ => Err(error),
-        },
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
+        // Within a host, and so to every workload of ours, the handshake is over by now although the call says that it
+        // is under way: asking saves a turn of the event loop.
+        Ok(()) | Err(_) => {}
     }
+    Ok(match connection(&socket)? {
+        Some(local) => Dialled::Connected(socket.into(), local),
+        None => Dialled::Pending(socket.into()),
+    })
 }
 
 fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
-    set_foreign_source(&SockRef::from(socket), source)?;
+    // Which implies what `IP_FREEBIND` allows.
+    set_transparent(&SockRef::from(socket), source)?;
     choose_port_late(socket);
     socket.bind(&SocketAddr::new(source, 0).into())
 }
@@ -73,7 +77,7 @@ mod tests {
 
     fn finish(dialled: Dialled) -> io::Result<SocketAddr> {
         let fd = match dialled {
-            Dialled::Connected(fd) | Dialled::Pending(fd) => fd,
+            Dialled::Connected(fd, _) | Dialled::Pending(fd) => fd,
         };
         let mut poll = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::OUT)];
         rustix::event::poll(&mut poll, None)?;

@@ -106,15 +106,6 @@ pub(crate) fn set_transparent(socket: &SockRef<'_>, ip: IpAddr) -> io::Result<()
     }
 }
 
-/// Lets the socket bind to an address that is not ours: `IP_TRANSPARENT` and `IP_FREEBIND`.
-pub(crate) fn set_foreign_source(socket: &SockRef<'_>, source: IpAddr) -> io::Result<()> {
-    set_transparent(socket, source)?;
-    match source {
-        IpAddr::V4(_) => socket.set_freebind_v4(true),
-        IpAddr::V6(_) => socket.set_freebind_v6(true),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,9 @@ use crate::proxy::observed::{Connection, Direction, Flag, Observed};
 use crate::proxy::relay::{End, Outcome, RelayEvent};
 use crate::time::Instant;
 
+/// How many actions the end of one connection comes to: FIN and close for either socket.
+const ACTIONS_OF_AN_ENDING: usize = 4;
+
 impl Shard {
     /// Tells the outside that a connection exists; from now on its end is told too.
     pub(super) fn open_report(&mut self, id: ConnId, mut report: Connection) {
@@ -195,6 +198,12 @@ impl Shard {
     pub(super) fn close_socket(&mut self, socket: SocketId, reset: bool) {
         if let Some(entry) = self.sockets.remove(socket) {
             debug_assert!(matches!(entry.role, Role::App { .. } | Role::Tunnel(_)));
+            // Closing says FIN as well: one call does for both when nothing came between.
+            let fin = Action::ShutdownWrite { socket };
+            let back = self.actions.iter().rev().take(ACTIONS_OF_AN_ENDING).position(|action| *action == fin);
+            if let Some(back) = back {
+                self.actions.remove(self.actions.len().saturating_sub(back).saturating_sub(1));
+            }
             self.actions.push_back(Action::Close { socket, reset });
         }
     }
