@@ -12,12 +12,15 @@ use rustix::process::Signal;
 
 use crate::loopback::{Loop, SOON, wait_all, wait_ends};
 
-/// More than one tunnel's worth.
-const CONNECTIONS: u64 = 250;
+/// Ten tunnels' worth.
+const CONNECTIONS: u64 = 1000;
+
+/// Where each moves many octets: more than one tunnel's worth for each shard.
+const BULKY: u64 = 250;
 
 /// When the proxy is killed, in milliseconds after the clients were started: from before the first connection, over
 /// handshakes, to traffic on all.
-const MOMENTS: [u64; 7] = [0, 10, 25, 50, 100, 200, 400];
+const MOMENTS: [u64; 8] = [0, 10, 25, 50, 100, 200, 400, 1000];
 
 /// Octets per connection that no transfer here gets done with.
 const HUGE: u64 = 1 << 30;
@@ -87,7 +90,7 @@ fn kill(runtime: Runtime, victim: Victim) -> Result<()> {
     }
 
     // With all buffers and windows full of octets that will never arrive.
-    let mut clients = world.load(CONNECTIONS, HUGE, PATIENCE)?;
+    let mut clients = world.load(BULKY, HUGE, PATIENCE)?;
     wait_all(&clients, "open", SOON)?;
     clients.tell("move")?;
     std::thread::sleep(Duration::from_millis(300));
@@ -149,7 +152,7 @@ fn stop(node: &Node, world: &Loop) -> Result<()> {
 
 fn drain_finishes(runtime: Runtime) -> Result<()> {
     let mut world = Loop::new(runtime, &[("CONNECTION_TERMINATION_DEADLINE", "60s")])?;
-    let mut clients = world.load(CONNECTIONS, 1 << 20, PATIENCE)?;
+    let mut clients = world.load(BULKY, 1 << 20, PATIENCE)?;
     wait_all(&clients, "open", SOON)?;
     stop(&world.server_node, &world)?;
     // Nobody new is let in, once the GOAWAY has been read at the other end ...
@@ -163,7 +166,7 @@ fn drain_finishes(runtime: Runtime) -> Result<()> {
     clients.tell("move")?;
     wait_all(&clients, "moved", SOON)?;
     clients.tell("close")?;
-    assert_eq!(wait_ends(&clients, SOON)?, format!("well={CONNECTIONS}"));
+    assert_eq!(wait_ends(&clients, SOON)?, format!("well={BULKY}"));
     let status = world.server_node.process_mut().wait_exit(SOON)?;
     assert!(status.success(), "{status}");
     Ok(())

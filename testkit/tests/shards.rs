@@ -1,5 +1,6 @@
 //! Whole shards on the simulated network: the life of connections and tunnels from capture to the access log.
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use adit_core::proxy::observed::{Direction, Flag, Observed};
 use adit_core::proxy::{Listener, ShardConfig};
@@ -299,4 +300,60 @@ fn streams_that_were_given_up_leave_the_tunnel_its_window() {
     room.run(1_000_000);
     assert_eq!(room.app(app).got().len(), 6 << 20);
     let _ = server;
+}
+
+/// `slow` clients that read nothing of a long answer fill what they can of their tunnel; then others come.
+fn slow_readers_stop_nobody_else(slow: u16) {
+    const ANSWER: usize = 1 << 20;
+    // An eighth of the usual windows, in the usual proportions.
+    let windows = |config: &mut ShardConfig| {
+        for tunnel in [&mut config.client, &mut config.server] {
+            let http2 = &mut Arc::make_mut(tunnel).http2;
+            (http2.initial_window, http2.connection_window) = (512 << 10, 2 << 20);
+        }
+    };
+    let weather = Weather { capacity: 32 << 10, ..Weather::default() };
+    let Pair { mut room, client, .. } = pair_with(MESH, slow.into(), weather, windows);
+    let from = |port| SocketAddr::new(addr("10.0.0.1:0").ip(), port);
+    let (echo, answer) = (addr("10.0.0.2:80"), addr("10.0.0.2:81"));
+    let holding = Script { hold: true, ..Script::default() };
+    room.serve(answer, Script { send: pattern(ANSWER), ..Script::default() });
+    let held: Vec<_> =
+        (0..slow).map(|n| room.connect(client, from(40_000 + n), answer, holding.clone())).collect();
+    room.run(1_000_000);
+
+    // One octet there and back, a short message, and many times what is kept for each stream.
+    for (port, len) in (50_000..).zip([1, 4_000, 100_000]) {
+        let sent = pattern(len);
+        let app = room.connect(client, from(port), echo, Script::send(sent.clone()));
+        room.run(1_000_000);
+        let app = room.app(app);
+        assert!(app.got() == sent && app.saw_fin(), "{slow} slow: {} of {len} octets", app.got().len());
+    }
+    // Newcomers that are slow as well leave room for the next.
+    for port in 51_000..51_030 {
+        room.connect(client, from(port), answer, holding.clone());
+    }
+    room.run(1_000_000);
+    let last = room.connect(client, from(52_000), echo, Script::send(pattern(4_000)));
+    room.run(1_000_000);
+    assert!(room.app(last).got() == pattern(4_000), "{slow} slow, and 30 more");
+    assert_eq!(room.shard(client).tunnels(), 1);
+
+    // Nothing was lost on the way.
+    for app in held.into_iter().take(2) {
+        room.release(app);
+        room.run(1_000_000);
+        assert!(room.app(app).got() == pattern(ANSWER), "{} octets", room.app(app).got().len());
+    }
+}
+
+#[test]
+fn a_few_slow_readers_stop_nobody_else() {
+    slow_readers_stop_nobody_else(5);
+}
+
+#[test]
+fn many_slow_readers_stop_nobody_else() {
+    slow_readers_stop_nobody_else(30);
 }

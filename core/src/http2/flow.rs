@@ -28,6 +28,11 @@ impl SendWindow {
         u32::try_from(self.0.max(0)).unwrap_or(MAX_WINDOW)
     }
 
+    /// Octets sent for which no credit has come back, of a window that began with `initial`.
+    pub(crate) fn outstanding(self, initial: u32) -> u32 {
+        u32::try_from(i64::from(initial).saturating_sub(self.0).max(0)).unwrap_or(u32::MAX)
+    }
+
     /// `octets` were sent.
     pub(crate) fn spend(&mut self, octets: u32) {
         self.0 = self.0.saturating_sub(octets.into());
@@ -53,6 +58,42 @@ impl SendWindow {
         Ok(())
     }
 }
+
+/// How the streams of a connection share its send window.
+///
+/// Stream windows add up to far more than the connection's (RFC 9113 §5.2.2 leaves it to us what to do about that): a
+/// few streams whose readers have stopped would use up all of it, and the others could not send an octet. So the last
+/// part of it is for streams that have little outstanding: each gets a ration, whatever the others do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shares {
+    available: u32,
+    reserve: u32,
+    ration: u32,
+}
+
+impl Shares {
+    /// Below this a connection window is too small to be divided.
+    const LEAST: u32 = 1 << 20;
+    /// The part of the window that is kept for rations.
+    const RESERVE: u32 = 8;
+    /// Rations in the reserve: more than there are streams on one of our tunnels.
+    const RATIONS: u32 = 256;
+
+    /// Shares of `window`, which was `size` octets wide when nothing was outstanding.
+    pub(crate) fn new(window: SendWindow, size: u32) -> Self {
+        let reserve = if size < Self::LEAST { 0 } else { size / Self::RESERVE };
+        Self { available: window.available(), reserve, ration: reserve / Self::RATIONS }
+    }
+
+    /// What a stream may send now that has `outstanding` octets on the way or with the reader.
+    pub(crate) fn of(self, outstanding: u32) -> u32 {
+        let ration = self.ration.saturating_sub(outstanding).min(self.available);
+        self.available.saturating_sub(self.reserve).max(ration)
+    }
+}
+
+/// The least octets of credit that are sent back one by one while a connection's window is scarce.
+const PORTION: u32 = 1_024;
 
 /// What the peer may send. Every octet of the window is in one of three places:
 /// `available` (the peer may send it) + `held` (received, not consumed) + `owed` (consumed, credit not yet sent) = `size`.
@@ -87,10 +128,30 @@ impl ReceiveWindow {
         released
     }
 
-    /// The increment to send now: all that is owed, once that is half of the window (one WINDOW_UPDATE per half window
-    /// keeps a sender going and costs little).
-    pub(crate) fn credit(&mut self) -> Option<u32> {
-        if self.owed == 0 || self.owed < self.size / 2 {
+    /// Whether the peer has little left: then credit may not wait until half of the window is owed, since what slow
+    /// readers hold is never owed.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.available <= (self.size / 4).into()
+    }
+
+    /// How much is worth a WINDOW_UPDATE for this window, that of a connection: half of it keeps a sender going and
+    /// costs little; a small part of it while the window is scarce.
+    pub(crate) fn portion(&self) -> u32 {
+        let half = self.size / 2;
+        if self.is_scarce() { (self.size / 64).max(PORTION).min(half) } else { half }
+    }
+
+    /// The same for the window of a stream on the connection that `self` is the window of. While that is scarce, it is
+    /// half of the ration to which a sender like ours may be down ([`Shares`]).
+    pub(crate) fn portion_of_stream(&self, stream: &Self) -> u32 {
+        let half = stream.size / 2;
+        let shared = self.is_scarce() && self.size >= Shares::LEAST;
+        if shared { (self.size / (2 * Shares::RESERVE * Shares::RATIONS)).min(half) } else { half }
+    }
+
+    /// The increment to send now: all that is owed, once that is `portion` octets.
+    pub(crate) fn credit(&mut self, portion: u32) -> Option<u32> {
+        if self.owed == 0 || self.owed < portion {
             return None;
         }
         let credit = core::mem::take(&mut self.owed);
@@ -151,10 +212,56 @@ mod tests {
         window.charge(10).unwrap();
         assert_eq!(window.charge(1), Err(Exceeded));
         window.release(4);
-        assert_eq!(window.credit(), None);
+        assert_eq!(window.credit(5), None);
         window.release(1);
-        assert_eq!(window.credit(), Some(5));
-        assert_eq!(window.credit(), None);
+        assert_eq!(window.credit(5), Some(5));
+        assert_eq!(window.credit(0), None);
+    }
+
+    #[test]
+    fn portions_are_small_while_the_connection_window_is_scarce() {
+        const SIZE: u32 = 16 << 20;
+        let (mut window, stream) = (ReceiveWindow::new(SIZE), ReceiveWindow::new(4 << 20));
+        window.charge(SIZE / 4 * 3 - 1).unwrap();
+        assert_eq!((window.portion(), window.portion_of_stream(&stream)), (8 << 20, 2 << 20));
+        window.charge(1).unwrap();
+        assert_eq!((window.portion(), window.portion_of_stream(&stream)), (256 << 10, 4 << 10));
+        assert_eq!(window.portion_of_stream(&ReceiveWindow::new(1_000)), 500, "never more than half");
+
+        let mut small = ReceiveWindow::new(65_535);
+        small.charge(65_535).unwrap();
+        assert_eq!((small.portion(), small.portion_of_stream(&stream)), (1_024, 2 << 20));
+    }
+
+    #[test]
+    fn the_last_eighth_of_a_window_is_for_streams_with_little_outstanding() {
+        const SIZE: u32 = 16 << 20;
+        let with = |available| {
+            let mut window = SendWindow::new(SIZE);
+            window.spend(SIZE - available);
+            Shares::new(window, SIZE)
+        };
+        assert_eq!(with(SIZE).of(4 << 20), 14 << 20);
+        let reserve = with(2 << 20);
+        assert_eq!((reserve.of(8 << 10), reserve.of((8 << 10) - 1), reserve.of(0)), (0, 1, 8 << 10));
+        assert_eq!(with(100).of(0), 100);
+        assert_eq!(
+            Shares::new(SendWindow::new(65_535), 65_535).of(65_535),
+            65_535,
+            "too small to be divided"
+        );
+    }
+
+    #[test]
+    fn outstanding_is_what_has_no_credit_yet() {
+        let mut window = SendWindow::new(100);
+        window.spend(60);
+        assert_eq!(window.outstanding(100), 60);
+        // A lowered setting leaves less than nothing (RFC 9113 §6.9.2); what is outstanding is the same.
+        window.shift(100, 10).unwrap();
+        assert_eq!(window.outstanding(10), 60);
+        window.grow(200).unwrap();
+        assert_eq!(window.outstanding(10), 0, "a peer may widen a stream's window");
     }
 
     proptest! {
@@ -168,7 +275,7 @@ mod tests {
                 match op {
                     0 => { let _ = window.charge(amount); }
                     1 => { window.release(amount); }
-                    2 => { window.credit(); }
+                    2 => { window.credit(window.portion()); }
                     _ => window.resize(amount),
                 }
                 prop_assert!(window.is_conserved());

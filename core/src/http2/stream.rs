@@ -13,7 +13,7 @@
 //! *half-closed* states are combinations of the halves. *reserved* does not occur: push is off.
 use serde::{Deserialize, Serialize};
 
-use super::flow::{ReceiveWindow, SendWindow};
+use super::flow::{ReceiveWindow, SendWindow, Shares};
 
 /// How far one direction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,6 +72,12 @@ impl Stream {
     /// Octets that the stream's own window and state allow now.
     pub(crate) fn allowance(&self) -> u32 {
         if self.may_send() { self.send_window.available() } else { 0 }
+    }
+
+    /// Octets that it may send now: what its own window allows, and its part of the connection's. `initial` is the
+    /// peer's SETTINGS_INITIAL_WINDOW_SIZE.
+    pub(crate) fn sendable(&self, shares: Shares, initial: u32) -> u32 {
+        self.allowance().min(shares.of(self.send_window.outstanding(initial)))
     }
 
     /// Whether both halves ended.

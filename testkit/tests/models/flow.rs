@@ -23,7 +23,7 @@ fn client_resets_a_stream() {
 
 #[test]
 fn window_becomes_negative() {
-    assert_holds(&FlowModel { octets: &[2 * WINDOW], server_resets: 0, lowers_window: true, ..RESET }, 3_000);
+    assert_holds(&FlowModel { octets: &[2 * WINDOW], server_resets: 0, lowers_window: true, ..RESET }, 2_000);
 }
 
 /// Each line: what is done wrong, and the property that must fail for it.

@@ -1,7 +1,10 @@
 //! DATA in both directions, and the windows that govern it (RFC 9113 §5.2, §6.1, §6.9).
+use alloc::vec::Vec;
+
 use super::Connection;
 use crate::http2::budgets::TINY;
 use crate::http2::closed::Ending;
+use crate::http2::flow::Shares;
 use crate::http2::frame::{self, END_STREAM, FrameHeader, Kind};
 use crate::http2::stream::Half;
 use crate::http2::{Budget, ConnectionError, ErrorCode, Event, StreamId};
@@ -9,15 +12,16 @@ use crate::http2::{Budget, ConnectionError, ErrorCode, Event, StreamId};
 impl Connection {
     // --- command
 
-    /// Octets that one DATA frame on `stream` may carry now: min(stream window, connection window, peer's max frame).
-    /// When it is 0, `Writable` will follow unless the stream ends first. It is 0 on a client until a 2xx arrived, on a
+    /// Octets that one DATA frame on `stream` may carry now: min(stream window, connection window, peer's max frame). Of
+    /// a wide connection window the last eighth is left to streams that have little outstanding, so that slow readers of
+    /// other streams never use up all of it. When it is 0, `Writable` will follow unless the stream ends first. It is 0 on a client until a 2xx arrived, on a
     /// server until `respond` was called, and for streams that are closed or that we finished.
     pub fn capacity(&mut self, stream: StreamId) -> usize {
-        let shared = self.send_window.available().min(self.peer.max_frame_size);
+        let (shares, initial) = self.shares();
         let Some(known) = self.streams.get_mut(&stream).filter(|known| known.send != Half::Ended) else {
             return 0;
         };
-        let capacity = known.allowance().min(shared);
+        let capacity = known.sendable(shares, initial).min(self.peer.max_frame_size);
         if capacity == 0 && known.ticket.is_none() {
             known.ticket = Some(self.next_ticket);
             self.waiting.insert(self.next_ticket, stream);
@@ -34,10 +38,11 @@ impl Connection {
     /// `len` exceeds the capacity (SETTINGS may have lowered it since it was asked), or there is nothing to say.
     #[must_use]
     pub fn send_data(&mut self, stream: StreamId, len: usize, finish: bool) -> Option<[u8; frame::HEADER]> {
-        let shared = self.send_window.available().min(self.peer.max_frame_size);
+        let (shares, initial) = self.shares();
         let length = u32::try_from(len).ok()?;
         let known = self.streams.get_mut(&stream).filter(|known| known.send == Half::Open)?;
-        if length > known.allowance().min(shared) || (length == 0 && !finish) {
+        let capacity = known.sendable(shares, initial).min(self.peer.max_frame_size);
+        if length > capacity || (length == 0 && !finish) {
             return None;
         }
         known.send_window.spend(length);
@@ -56,7 +61,7 @@ impl Connection {
     }
 
     /// `len` octets of DATA of `stream` have left for good downstream, or were dropped: credit goes back (WINDOW_UPDATE at
-    /// half window). For streams that are closed the connection is credited.
+    /// half window, in smaller portions while the connection's window is scarce). For streams that are closed the connection is credited.
     pub fn consume(&mut self, stream: StreamId, len: usize) {
         if self.closed {
             return;
@@ -85,8 +90,12 @@ impl Connection {
         if self.is_idle(stream) {
             return Err(ConnectionError::IdleStream { kind: header.kind.wire(), stream: stream.0 });
         }
+        let was_scarce = self.receive_window.is_scarce();
         self.receive_window.charge(length).map_err(|_| ConnectionError::FlowControl)?;
         self.receive_window.release(padding);
+        if !was_scarce && self.receive_window.is_scarce() {
+            self.settle_credit();
+        }
         let Some(known) = self.streams.get_mut(&stream) else {
             return self.late_data(stream);
         };
@@ -129,24 +138,37 @@ impl Connection {
         if header.has(END_STREAM) { self.peer_finished(header.stream) } else { Ok(()) }
     }
 
-    /// Queues the WINDOW_UPDATEs that are due, of `stream` and of the connection.
+    /// Queues the WINDOW_UPDATEs that are due, of the connection and of `stream`.
     fn give_credit(&mut self, stream: StreamId) {
-        if let Some(known) = self.streams.get_mut(&stream).filter(|known| known.receive == Half::Open)
-            && let Some(increment) = known.receive_window.credit()
-        {
-            frame::push_window_update(&mut self.control, stream, increment);
-        }
-        if let Some(increment) = self.receive_window.credit() {
+        if let Some(increment) = self.receive_window.credit(self.receive_window.portion()) {
             frame::push_window_update(&mut self.control, StreamId::CONNECTION, increment);
         }
+        if let Some(known) = self.streams.get_mut(&stream).filter(|known| known.receive == Half::Open) {
+            let portion = self.receive_window.portion_of_stream(&known.receive_window);
+            if let Some(increment) = known.receive_window.credit(portion) {
+                frame::push_window_update(&mut self.control, stream, increment);
+            }
+        }
+    }
+
+    /// The window has become scarce: streams whose octets were all delivered may not look to the sender as if they
+    /// were slow. What is owed to each goes back, also to those that have nothing to deliver now.
+    fn settle_credit(&mut self) {
+        let streams: Vec<StreamId> = self.streams.keys().copied().collect();
+        for stream in streams {
+            self.give_credit(stream);
+        }
+    }
+
+    /// How streams share the send window, and the window each of them began with.
+    pub(super) fn shares(&self) -> (Shares, u32) {
+        (Shares::new(self.send_window, self.send_size), self.peer.initial_window)
     }
 
     /// Tells the owner of `stream` that it can send, if it waits for that and now can.
     pub(super) fn wake(&mut self, stream: StreamId) {
-        if self.send_window.available() == 0 {
-            return;
-        }
-        if let Some(known) = self.streams.get_mut(&stream).filter(|known| known.allowance() > 0)
+        let (shares, initial) = self.shares();
+        if let Some(known) = self.streams.get_mut(&stream).filter(|known| known.sendable(shares, initial) > 0)
             && let Some(ticket) = known.ticket.take()
         {
             self.waiting.remove(&ticket);
@@ -160,9 +182,10 @@ impl Connection {
         if self.send_window.available() == 0 {
             return;
         }
+        let (shares, initial) = self.shares();
         let Self { streams, waiting, events, .. } = self;
         waiting.retain(|_, stream| match streams.get_mut(stream) {
-            Some(known) if known.allowance() > 0 => {
+            Some(known) if known.sendable(shares, initial) > 0 => {
                 known.ticket = None;
                 events.push_back(Event::Writable { stream: *stream });
                 false

@@ -223,11 +223,9 @@ impl Connection {
             if increment == 0 {
                 return Err(ConnectionError::ZeroIncrement);
             }
-            let was_shut = self.send_window.available() == 0;
             self.send_window.grow(increment).map_err(|_| ConnectionError::WindowOverflow)?;
-            if was_shut {
-                self.wake_all();
-            }
+            self.send_size = self.send_size.max(self.send_window.available());
+            self.wake_all();
             return Ok(());
         }
         // The peer may not know yet that the stream is closed.

@@ -55,6 +55,8 @@ pub struct Connection {
     /// When our SETTINGS must be acknowledged; `None` once they are.
     settings_due: Option<Instant>,
     send_window: SendWindow,
+    /// The widest `send_window` has been: what the peer lets us have outstanding.
+    send_size: u32,
     receive_window: ReceiveWindow,
     /// Streams that are neither idle nor closed. All were opened by the client: push is off.
     streams: BTreeMap<StreamId, Stream>,
@@ -106,6 +108,7 @@ impl Connection {
             peer: PeerSettings::new(config.assumed_peer_streams),
             settings_due: Some(now + config.settings_timeout),
             send_window: SendWindow::new(DEFAULT_WINDOW),
+            send_size: DEFAULT_WINDOW,
             receive_window: ReceiveWindow::new(config.connection_window.max(DEFAULT_WINDOW)),
             streams: BTreeMap::new(),
             endings: Endings::default(),
@@ -269,10 +272,9 @@ impl Connection {
         }
         let tickets = self.streams.values().filter(|stream| stream.ticket.is_some()).count();
         assert_eq!(tickets, self.waiting.len());
-        if self.send_window.available() > 0 {
-            let missed = self.waiting.values().find(|id| self.streams[id].allowance() > 0);
-            assert_eq!(missed, None, "a stream waits although it could send");
-        }
+        let (shares, initial) = self.shares();
+        let missed = self.waiting.values().find(|id| self.streams[id].sendable(shares, initial) > 0);
+        assert_eq!(missed, None, "a stream waits although it could send");
         assert!(!self.streams.values().any(Stream::is_over));
     }
 }

@@ -239,3 +239,72 @@ fn empty_data_is_not_reported() {
     assert_eq!(server.ok(&data(1, PADDED, &[3, 0, 0, 0])), []);
     assert_eq!(server.ok(&data(1, END_STREAM, b"")), [Event::Finished { stream: ONE }]);
 }
+
+/// A connection window that is wide enough to be divided, and what of it is kept for rations; one ration.
+const WIDE: u32 = 1 << 20;
+const RESERVE: u32 = WIDE / 8;
+const RATION: u32 = RESERVE / 256;
+
+/// Streams whose readers have stopped use up what they may of a wide connection window.
+#[test]
+fn slow_streams_leave_a_ration_for_every_other() {
+    let mut server = sender(WIDE);
+    server.ok(&[settings_of(&[(5, WIDE)]), window_update(0, WIDE - 65_535)].concat());
+    assert_eq!(server.connection.capacity(ONE), (WIDE - RESERVE) as usize);
+    server.connection.send_data(ONE, (WIDE - RESERVE) as usize, false).unwrap();
+    assert_eq!(server.connection.capacity(ONE), 0, "the rest is for others");
+    assert_eq!(server.connection.send_data(ONE, 1, false), None);
+
+    for stream in (3..).step_by(2).take(256) {
+        let stream = StreamId(stream);
+        if stream > THREE {
+            // One of our own tunnels has fewer; here each slot is used again.
+            if stream.0 > 5 {
+                server.connection.reset(server.now, StreamId(stream.0 - 2), ErrorCode::CANCEL);
+                server.drain(&[]);
+            }
+            server.ok(&connect(stream.0));
+            server.respond(stream.0);
+        }
+        assert_eq!(server.connection.capacity(stream), RATION as usize);
+        server.connection.send_data(stream, RATION as usize, false).unwrap();
+        assert_eq!(server.connection.capacity(stream), 0);
+    }
+    let last = StreamId(1 + 2 * 256);
+    // Credit for the stream alone is a new ration, as far as there is window; credit for the connection is for rations
+    // first.
+    assert_eq!(server.ok(&window_update(last.0, RATION)), []);
+    assert_eq!(server.ok(&window_update(0, 10)), [Event::Writable { stream: last }]);
+    assert_eq!(server.connection.capacity(last), 10);
+    assert_eq!(server.ok(&window_update(0, RESERVE - 10)), [], "not a slow one's yet");
+    let freed = server.ok(&window_update(0, 1));
+    assert_eq!(freed, [Event::Writable { stream: ONE }, Event::Writable { stream: THREE }]);
+    assert_eq!(server.connection.capacity(ONE), 1);
+}
+
+#[test]
+fn what_slow_readers_hold_does_not_lock_up_the_credit_of_others() {
+    let config = Config { initial_window: WIDE, connection_window: WIDE, ..Config::server() };
+    let mut server = Script::ready(Side::Server, config);
+    server.ok(&[connect(1), connect(3), connect(5)].concat());
+    let send = |server: &mut Script, stream, len: u32| {
+        let wire = data(stream, 0, &vec![7; len as usize]);
+        server.connection.handle_input(server.now, &wire).unwrap();
+        server.drain(&wire);
+    };
+    // Delivered long ago, and too little for a credit of its own: it goes back when the window becomes scarce.
+    send(&mut server, 5, 1_000);
+    server.connection.consume(StreamId(5), 1_000);
+    // More than half of the window is never owed.
+    send(&mut server, 1, WIDE / 4 * 3 - 1_001);
+    server.has_sent(&[]);
+    send(&mut server, 3, 1);
+    server.has_sent(&[window_update(5, 1_000)]);
+    // What others take still comes back, in portions.
+    let portion = WIDE / 64;
+    send(&mut server, 3, portion);
+    server.connection.consume(THREE, (portion - 1_001) as usize);
+    server.has_sent(&[window_update(3, portion - 1_001)]);
+    server.connection.consume(THREE, 1);
+    server.has_sent(&[window_update(0, portion)]);
+}
