@@ -38,7 +38,7 @@ fn command(connection: &mut Connection, choice: u8) {
         5 => drop(connection.send_data(stream, 1, choice > 127)),
         6 => drop(connection.send_data(stream, 0, true)),
         7 if choice > 200 => connection.drain(now),
-        8 => drop(connection.handle_timeout(now)),
+        8 => drop(connection.handle_timeout(now, [choice; 8])),
         9 => connection.rebase(now),
         _ => drop(connection.capacity(stream)),
     }
