@@ -11,7 +11,8 @@ use super::post_handshake::{Message, PostHandshake, key_update};
 use super::records::{LEGACY_VERSION, RecordLayer, content};
 use super::symbolic::{SymbolicHandshake, SymbolicOptions};
 use super::{
-    Alert, Budgets, Flood, HEADROOM, Input, MAX_RECORD, Side, TAILROOM, TlsContext, TlsError, TlsPorts, TlsSettings,
+    Alert, Budgets, Flood, HEADROOM, Input, MAX_RECORD, Side, TAILROOM, TlsContext, TlsError, TlsPorts,
+    TlsSettings,
 };
 use crate::identity::{Identity, IdentitySet};
 
@@ -120,7 +121,8 @@ impl Session {
     pub fn client(context: &Arc<TlsContext>, expected: &IdentitySet) -> Result<Self, TlsError> {
         let mut outgoing = Vec::new();
         let handshake = RustlsHandshake::client(context, expected, &mut outgoing)?;
-        Ok(Self::new(Side::Client, Box::new(handshake), outgoing, context.settings()).with_entropy(context.ports()))
+        Ok(Self::new(Side::Client, Box::new(handshake), outgoing, context.settings())
+            .with_entropy(context.ports()))
     }
 
     /// A server that demands a client certificate of its own trust domain.
@@ -129,7 +131,8 @@ impl Session {
     /// When the provider does not fit TLS 1.3.
     pub fn server(context: &Arc<TlsContext>) -> Result<Self, TlsError> {
         let handshake = RustlsHandshake::server(context)?;
-        Ok(Self::new(Side::Server, Box::new(handshake), Vec::new(), context.settings()).with_entropy(context.ports()))
+        Ok(Self::new(Side::Server, Box::new(handshake), Vec::new(), context.settings())
+            .with_entropy(context.ports()))
     }
 
     /// A session without cryptography for models and fuzzing: records carry a counter and plaintext. The handshake

@@ -195,7 +195,8 @@ fn debug_shows_no_secret() {
 fn nonces_are_unpredictable_before_and_after_a_hand_over() {
     let (client, server) = established_pair(Library::AwsLc, &[AES_256], TlsSettings::default());
     let ports = Library::AwsLc.ports(&[AES_256]);
-    let mut nonces = BTreeSet::from([[0; 8], client.nonce().unwrap(), client.nonce().unwrap(), server.nonce().unwrap()]);
+    let mut nonces =
+        BTreeSet::from([[0; 8], client.nonce().unwrap(), client.nonce().unwrap(), server.nonce().unwrap()]);
     let thawed = through_data(server, Some(&ports));
     nonces.extend([thawed.nonce().unwrap(), thawed.nonce().unwrap()]);
     assert_eq!(nonces.len(), 6, "{nonces:?}");
