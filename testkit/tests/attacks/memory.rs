@@ -120,6 +120,24 @@ fn an_application_that_does_not_read() {
 }
 
 #[test]
+fn what_a_stream_holds_goes_with_it() {
+    // CVE-2025-53020: memory is given back per stream, not when the connection ends.
+    let mut it = tunnel(|_| {});
+    it.apps_read = false;
+    for n in 0..60 {
+        let stream = 3 + 2 * n;
+        it.send(&connect(stream));
+        for _ in 0..20 {
+            it.send(&data(stream, 0, &[7; 16_384]));
+        }
+        it.send(&reset(stream, ErrorCode::CONNECT_ERROR));
+    }
+    assert!(it.is_alive(), "{:?}", it.ended());
+    assert!(it.peak() < 3 << 20, "{} of {}", it.peak(), 60 * 20 * 16_384);
+    assert!(it.shard.buffered() < 1 << 20, "{}", it.shard.buffered());
+}
+
+#[test]
 fn crumbs_on_many_streams_are_held_within_the_identitys_share() {
     let mut it = tunnel(|config| config.max_held_per_identity = 1 << 20);
     it.apps_read = false;

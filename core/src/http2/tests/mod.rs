@@ -10,6 +10,7 @@ use super::{
 use crate::time::Instant;
 
 mod attacks;
+mod conformance;
 mod flow;
 mod frames;
 mod hostile;
