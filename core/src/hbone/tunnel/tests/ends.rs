@@ -85,7 +85,7 @@ fn a_tunnel_drains_when_its_last_stream_has_ended() {
     let stream = open(&mut client, &mut server);
     server.tunnel.drain(NOW);
     settle(&mut client, &mut server);
-    // The warning and the final GOAWAY (RFC 9113 §6.8) are one event, also when the tunnel changes hands between them.
+    // The warning and the final GOAWAY (RFC 9113 §6.8) are one event.
     assert_eq!(client.events(), [TunnelEvent::GoAway]);
     assert_eq!(client.tunnel.open(NOW, &request()), Err(OpenError::GoingAway));
     assert!(!server.events().contains(&TunnelEvent::Drained));
@@ -93,6 +93,21 @@ fn a_tunnel_drains_when_its_last_stream_has_ended() {
     server.tunnel.finish(stream);
     settle(&mut client, &mut server);
     assert!(server.events().contains(&TunnelEvent::Drained));
+}
+
+#[test]
+fn a_second_goaway_is_no_news_to_the_process_that_took_over() {
+    let (mut client, mut server) = established();
+    let _ = open(&mut client, &mut server);
+    server.tunnel.drain(NOW);
+    client.input(&server.output()).unwrap();
+    client.tunnel.settle(&mut client.pool);
+    assert_eq!(client.events(), [TunnelEvent::GoAway]);
+    let frozen = client.tunnel.freeze(&mut client.pool).unwrap();
+    let config = std::sync::Arc::new(TunnelConfig::client());
+    client.tunnel = super::super::Tunnel::thaw_symbolic(&frozen, config, NOW, &mut client.pool).unwrap();
+    settle(&mut client, &mut server);
+    assert_eq!(client.events(), [], "the final GOAWAY");
 }
 
 #[test]
