@@ -20,7 +20,8 @@ fn strict() -> (Half, Half) {
     (config.http2.budgets.refused, config.http2.budgets.denied) = (THREE, THREE);
     let (mut client, mut server) = fresh(TunnelConfig::client(), config);
     settle(&mut client, &mut server);
-    (client.events(), server.events());
+    client.events();
+    server.events();
     (client, server)
 }
 
