@@ -15,41 +15,60 @@ pub struct Allowance {
     pub per_second: u32,
 }
 
-/// Allowances of one connection. Reasons for the defaults are given per field; no honest peer we know comes near them.
+/// Allowances of one connection; no honest peer we know comes near them. Exceeding one ends the connection with
+/// ENHANCE_YOUR_CALM and the reason [`Budget::reason`] gives.
+///
+/// An [`Allowance`] starts full and is refilled by time alone, at its `per_second`; only `window_updates` is also refilled by
+/// DATA that we send. A plain number is a limit of one thing and needs no refill. Defaults are in brackets, as burst +
+/// refill per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Budgets {
-    /// PINGs that we must answer (CVE-2019-9512).
+    /// PINGs that we must answer (CVE-2019-9512). \[200 + 50\]
     pub pings: Allowance,
-    /// SETTINGS frames that we must answer (CVE-2019-9515).
+    /// SETTINGS frames that we must answer (CVE-2019-9515). \[20 + 1\]
     pub settings: Allowance,
-    /// Entries of one SETTINGS frame (CVE-2020-11080).
+    /// Entries of one SETTINGS frame (CVE-2020-11080). \[32\]
     pub settings_entries: u32,
     /// Resets by the peer of requests not yet answered (CVE-2023-44487) and resets that this library had to send
-    /// (CVE-2025-8671), in one counter. Resets of answered streams are ordinary and free.
+    /// (CVE-2025-8671), in one counter. Resets of answered streams are ordinary and free. \[200 + 20\]
     pub resets: Allowance,
-    /// Requests that were malformed, over the header limits, or above our stream limit. They count as `resets` too.
+    /// Requests that no peer in order sends: malformed as HTTP/2, or as a CONNECT (answered with 400), over the header
+    /// limits, or above our stream limit. Those that are reset and not answered count as `resets` too. \[150 + 20\]
     pub refused: Allowance,
+    /// Well-formed CONNECTs that the owner answered with an error: a policy forbids them, or the application is not there.
+    /// An application that tries again and again makes an honest peer send many, so this is ample. \[20 000 + 5 000\]
+    pub denied: Allowance,
     /// DATA without payload and END_STREAM, header fragments without content (CVE-2019-9518, RUSTSEC-2026-0258).
+    /// \[1 000 + 100\]
     pub empty_frames: Allowance,
     /// DATA of fewer than 64 octets without END_STREAM (CVE-2019-9511, CVE-2020-12603). A core of ours handles several
-    /// million each second; interactive traffic of a busy node stays below half a million.
+    /// million each second; interactive traffic of a busy node stays below half a million. \[500 000 + 500 000\]
     pub tiny_data: Allowance,
-    /// WINDOW_UPDATEs beyond those that DATA which we sent explains (CVE-2019-9517's sibling).
+    /// WINDOW_UPDATEs (CVE-2019-9517's sibling). Each DATA frame that we send gives back 4, and one more for each 512
+    /// octets of it, so only those are missed that no DATA of ours explains. \[100 000 + 1 000\]
     pub window_updates: Allowance,
-    /// PRIORITY frames, which are ignored (CVE-2019-9513).
+    /// PRIORITY frames, which are ignored (CVE-2019-9513). \[1 000 + 100\]
     pub priority: Allowance,
-    /// Frames of unknown types (RFC 9113 §5.5), which are ignored.
+    /// Frames of unknown types (RFC 9113 §5.5), which are ignored. \[1 000 + 100\]
     pub unknown_frames: Allowance,
-    /// Frames that are legal but change nothing: for closed streams, repeated GOAWAY, stray ACKs, 1xx responses.
+    /// Frames that are legal and change nothing. Counted are exactly: PING acknowledgements with a payload that we do not
+    /// wait for; SETTINGS acknowledgements when none of ours is open; GOAWAYs after the first; RST_STREAM for a stream that
+    /// the peer has reset before, or whose end is forgotten (256 are remembered); HEADERS for a stream that we reset, or (at a
+    /// client) whose end is forgotten; requests above our final GOAWAY; 1xx responses.
+    ///
+    /// Not counted, because something else bounds them: the one RST_STREAM that crosses ours or follows END_STREAM; DATA for
+    /// closed streams (the connection's window, `empty_frames`, `tiny_data`); WINDOW_UPDATE and PRIORITY for closed streams
+    /// (their own budgets). \[2 000 + 1 000\]
     pub stray_frames: Allowance,
-    /// CONTINUATIONs of one header block (CVE-2024-27316 and kin).
+    /// CONTINUATIONs of one header block (CVE-2024-27316 and kin). \[32\]
     pub continuations: u32,
-    /// Octets of one header block before decoding.
+    /// Octets of one header block before decoding. \[65 536\]
     pub header_octets: u32,
-    /// Fields of one header block after decoding (CVE-2026-47774).
+    /// Fields of one header block after decoding (CVE-2026-47774). More cost the stream, which is reset and counts as
+    /// `refused` if it is a request, else as `resets`. \[128\]
     pub header_fields: u32,
     /// Replies (PING and SETTINGS acknowledgements, RST_STREAMs of this library) that may wait in the queue because the
-    /// peer does not read (CVE-2019-9514).
+    /// peer does not read (CVE-2019-9514); taking the queue off starts anew. \[1 000\]
     pub queued_replies: u32,
 }
 
@@ -62,6 +81,7 @@ impl Default for Budgets {
             settings_entries: 32,
             resets: allow(200, 20),
             refused: allow(150, 20),
+            denied: allow(20_000, 5_000),
             empty_frames: allow(1_000, 100),
             tiny_data: allow(500_000, 500_000),
             window_updates: allow(100_000, 1_000),
@@ -90,6 +110,8 @@ pub enum Budget {
     Resets,
     /// [`Budgets::refused`].
     Refused,
+    /// [`Budgets::denied`].
+    Denied,
     /// [`Budgets::empty_frames`].
     EmptyFrames,
     /// [`Budgets::tiny_data`].
@@ -120,6 +142,7 @@ impl Budget {
             Self::SettingsEntries => "settings_entries",
             Self::Resets => "reset_flood",
             Self::Refused => "refused_flood",
+            Self::Denied => "denied_flood",
             Self::EmptyFrames => "empty_frame_flood",
             Self::TinyData => "tiny_data_flood",
             Self::WindowUpdates => "window_update_flood",
@@ -187,6 +210,7 @@ pub(crate) struct Spending {
     settings: Bucket,
     resets: Bucket,
     refused: Bucket,
+    denied: Bucket,
     empty_frames: Bucket,
     tiny_data: Bucket,
     window_updates: Bucket,
@@ -204,6 +228,7 @@ impl Spending {
             settings: full(budgets.settings),
             resets: full(budgets.resets),
             refused: full(budgets.refused),
+            denied: full(budgets.denied),
             empty_frames: full(budgets.empty_frames),
             tiny_data: full(budgets.tiny_data),
             window_updates: full(budgets.window_updates),
@@ -228,6 +253,7 @@ impl Spending {
             Budget::Settings => (&mut self.settings, budgets.settings),
             Budget::Resets => (&mut self.resets, budgets.resets),
             Budget::Refused => (&mut self.refused, budgets.refused),
+            Budget::Denied => (&mut self.denied, budgets.denied),
             Budget::EmptyFrames => (&mut self.empty_frames, budgets.empty_frames),
             Budget::TinyData => (&mut self.tiny_data, budgets.tiny_data),
             Budget::WindowUpdates => (&mut self.window_updates, budgets.window_updates),
@@ -256,6 +282,7 @@ impl Spending {
             &mut self.settings,
             &mut self.resets,
             &mut self.refused,
+            &mut self.denied,
             &mut self.empty_frames,
             &mut self.tiny_data,
             &mut self.window_updates,

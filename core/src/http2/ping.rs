@@ -9,15 +9,16 @@ use crate::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Ping {
     state: State,
-    /// How many were sent; part of the payload, so that a late answer is not taken for a current one.
-    sent: u32,
+    /// How many were sent; mixed into the payload, so that a late answer is not taken for a current one even where nonces
+    /// repeat, as those of symbolic sessions do.
+    sent: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum State {
     Off,
     Resting { until: Instant },
-    Waiting { until: Instant },
+    Waiting { until: Instant, payload: [u8; 8] },
 }
 
 /// What is due.
@@ -39,28 +40,25 @@ impl Ping {
         if interval.is_zero() { State::Off } else { State::Resting { until: now + interval } }
     }
 
-    fn payload(&self) -> [u8; 8] {
-        let [a, b, c, d] = self.sent.to_be_bytes();
-        [b'l', b'i', b'v', b'e', a, b, c, d]
-    }
-
-    /// A PING was answered; `false` when it is none of ours.
-    pub(crate) fn answered(&mut self, payload: [u8; 8], interval: Duration, now: Instant) -> bool {
-        if !matches!(self.state, State::Waiting { .. }) || payload != self.payload() {
+    /// A PING was answered; `false` when it is not the one that we wait for.
+    pub(crate) fn answered(&mut self, answer: [u8; 8], interval: Duration, now: Instant) -> bool {
+        if !matches!(self.state, State::Waiting { payload, .. } if payload == answer) {
             return false;
         }
         self.state = Self::rest(interval, now);
         true
     }
 
-    pub(crate) fn poll(&mut self, timeout: Duration, now: Instant) -> Due {
+    /// What is due; `nonce` makes the payload unpredictable, so that a peer cannot answer what it has not read.
+    pub(crate) fn poll(&mut self, timeout: Duration, nonce: [u8; 8], now: Instant) -> Due {
         match self.state {
             State::Resting { until } if until <= now => {
                 self.sent = self.sent.wrapping_add(1);
-                self.state = State::Waiting { until: now + timeout };
-                Due::Send(self.payload())
+                let payload = (u64::from_be_bytes(nonce) ^ self.sent).to_be_bytes();
+                self.state = State::Waiting { until: now + timeout, payload };
+                Due::Send(payload)
             }
-            State::Waiting { until } if until <= now => Due::Dead,
+            State::Waiting { until, .. } if until <= now => Due::Dead,
             State::Off | State::Resting { .. } | State::Waiting { .. } => Due::Nothing,
         }
     }
@@ -68,7 +66,7 @@ impl Ping {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Off => None,
-            State::Resting { until } | State::Waiting { until } => Some(until),
+            State::Resting { until } | State::Waiting { until, .. } => Some(until),
         }
     }
 
@@ -77,7 +75,7 @@ impl Ping {
         self.state = match self.state {
             State::Off => State::Off,
             State::Resting { .. } => Self::rest(interval, now),
-            State::Waiting { .. } => State::Waiting { until: now + timeout },
+            State::Waiting { payload, .. } => State::Waiting { until: now + timeout, payload },
         };
     }
 }

@@ -87,7 +87,9 @@ impl Session {
         let direction =
             |frozen: &FrozenDirection| Direction::new(suite, frozen.secret.clone(), frozen.sequence);
         let records = InPlaceRecords::new(direction(send)?, direction(receive)?, Arc::clone(&ports.aead))?;
-        Self::resume(frozen, Box::new(records))
+        let mut session = Self::resume(frozen, Box::new(records))?;
+        session.entropy = Some(ports.provider.secure_random);
+        Ok(session)
     }
 
     /// Goes on where a symbolic session was frozen.
@@ -118,6 +120,7 @@ impl Session {
             closed: frozen.closed,
             peer_closed: frozen.peer_closed,
             failure: None,
+            entropy: None,
         })
     }
 }

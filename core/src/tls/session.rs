@@ -4,12 +4,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use rustls::crypto::SecureRandom;
+
 use super::handshake::{Complete, Handshake, RustlsHandshake};
 use super::post_handshake::{Message, PostHandshake, key_update};
 use super::records::{LEGACY_VERSION, RecordLayer, content};
 use super::symbolic::{SymbolicHandshake, SymbolicOptions};
 use super::{
-    Alert, Budgets, Flood, HEADROOM, Input, MAX_RECORD, Side, TAILROOM, TlsContext, TlsError, TlsSettings,
+    Alert, Budgets, Flood, HEADROOM, Input, MAX_RECORD, Side, TAILROOM, TlsContext, TlsError, TlsPorts,
+    TlsSettings,
 };
 use crate::identity::{Identity, IdentitySet};
 
@@ -86,6 +89,8 @@ pub struct Session {
     /// The peer's close_notify arrived.
     pub(super) peer_closed: bool,
     pub(super) failure: Option<TlsError>,
+    /// Where random octets come from; a symbolic session has none.
+    pub(super) entropy: Option<&'static dyn SecureRandom>,
 }
 
 impl fmt::Debug for Session {
@@ -116,7 +121,8 @@ impl Session {
     pub fn client(context: &Arc<TlsContext>, expected: &IdentitySet) -> Result<Self, TlsError> {
         let mut outgoing = Vec::new();
         let handshake = RustlsHandshake::client(context, expected, &mut outgoing)?;
-        Ok(Self::new(Side::Client, Box::new(handshake), outgoing, context.settings()))
+        Ok(Self::new(Side::Client, Box::new(handshake), outgoing, context.settings())
+            .with_entropy(context.ports()))
     }
 
     /// A server that demands a client certificate of its own trust domain.
@@ -125,7 +131,8 @@ impl Session {
     /// When the provider does not fit TLS 1.3.
     pub fn server(context: &Arc<TlsContext>) -> Result<Self, TlsError> {
         let handshake = RustlsHandshake::server(context)?;
-        Ok(Self::new(Side::Server, Box::new(handshake), Vec::new(), context.settings()))
+        Ok(Self::new(Side::Server, Box::new(handshake), Vec::new(), context.settings())
+            .with_entropy(context.ports()))
     }
 
     /// A session without cryptography for models and fuzzing: records carry a counter and plaintext. The handshake
@@ -158,7 +165,26 @@ impl Session {
             closed: false,
             peer_closed: false,
             failure: None,
+            entropy: None,
         }
+    }
+
+    fn with_entropy(self, ports: &TlsPorts) -> Self {
+        Self { entropy: Some(ports.provider.secure_random), ..self }
+    }
+
+    /// Octets that the peer cannot guess, from the provider's random source. A symbolic session has no secrets: its nonces
+    /// are all the same, which keeps models and replays in step.
+    ///
+    /// # Errors
+    /// When the random source fails.
+    pub fn nonce(&self) -> Result<[u8; 8], TlsError> {
+        let mut nonce = [0; 8];
+        match self.entropy {
+            Some(entropy) => entropy.fill(&mut nonce).map(|()| nonce),
+            None => Ok(nonce),
+        }
+        .map_err(|_| TlsError::Crypto("the random source failed"))
     }
 
     /// The length of the whole record at the start of `bytes` (header included), `None` while it is incomplete

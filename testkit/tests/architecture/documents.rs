@@ -120,3 +120,39 @@ fn compatibility_lists_every_variable_without_support() {
         );
     }
 }
+
+/// Each test that docs/security-tests.md names is in the file that it names.
+#[test]
+fn security_tests_exist() {
+    let document = read("docs/security-tests.md");
+    let mut found = 0;
+    for row in document.lines().filter(|line| line.starts_with('|')) {
+        let mut source = None;
+        for name in row.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                let folders = ["core/src", "testkit/tests"];
+                let path = folders.map(|folder| format!("{folder}/{name}"));
+                let path = path.iter().find(|path| root().join(path).is_file());
+                source = Some(read(path.unwrap_or_else(|| panic!("{name} is not there"))));
+            } else if !name.starts_with('.') {
+                let source = source.as_ref().unwrap_or_else(|| panic!("{name} stands before its file"));
+                assert!(source.contains(&format!("fn {name}(")), "there is no test {name}: {row}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 150, "only {found} tests are named");
+}
+
+/// Each budget of HTTP/2 has an attack against a whole shard.
+#[test]
+fn every_budget_is_attacked() {
+    let source = read("core/src/http2/budgets.rs");
+    let attacks = ["floods", "memory"].map(|name| read(&format!("testkit/tests/attacks/{name}.rs"))).concat();
+    let reasons = source.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split('"').nth(1));
+    let reasons: Vec<&str> = reasons.collect();
+    assert!(reasons.len() > 10, "the table has moved: {reasons:?}");
+    for reason in reasons {
+        assert!(attacks.contains(&format!("\"{reason}\"")), "no attack ends as {reason}");
+    }
+}

@@ -115,6 +115,32 @@ fn refused_requests() {
 }
 
 #[test]
+fn refused_connects() {
+    // Design §6: well-formed HTTP/2, answered 400 because it is no CONNECT that HBONE knows; or refused by the shard.
+    let bad = |fields: &'static [(&'static str, &'static str)]| {
+        ends(tunnel(|_| {}), "refused_flood", 500, move |n| headers(3 + 2 * n, 0, fields));
+    };
+    bad(&[(":method", "GET"), (":scheme", "https"), (":authority", "10.0.0.2:80"), (":path", "/")]);
+    bad(&[(":method", "CONNECT"), (":authority", "10.0.0.2")]);
+    let ours = [(":method", "CONNECT"), (":authority", "10.0.0.2:15008")];
+    let it = tunnel(budgets(|budgets| budgets.denied = FEW));
+    ends(it, "denied_flood", 3_000, move |n| headers(3 + 2 * n, 0, &ours));
+}
+
+#[test]
+fn an_application_that_is_refused_again_and_again_does_not_cost_the_tunnel() {
+    // 12 000 within six seconds: a loop without pause behind an honest proxy, whose other streams go on.
+    let mut it = tunnel(|_| {});
+    let ours = [(":method", "CONNECT"), (":authority", "10.0.0.2:15008")];
+    for n in 0..600 {
+        let wire: Vec<u8> = (0..20).flat_map(|k| headers(3 + 2 * (20 * n + k), 0, &ours)).collect();
+        assert!(it.send(&wire), "cut after {n}: {:?}", it.ended());
+        it.pass(Duration::from_millis(10));
+    }
+    assert_eq!(it.shard.connections(), 1);
+}
+
+#[test]
 fn empty_frames() {
     // CVE-2019-9518, RUSTSEC-2026-0258.
     ends(tunnel(|_| {}), "empty_frame_flood", 3_000, |_| data(1, 0, b""));

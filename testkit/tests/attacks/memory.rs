@@ -39,6 +39,50 @@ fn a_peer_that_does_not_read_replies() {
 }
 
 #[test]
+fn a_peer_that_does_not_read_answers() {
+    // CVE-2019-9517: answers to requests are no replies in the sense of `queued_replies`; their octets are bounded.
+    let mut it = tunnel(|_| {});
+    it.reads = false;
+    for turn in 0..300 {
+        let streams = (0..100).map(|n| 3 + 2 * (100 * turn + n));
+        let requests: Vec<u8> = streams.clone().flat_map(connect).collect();
+        let ends: Vec<u8> = streams.flat_map(|stream| reset(stream, ErrorCode::CANCEL)).collect();
+        it.send(&requests);
+        it.send(&ends);
+    }
+    // Its GOAWAY cannot be written either: the grace ends.
+    it.pass(Duration::from_secs(2));
+    assert_eq!(it.ended(), Some(("peer_does_not_read", true)));
+    assert!(it.peak() < 2 << 20, "{}", it.peak());
+    assert_eq!((it.shard.connections(), it.shard.tunnels(), it.shard.buffered()), (0, 0, 0));
+}
+
+#[test]
+fn a_peer_that_answers_pings_it_has_not_read() {
+    // The payload cannot be guessed, so silence is found out: not by the pattern of an earlier PING, nor by another's.
+    let acknowledge = |payload: &[u8]| frame(6, ACK, 0, payload);
+    let payload = |it: &Intruder| it.frames().iter().rfind(|f| f.kind == 6).expect("a PING").payload.clone();
+    let mut it = tunnel(|_| {});
+    it.pass(Duration::from_secs(11));
+    let first = payload(&it);
+    it.send(&acknowledge(&first));
+    it.reads = false;
+    let mut guess = u64::from_be_bytes(first[..].try_into().expect("8 octets"));
+    for _ in 0..40 {
+        guess += 1;
+        it.send(
+            &[acknowledge(&first), acknowledge(&guess.to_be_bytes()), acknowledge(b"live\0\0\0\x02")]
+                .concat(),
+        );
+        it.pass(Duration::from_secs(1));
+    }
+    assert_eq!(it.ended(), Some(("ping_timeout", false)));
+    let mut other = tunnel(|_| {});
+    other.pass(Duration::from_secs(11));
+    assert_ne!(first, payload(&other));
+}
+
+#[test]
 fn a_peer_that_does_not_read_what_it_asked_for() {
     // CVE-2016-1546, CVE-2019-9517, CVE-2020-12604: windows wide open, transport shut.
     let mut it = tunnel(|_| {});
@@ -73,6 +117,24 @@ fn an_application_that_does_not_read() {
     assert!(it.peak() < 6 << 20, "{}", it.peak());
     it.pass(Duration::from_secs(60));
     assert_eq!(it.shard.buffered(), 0);
+}
+
+#[test]
+fn what_a_stream_holds_goes_with_it() {
+    // CVE-2025-53020: memory is given back per stream, not when the connection ends.
+    let mut it = tunnel(|_| {});
+    it.apps_read = false;
+    for n in 0..60 {
+        let stream = 3 + 2 * n;
+        it.send(&connect(stream));
+        for _ in 0..20 {
+            it.send(&data(stream, 0, &[7; 16_384]));
+        }
+        it.send(&reset(stream, ErrorCode::CONNECT_ERROR));
+    }
+    assert!(it.is_alive(), "{:?}", it.ended());
+    assert!(it.peak() < 3 << 20, "{} of {}", it.peak(), 60 * 20 * 16_384);
+    assert!(it.shard.buffered() < 1 << 20, "{}", it.shard.buffered());
 }
 
 #[test]

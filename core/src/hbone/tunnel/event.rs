@@ -59,7 +59,7 @@ pub enum TunnelEvent {
         /// Its stream.
         stream: StreamId,
     },
-    /// No new streams: the peer said GOAWAY or `close_notify`.
+    /// No new streams: the peer said GOAWAY or `close_notify`. Told once, however often the peer says so.
     GoAway,
     /// HTTP/2 is done with the stream and its place is free. What `pieces` still has stays until it is delivered or
     /// dropped with `reset`.

@@ -13,7 +13,7 @@ use crate::time::Instant;
 use crate::tls::Input;
 
 /// Octets of control frames that may wait for a peer that does not read.
-const MAX_CONTROL: usize = 256 << 10;
+pub(super) const MAX_CONTROL: usize = 256 << 10;
 
 impl Tunnel {
     /// Where to read wire octets; never empty. What was lent before is settled first.
@@ -46,9 +46,12 @@ impl Tunnel {
     }
 
     /// Control frames are small and leave every turn: that many unsent ones mean that the peer makes us answer and does
-    /// not read the answers (CVE-2019-9517 and its kin).
+    /// not read the answers (CVE-2019-9517 and its kin). Applications stop at `max_queued`, so what the queue has above
+    /// that are control frames too.
     fn check_unsent(&mut self) -> Result<(), TunnelError> {
-        if self.http2.control_octets().saturating_add(self.staged.len()) <= MAX_CONTROL {
+        let queued = self.outbox.queued().saturating_sub(self.config.max_queued);
+        let unsent = self.http2.control_octets().saturating_add(self.staged.len()).saturating_add(queued);
+        if unsent <= MAX_CONTROL {
             return Ok(());
         }
         let error = ConnectionError::Exceeded(Budget::QueuedReplies);
@@ -76,7 +79,7 @@ impl Tunnel {
                 }
                 Ok(Input::CloseNotify) => {
                     self.life.ended = true;
-                    self.notes.push_back(Note::GoAway);
+                    self.goes_away();
                 }
                 Err(error) => return Err(self.fail(error)),
             }
@@ -126,7 +129,7 @@ impl Tunnel {
                         self.notes.push_back(Note::Writable(stream));
                     }
                 }
-                Event::GoAway { .. } => self.notes.push_back(Note::GoAway),
+                Event::GoAway { .. } => self.goes_away(),
                 Event::Closed { stream } => {
                     if let Some(entry) = self.streams.get_mut(&stream) {
                         (entry.state.closed, entry.state.finished) = (true, true);
@@ -136,6 +139,14 @@ impl Tunnel {
                 }
                 Event::Drained => self.notes.push_back(Note::Drained),
             }
+        }
+    }
+
+    /// The peer takes no new streams. It may say so up to three times (RFC 9113 §6.8 warns first, `close_notify` comes last);
+    /// for the owner that is one event.
+    fn goes_away(&mut self) {
+        if !core::mem::replace(&mut self.life.going_away, true) {
+            self.notes.push_back(Note::GoAway);
         }
     }
 
@@ -164,7 +175,8 @@ impl Tunnel {
                 self.notes.push_back(Note::Finished(stream));
             }
         } else {
-            self.refuse(stream, 400);
+            // No proxy in order sends such a thing: it counts as an attack much sooner than what policy refuses.
+            self.refuse(stream, 400, Budget::Refused);
         }
     }
 
@@ -218,7 +230,7 @@ impl Tunnel {
     /// How many octets [`pieces`](Self::pieces) has.
     #[must_use]
     pub fn pending(&self, stream: StreamId) -> usize {
-        self.pieces(stream).map(<[u8]>::len).fold(0, usize::saturating_add)
+        self.streams.get(&stream).map_or(0, Stream::pending)
     }
 
     fn copy_lent(&mut self, pool: &mut BufferPool) {

@@ -74,6 +74,8 @@ pub struct Tunnel {
 struct Life {
     /// The peer said `close_notify`: what follows is ignored (RFC 8446 §6.1).
     ended: bool,
+    /// The owner was told that the peer takes no new streams.
+    going_away: bool,
     /// `close_notify` goes out behind what is queued.
     closing: bool,
     /// It has been queued.
@@ -165,7 +167,8 @@ impl Tunnel {
         if let Some(error) = &self.life.failed {
             return Err(error.clone());
         }
-        let result = self.http2.handle_timeout(now);
+        let nonce = self.session.nonce().map_err(|error| self.fail(error))?;
+        let result = self.http2.handle_timeout(now, nonce);
         self.translate(0);
         result.map_err(|error| self.fail(error))
     }

@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::{Lend, Tunnel, TunnelError};
 use crate::buffer::BufferPool;
 use crate::hbone::{Baggage, ConnectRequest, ConnectResponse};
-use crate::http2::{ErrorCode, OpenError, StreamId};
+use crate::http2::{Budget, ErrorCode, OpenError, StreamId};
 use crate::time::Instant;
 use crate::tls::MAX_PAYLOAD;
 
@@ -47,16 +47,14 @@ impl Tunnel {
             let left = self.take_pieces(stream, usize::MAX, pool);
             self.http2.consume(stream, left);
             self.streams.remove(&stream);
-            self.refuse(stream, status);
+            self.refuse(stream, status, Budget::Denied);
         }
     }
 
-    /// Answers with `status`, and asks the client to stop sending (RFC 9113 §8.1: an early answer is followed by
-    /// RST_STREAM(NO_ERROR)).
-    pub(super) fn refuse(&mut self, stream: StreamId, status: u16) {
+    /// Answers with `status`, at the cost of the peer's `budget`.
+    pub(super) fn refuse(&mut self, stream: StreamId, status: u16, budget: Budget) {
         let fields = ConnectResponse { status, baggage: None }.to_fields();
-        self.http2.respond(self.now, stream, status, &fields, true);
-        self.http2.reset(self.now, stream, ErrorCode::NO_ERROR);
+        self.http2.refuse(self.now, stream, status, &fields, budget);
     }
 
     /// Where to read application octets for `stream`: `None` while window or queue is full or TLS is not complete (a

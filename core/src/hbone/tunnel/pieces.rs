@@ -23,13 +23,20 @@ struct Piece {
 pub(super) struct Chain {
     first: u32,
     last: u32,
+    /// Octets in it: counted, because a peer that sends tiny frames makes chains of thousands of pieces.
+    octets: u32,
 }
 
 impl Chain {
-    pub(super) const EMPTY: Self = Self { first: NONE, last: NONE };
+    pub(super) const EMPTY: Self = Self { first: NONE, last: NONE, octets: 0 };
 
     pub(super) const fn is_empty(self) -> bool {
         self.first == NONE
+    }
+
+    /// Octets not delivered yet.
+    pub(super) fn octets(self) -> usize {
+        usize::try_from(self.octets).unwrap_or(usize::MAX)
     }
 }
 
@@ -65,6 +72,7 @@ impl Pieces {
             return;
         };
         self.octets = self.octets.saturating_add(len);
+        chain.octets = chain.octets.saturating_add(len32);
         let end = start.saturating_add(len32);
         match self.piece_mut(chain.last) {
             Some(last) if last.end == start => {
@@ -100,10 +108,11 @@ impl Pieces {
                 chain.first = piece.next;
             }
         }
+        let taken = n.saturating_sub(left);
+        chain.octets = chain.octets.saturating_sub(count(taken));
         if chain.is_empty() {
             *chain = Chain::EMPTY;
         }
-        let taken = n.saturating_sub(left);
         self.octets = self.octets.saturating_sub(taken);
         taken
     }
@@ -139,6 +148,10 @@ struct Copies {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     chunks: VecDeque<Copies>,
+    /// Octets not delivered yet, and the memory of all chunks: counted, because both are asked for with every frame. An
+    /// HTTP/2 window has 31 bits, so 32 are enough.
+    octets: u32,
+    held: u32,
 }
 
 impl Backlog {
@@ -148,7 +161,12 @@ impl Backlog {
 
     /// Octets of memory held, spare room included.
     pub(super) fn held(&self) -> usize {
-        self.chunks.iter().map(|copies| copies.chunk.len()).fold(0, usize::saturating_add)
+        usize::try_from(self.held).unwrap_or(usize::MAX)
+    }
+
+    /// Octets not delivered yet.
+    pub(super) fn octets(&self) -> usize {
+        usize::try_from(self.octets).unwrap_or(usize::MAX)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
@@ -159,9 +177,11 @@ impl Backlog {
     pub(super) fn append(&mut self, mut bytes: &[u8], pool: &mut BufferPool) {
         while !bytes.is_empty() {
             let taken = self.chunks.back_mut().map_or(0, |copies| copies.append(bytes));
+            self.octets = self.octets.saturating_add(count(taken));
             bytes = bytes.get(taken..).unwrap_or_default();
             if !bytes.is_empty() {
                 let chunk = pool.take(Class::for_octets(bytes.len()));
+                self.held = self.held.saturating_add(count(chunk.len()));
                 self.chunks.push_back(Copies { chunk, start: 0, end: 0 });
             }
         }
@@ -178,6 +198,7 @@ impl Backlog {
             if copies.start >= copies.end
                 && let Some(copies) = self.chunks.pop_front()
             {
+                self.held = self.held.saturating_sub(count(copies.chunk.len()));
                 pool.give(copies.chunk);
             }
         }
@@ -185,13 +206,20 @@ impl Backlog {
             // Not even the queue's own memory stays with a stream that keeps up.
             self.chunks = VecDeque::new();
         }
-        n.saturating_sub(left)
+        let taken = n.saturating_sub(left);
+        self.octets = self.octets.saturating_sub(count(taken));
+        taken
     }
 
     /// Gives everything back; returns how many octets were not delivered.
     pub(super) fn clear(&mut self, pool: &mut BufferPool) -> usize {
         self.advance(usize::MAX, pool)
     }
+}
+
+/// Octets as the counters have them.
+fn count(octets: usize) -> u32 {
+    u32::try_from(octets).unwrap_or(u32::MAX)
 }
 
 impl Copies {
@@ -203,5 +231,66 @@ impl Copies {
         }
         self.end = self.end.saturating_add(taken);
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Pieces {
+        /// What [`Chain::octets`] counts, counted anew.
+        fn walk(&self, chain: Chain) -> usize {
+            let next = |piece: &&Piece| self.piece(piece.next);
+            core::iter::successors(self.piece(chain.first), next).map(|piece| range(piece).len()).sum()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn counters_say_what_a_walk_would(
+            calls in prop::collection::vec((0_u8..6, 0_usize..3, 0_usize..70_000), 0..80),
+        ) {
+            let mut pool = BufferPool::default();
+            let mut pieces = Pieces::default();
+            let (mut chains, mut backlogs) = ([Chain::EMPTY; 3], [(); 3].map(|()| Backlog::default()));
+            let mut at = 0;
+            for (call, who, n) in calls {
+                let (chain, backlog) = (&mut chains[who], &mut backlogs[who]);
+                match call {
+                    // A frame header before it, or none between two records' halves of one frame.
+                    0 | 1 if n > 0 => {
+                        at += if call == 0 { 9 } else { 0 };
+                        pieces.push(chain, StreamId(1), at, n);
+                        at += n;
+                    }
+                    2 => { pieces.advance(chain, n); }
+                    3 => backlog.append(&vec![7; n], &mut pool),
+                    4 => { backlog.advance(n, &mut pool); }
+                    5 if n < 10_000 => {
+                        pieces.drain().for_each(drop);
+                        (chains, at) = ([Chain::EMPTY; 3], 0);
+                    }
+                    _ => {}
+                }
+                for chain in chains {
+                    prop_assert_eq!(chain.octets(), pieces.walk(chain));
+                }
+                prop_assert_eq!(pieces.octets(), chains.iter().map(|chain| chain.octets()).sum::<usize>());
+                for backlog in &backlogs {
+                    prop_assert_eq!(backlog.octets(), backlog.iter().map(<[u8]>::len).sum::<usize>());
+                    let chunks = backlog.chunks.iter().map(|copies| copies.chunk.len());
+                    prop_assert_eq!(backlog.held(), chunks.sum::<usize>());
+                }
+            }
+            for mut backlog in backlogs {
+                backlog.clear(&mut pool);
+                prop_assert_eq!((backlog.octets(), backlog.held()), (0, 0));
+            }
+        }
     }
 }

@@ -40,6 +40,11 @@ impl Stream {
         }
     }
 
+    /// Octets received and not delivered.
+    pub(super) fn pending(&self) -> usize {
+        self.backlog.octets().saturating_add(self.lent.octets())
+    }
+
     /// Whether there is nothing to deliver.
     pub(super) fn is_drained(&self) -> bool {
         self.lent.is_empty() && self.backlog.is_empty()

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use super::Connection;
 use super::life::Drain;
 use crate::http2::stream::{Half, Stream};
-use crate::http2::{ErrorCode, Field, Initiator, OpenError, Side, StreamId, frame, hpack};
+use crate::http2::{Budget, ErrorCode, Field, Initiator, OpenError, Side, StreamId, frame, hpack};
 use crate::time::Instant;
 
 impl Connection {
@@ -58,6 +58,24 @@ impl Connection {
         self.push_headers(stream, finish, all);
         self.wake(stream);
         self.remove_if_over(stream);
+    }
+
+    /// Server: answers a request with an error `status` and asks the client to stop sending (RFC 9113 §8.1: an early answer
+    /// is followed by RST_STREAM(NO_ERROR)). Charged to `budget`; a command cannot fail, so a peer that has used it up is
+    /// cut at its next octet.
+    pub(crate) fn refuse(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        status: u16,
+        fields: &[Field],
+        budget: Budget,
+    ) {
+        self.respond(now, stream, status, fields, true);
+        self.reset(now, stream, ErrorCode::NO_ERROR);
+        if self.charge(budget).is_err() {
+            self.overdrawn.get_or_insert(budget);
+        }
     }
 
     /// Queues RST_STREAM and frees the stream's slot: `Reset(Local)` and `Closed` follow. Octets of it that were reported

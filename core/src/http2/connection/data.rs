@@ -61,9 +61,10 @@ impl Connection {
     }
 
     /// `len` octets of DATA of `stream` have left for good downstream, or were dropped: credit goes back (WINDOW_UPDATE at
-    /// half window, in smaller portions while the connection's window is scarce). For streams that are closed the connection is credited.
+    /// half window, in smaller portions while the connection's window is scarce). For streams that are closed the
+    /// connection is credited. Ignored for streams that never were.
     pub fn consume(&mut self, stream: StreamId, len: usize) {
-        if self.closed {
+        if self.closed || self.is_idle(stream) {
             return;
         }
         let mut len = u32::try_from(len).unwrap_or(u32::MAX);

@@ -23,6 +23,9 @@ impl Connection {
         if self.closed {
             return Ok(());
         }
+        if let Some(budget) = self.overdrawn {
+            return self.fail_on_error(Err(ConnectionError::Exceeded(budget)));
+        }
         let mut parser = core::mem::take(&mut self.parser);
         let result = self.read(&mut parser, bytes);
         parser.settle();

@@ -6,7 +6,7 @@ use crate::http2::ping::Due;
 use crate::http2::{ConnectionError, ErrorCode, Event, Side, StreamId, frame};
 use crate::time::Instant;
 
-/// The PING behind the first GOAWAY of a server.
+/// The PING behind the first GOAWAY of a server. It may be guessable: who answers early only shortens its own grace.
 const DRAIN_PING: [u8; 8] = *b"draining";
 
 /// How far a graceful end is.
@@ -39,11 +39,12 @@ impl Drain {
 impl Connection {
     // --- handle
 
-    /// Time has passed: sends PING when it is due.
+    /// Time has passed: sends PING when it is due. `nonce` is to be unpredictable, and fresh for every call: it becomes the
+    /// PING's payload, so that only who has read the PING can answer it.
     ///
     /// # Errors
     /// The peer did not answer PING or did not acknowledge SETTINGS in time. GOAWAY is queued.
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+    pub fn handle_timeout(&mut self, now: Instant, nonce: [u8; 8]) -> Result<(), ConnectionError> {
         self.observe(now);
         if self.closed {
             return Ok(());
@@ -54,7 +55,7 @@ impl Connection {
         } else if expired(self.drain.deadline()) {
             Err(ConnectionError::PingTimeout)
         } else {
-            match self.ping.poll(self.config.ping_timeout, self.now) {
+            match self.ping.poll(self.config.ping_timeout, nonce, self.now) {
                 Due::Nothing => Ok(()),
                 Due::Send(payload) => {
                     frame::push_ping(&mut self.control, payload, false);

@@ -107,17 +107,17 @@ impl Connection {
         self.last_peer = stream;
         let limit = usize::try_from(self.config.max_concurrent_streams).unwrap_or(usize::MAX);
         if self.streams.len() >= limit {
-            return self.refuse(stream, ErrorCode::REFUSED_STREAM);
+            return self.reset_unseen(stream, ErrorCode::REFUSED_STREAM);
         }
-        let Some(fields) = fields else { return self.refuse(stream, ErrorCode::ENHANCE_YOUR_CALM) };
+        let Some(fields) = fields else { return self.reset_unseen(stream, ErrorCode::ENHANCE_YOUR_CALM) };
         let Ok(request) = headers::request(&fields) else {
-            return self.refuse(stream, ErrorCode::PROTOCOL_ERROR);
+            return self.reset_unseen(stream, ErrorCode::PROTOCOL_ERROR);
         };
         let (send, receive) = self.new_windows();
         let mut new = Stream::requested(send, receive, finished);
         new.content_left = request.content_length;
         if finished && !new.content_complete() {
-            return self.refuse(stream, ErrorCode::PROTOCOL_ERROR);
+            return self.reset_unseen(stream, ErrorCode::PROTOCOL_ERROR);
         }
         self.streams.insert(stream, new);
         self.events.push_back(Event::Request { stream, fields, finished });
@@ -125,7 +125,7 @@ impl Connection {
     }
 
     /// Resets a stream that the owner never saw.
-    fn refuse(&mut self, stream: StreamId, code: ErrorCode) -> Result<(), ConnectionError> {
+    fn reset_unseen(&mut self, stream: StreamId, code: ErrorCode) -> Result<(), ConnectionError> {
         self.charge(Budget::Refused)?;
         self.stream_error(stream, code)
     }

@@ -73,6 +73,8 @@ pub struct Connection {
     drain: Drain,
     ping: Ping,
     spending: Spending,
+    /// A budget that an answer of the owner exceeded: the next input fails.
+    overdrawn: Option<Budget>,
     /// Frames to be sent.
     control: Vec<u8>,
     /// How many of them the peer provoked.
@@ -120,6 +122,7 @@ impl Connection {
             drain: Drain::No,
             ping: Ping::new(config.ping_interval, now),
             spending: Spending::new(&config.budgets, now),
+            overdrawn: None,
             control,
             replies: 0,
             events: VecDeque::new(),

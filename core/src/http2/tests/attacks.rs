@@ -11,6 +11,7 @@ fn plenty() -> Budgets {
         settings: all,
         resets: all,
         refused: all,
+        denied: all,
         empty_frames: all,
         tiny_data: all,
         window_updates: all,
@@ -131,6 +132,31 @@ fn refused_requests() {
     }
     assert_eq!(server.connection.open_streams(), 5);
     assert_eq!(server.fails(&connect(17)), ConnectionError::Exceeded(Budget::Refused));
+}
+
+#[test]
+fn refused_connects() {
+    // What is well-formed HTTP/2 and answered with an error: malformed as a CONNECT, or not allowed by the owner.
+    for budget in [Budget::Refused, Budget::Denied] {
+        let mut server = tunnel(Budgets { refused: THREE, denied: THREE, ..plenty() });
+        let refuse = |server: &mut Script, stream| {
+            server.ok(&connect(stream));
+            server.connection.refuse(server.now, StreamId(stream), 400, &[], budget);
+            assert_eq!(server.drain(&[]).len(), 2, "Reset and Closed");
+        };
+        for stream in [3, 5, 7] {
+            refuse(&mut server, stream);
+        }
+        server.sent();
+        server.goes_on();
+        let mut later = server.clone();
+        later.now = Instant::from_millis(1_000);
+        refuse(&mut later, 9);
+        later.sent();
+        later.goes_on();
+        refuse(&mut server, 9);
+        assert_eq!(server.fails(&ping(0, b"one more")), ConnectionError::Exceeded(budget));
+    }
 }
 
 #[test]

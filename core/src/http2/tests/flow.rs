@@ -224,6 +224,15 @@ fn a_smaller_window_of_ours_holds_from_the_acknowledgement_on() {
 }
 
 #[test]
+fn credit_for_a_stream_that_never_was_is_nobodys() {
+    let mut server = Script::ready(Side::Server, small());
+    server.ok(&[connect(1), data(1, 0, &[7; 100])].concat());
+    server.connection.consume(StreamId(15), 100);
+    assert_eq!(server.connection.held(), 100);
+    server.connection.check();
+}
+
+#[test]
 fn an_ended_stream_gets_no_credit_of_its_own() {
     let mut server = Script::ready(Side::Server, small());
     server.ok(&[connect(1), data(1, END_STREAM, &[7; 100])].concat());

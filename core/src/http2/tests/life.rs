@@ -4,7 +4,7 @@ use super::*;
 impl Script {
     fn at(&mut self, seconds: u64) -> Result<(), ConnectionError> {
         self.now = Instant::from_millis(seconds * 1_000);
-        self.connection.handle_timeout(self.now)
+        self.connection.handle_timeout(self.now, NONCE)
     }
 
     fn due(&self) -> Option<u64> {
@@ -44,6 +44,33 @@ fn keep_alive() {
     assert_eq!(error, ConnectionError::PingTimeout);
     assert_eq!(error.code(), ErrorCode::NO_ERROR);
     server.is_over(&error);
+}
+
+#[test]
+fn only_who_has_read_a_ping_can_answer_it() {
+    // The payload is the nonce's: neither what earlier PINGs said nor their number tells the next.
+    let mut server = Script::server();
+    let mut other = server.clone();
+    server.at(10).unwrap();
+    other.now = Instant::from_millis(10_000);
+    other.connection.handle_timeout(other.now, *b"another!").unwrap();
+    let (right, wrong) = (server.pinged(), other.pinged());
+    assert_ne!(right, wrong);
+    let mut guesses = vec![wrong, [0; 8], *b"live\0\0\0\x01", *b"draining"];
+    guesses.extend((0..64).map(|bit| (u64::from_be_bytes(right) ^ 1 << bit).to_be_bytes()));
+    for guess in guesses {
+        assert_eq!(server.ok(&ping(ACK, &guess)), []);
+        assert_eq!(server.due(), Some(30), "{guess:?}");
+    }
+    // Nor does an answer count that came before its PING.
+    let mut early = other.clone();
+    early.ok(&ping(ACK, &wrong));
+    assert_eq!(early.due(), Some(20));
+    early.ok(&ping(ACK, &right));
+    early.at(20).unwrap();
+    assert_eq!(early.due(), Some(40));
+    server.ok(&ping(ACK, &right));
+    assert_eq!(server.due(), Some(20));
 }
 
 #[test]

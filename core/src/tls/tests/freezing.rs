@@ -12,7 +12,7 @@ use std::vec::Vec;
 use super::stock::Random;
 use super::support::*;
 use crate::tls::{
-    Aead, AeadError, AeadKey, FrozenSession, RecordMode, Session, Suite, SymbolicOptions, TlsContext,
+    Aead, AeadError, AeadKey, FrozenSession, RecordMode, Session, Side, Suite, SymbolicOptions, TlsContext,
     TlsError, TlsPorts, TlsSettings,
 };
 
@@ -189,4 +189,21 @@ fn debug_shows_no_secret() {
         assert!(!shown.contains(list.trim_matches(['[', ']'])));
     }
     assert!(shown.contains("cluster.local") && shown.len() < 1500, "{shown}");
+}
+
+#[test]
+fn nonces_are_unpredictable_before_and_after_a_hand_over() {
+    let (client, server) = established_pair(Library::AwsLc, &[AES_256], TlsSettings::default());
+    let ports = Library::AwsLc.ports(&[AES_256]);
+    let mut nonces =
+        BTreeSet::from([[0; 8], client.nonce().unwrap(), client.nonce().unwrap(), server.nonce().unwrap()]);
+    let thawed = through_data(server, Some(&ports));
+    nonces.extend([thawed.nonce().unwrap(), thawed.nonce().unwrap()]);
+    assert_eq!(nonces.len(), 6, "{nonces:?}");
+}
+
+#[test]
+fn a_symbolic_session_repeats_its_nonces_so_that_replays_are_replays() {
+    let session = || Session::symbolic(Side::Server, identity("a"), identity("b"));
+    assert_eq!(session().nonce(), session().nonce());
 }

@@ -181,3 +181,18 @@ fn keys_are_updated_in_time() {
         assert_eq!(updates, 9, "one before each record that would be the key's fourth");
     }
 }
+
+/// No tickets, no resumption, no 0-RTT: every connection proves who it is anew.
+#[test]
+fn nothing_to_resume_with() {
+    let context = context(Library::AwsLc, &SUITES, "server", TlsSettings::default());
+    let (mut ours, mut stock) =
+        peers(Side::Server, &context, Stock::of(Library::AwsLc.provider(&SUITES), "client"));
+    let mut seen = Seen::default();
+    exchange(&mut ours, &mut stock, &mut seen, || usize::MAX);
+    talk(&mut ours, &mut stock, &mut seen, || usize::MAX, 1_000);
+    let Connection::Client(client) = &stock else { panic!("a client") };
+    assert_eq!(client.tls13_tickets_received(), 0);
+    assert_eq!(client.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    assert!(!client.is_early_data_accepted());
+}

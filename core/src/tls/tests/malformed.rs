@@ -125,6 +125,34 @@ fn cases() -> Vec<(&'static str, Act, TlsError)> {
             },
             TlsError::BadRecord,
         ),
+        (
+            "truncated",
+            |a| {
+                let mut record = a.peer.seal_raw([23, 3, 3], &[1, 2, 3, 23]);
+                record.pop();
+                record[4] -= 1;
+                a.victim.handle_record(&mut record)
+            },
+            TlsError::BadRecord,
+        ),
+        (
+            "another type on the outside",
+            |a| {
+                let mut record = a.peer.seal_raw([23, 3, 3], &[1, 2, 3, 23]);
+                record[0] = 22;
+                a.victim.handle_record(&mut record)
+            },
+            TlsError::UnexpectedRecord(22),
+        ),
+        (
+            "another version on the outside",
+            |a| {
+                let mut record = a.peer.seal_raw([23, 3, 3], &[1, 2, 3, 23]);
+                record[2] = 1;
+                a.victim.handle_record(&mut record)
+            },
+            TlsError::RecordVersion(0x0301),
+        ),
         ("empty alert", |a| a.send(21, &[]), TlsError::EmptyRecord(21)),
         ("empty handshake", |a| a.send(22, &[]), TlsError::EmptyRecord(22)),
         ("alert of one octet", |a| a.send(21, &[2]), TlsError::MalformedAlert),

@@ -140,6 +140,32 @@ fn table() {
     }
 }
 
+/// Name constraints (RFC 5280 §4.2.1.10) speak of URIs by host; SPIFFE IDs are URIs. Whatever an intermediate's constraints
+/// say of them, a chain that they forbid is refused (RUSTSEC-2026-0098).
+#[test]
+fn name_constraints_on_uris_are_not_passed_over() {
+    let subtree = |tag: u8, host: &str| {
+        let len = u8::try_from(host.len()).unwrap();
+        let mut der = vec![0x30, len + 6, tag, len + 4, 0x30, len + 2, 0x86, len];
+        der.extend_from_slice(host.as_bytes());
+        let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], der);
+        extension.set_criticality(true);
+        extension
+    };
+    for (name, extension) in [
+        ("permits another host", subtree(0xa0, "elsewhere")),
+        ("excludes ours", subtree(0xa1, "cluster.local")),
+    ] {
+        let intermediate = ca().constrained("constrained", Some(extension));
+        let (leaf, key) = intermediate.issue(Leaf::of(&identity("peer")));
+        for side in [Side::Client, Side::Server] {
+            let chain = vec![leaf.clone(), intermediate.certificate.clone()];
+            let (ours, _) = meet(side, chain, key.clone_key());
+            assert!(ours.error.is_some() && ours.session.peer().is_none(), "{side:?} {name}: accepted");
+        }
+    }
+}
+
 /// What must pass, so that the table above is not passed by refusing everything.
 #[test]
 fn accepted() {

@@ -109,8 +109,14 @@ impl Ca {
 
     /// An authority below this one.
     pub(super) fn intermediate(&self, name: &str) -> Self {
+        self.constrained(name, None)
+    }
+
+    /// The same with one more extension.
+    pub(super) fn constrained(&self, name: &str, extension: Option<CustomExtension>) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = ca_params(name);
+        let mut params = ca_params(name);
+        params.custom_extensions.extend(extension);
         let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
         Self { issuer: Issuer::new(params, key), certificate }
     }

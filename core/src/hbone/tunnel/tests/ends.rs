@@ -85,7 +85,8 @@ fn a_tunnel_drains_when_its_last_stream_has_ended() {
     let stream = open(&mut client, &mut server);
     server.tunnel.drain(NOW);
     settle(&mut client, &mut server);
-    assert!(client.events().contains(&TunnelEvent::GoAway));
+    // The warning and the final GOAWAY (RFC 9113 §6.8) are one event.
+    assert_eq!(client.events(), [TunnelEvent::GoAway]);
     assert_eq!(client.tunnel.open(NOW, &request()), Err(OpenError::GoingAway));
     assert!(!server.events().contains(&TunnelEvent::Drained));
     client.tunnel.finish(stream);
@@ -95,11 +96,26 @@ fn a_tunnel_drains_when_its_last_stream_has_ended() {
 }
 
 #[test]
+fn a_second_goaway_is_no_news_to_the_process_that_took_over() {
+    let (mut client, mut server) = established();
+    let _ = open(&mut client, &mut server);
+    server.tunnel.drain(NOW);
+    client.input(&server.output()).unwrap();
+    client.tunnel.settle(&mut client.pool);
+    assert_eq!(client.events(), [TunnelEvent::GoAway]);
+    let frozen = client.tunnel.freeze(&mut client.pool).unwrap();
+    let config = std::sync::Arc::new(TunnelConfig::client());
+    client.tunnel = super::super::Tunnel::thaw_symbolic(&frozen, config, NOW, &mut client.pool).unwrap();
+    settle(&mut client, &mut server);
+    assert_eq!(client.events(), [], "the final GOAWAY");
+}
+
+#[test]
 fn closing_says_goaway_then_close_notify() {
     let (mut client, mut server) = established();
     client.tunnel.close(NOW, ErrorCode::NO_ERROR);
     server.input(&client.output()).unwrap();
-    assert_eq!(server.events(), [TunnelEvent::GoAway, TunnelEvent::GoAway]);
+    assert_eq!(server.events(), [TunnelEvent::GoAway], "GOAWAY and close_notify say the same");
     assert_eq!(server.tunnel.handle_eof(NOW), TunnelError::Closed);
     assert!(!client.tunnel.wants_write());
     assert!(client.output().is_empty(), "nothing follows close_notify");
@@ -150,7 +166,7 @@ fn a_violation_of_http2_is_answered_with_goaway_and_close_notify() {
     assert!(matches!(error, TunnelError::Http2(ConnectionError::IdleStream { .. })), "{error}");
     assert!(!error.is_attack(), "clumsy, not evil");
     client.input(&server.output()).unwrap();
-    assert_eq!(client.events(), [TunnelEvent::GoAway, TunnelEvent::GoAway]);
+    assert_eq!(client.events(), [TunnelEvent::GoAway]);
     assert_eq!(client.tunnel.handle_eof(NOW), TunnelError::Closed);
 }
 

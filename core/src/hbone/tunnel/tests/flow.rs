@@ -143,6 +143,22 @@ fn a_peer_that_stops_in_the_middle_of_a_record_pins_one_small_buffer() {
 }
 
 #[test]
+fn reads_and_writes_of_nothing_change_nothing() {
+    // A driver that is woken for nothing must not be kept awake by it.
+    let (mut client, mut server) = established();
+    let stream = open(&mut client, &mut server);
+    client.tunnel.lend_input(&mut client.pool);
+    client.tunnel.handle_input(NOW, 0, &mut client.pool).unwrap();
+    client.tunnel.handle_written(0, &mut client.pool);
+    assert!(client.tunnel.lend_data(stream, &mut client.pool).is_some());
+    client.tunnel.commit_data(stream, 0);
+    client.tunnel.delivered(stream, 0, &mut client.pool);
+    assert!(client.output().is_empty() && client.events().is_empty());
+    assert!(!client.tunnel.wants_write());
+    assert_eq!(client.pool.lent(), 0);
+}
+
+#[test]
 fn an_idle_stream_is_small() {
     // Design §5: what a tunnel keeps per stream beside HTTP/2's own.
     assert!(size_of::<super::super::Stream>() <= 64, "{}", size_of::<super::super::Stream>());

@@ -38,9 +38,22 @@ impl Half {
             let (now, later) = bytes.split_at(area.len().min(bytes.len()));
             area[..now.len()].copy_from_slice(now);
             bytes = later;
-            self.tunnel.handle_input(NOW, now.len(), &mut self.pool)?;
+            let result = self.tunnel.handle_input(NOW, now.len(), &mut self.pool);
+            self.check();
+            result?;
         }
         Ok(())
+    }
+
+    /// What is counted is what is there.
+    pub(super) fn check(&self) {
+        let mut held = 0;
+        for (&stream, entry) in &self.tunnel.streams {
+            let walked: usize = self.tunnel.pieces(stream).map(<[u8]>::len).sum();
+            assert_eq!(self.tunnel.pending(stream), walked, "{stream:?}");
+            held += entry.backlog.held();
+        }
+        assert_eq!(self.tunnel.held(), held);
     }
 
     /// Sends `data` on `stream` as far as the tunnel takes it; returns how much.
@@ -93,6 +106,8 @@ pub(super) fn settle(client: &mut Half, server: &mut Half) {
         client.input(&down).unwrap();
         client.tunnel.settle(&mut client.pool);
         server.tunnel.settle(&mut server.pool);
+        client.check();
+        server.check();
     }
 }
 
