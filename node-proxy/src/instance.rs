@@ -3,7 +3,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -121,6 +121,9 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error("{0}{hint}", hint = bind_hint(.0))]
     Bind(#[from] BindError),
+    /// A shard did not come up.
+    #[error("cannot start: {0}")]
+    Shard(#[from] ShardError),
     /// Threads or descriptors ran out.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -373,23 +376,37 @@ fn spawn(runtime: Runtime, count: usize, setup: ShardSetup) -> Result<Shards, St
         let source =
             move |identity: &Identity| certificates.get(identity).map_err(|e| Arc::from(e.to_string()));
         let made = setup.make(index, mailbox, source);
-        // Nobody waits any more only when another shard has failed already.
-        let _ = started.send(made.as_ref().map(|_| ()).map_err(|error| error.to_string()));
+        if made.is_ok() {
+            // Nobody waits any more only when another shard has failed already.
+            let _ = started.send(());
+        }
         made
     };
     let shards = match runtime {
         Runtime::Tokio => adit_tokio::spawn_shards(count, setup),
         Runtime::Smol => adit_smol::spawn_shards(count, setup),
     }?;
-    let failure = starts.iter().take(count).find_map(Result::err);
-    match failure {
-        None => Ok(shards),
-        Some(error) => {
-            shards.terminate();
-            let _ = shards.join();
-            Err(io::Error::other(error).into())
+    await_starts(shards, &starts, count)
+}
+
+/// Waits until `count` shards have said that they are made. A thread that ends before that, by an error or a panic, is
+/// the end of all.
+fn await_starts(shards: Shards, starts: &Receiver<()>, count: usize) -> Result<Shards, StartError> {
+    /// How often the threads are looked at while nothing is heard of them.
+    const LOOK: Duration = Duration::from_millis(20);
+    let mut made = 0;
+    while made < count {
+        match starts.recv_timeout(LOOK) {
+            Ok(()) => made += 1,
+            Err(RecvTimeoutError::Timeout) if !shards.any_ended() => {}
+            Err(_) => {
+                shards.terminate();
+                shards.join()?;
+                return Err(io::Error::other("a shard ended while it started").into());
+            }
         }
     }
+    Ok(shards)
 }
 
 /// Keeps the shards' certificate fresh until it is dropped.

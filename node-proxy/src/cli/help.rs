@@ -65,6 +65,7 @@ Limits (for the process; shards share them out evenly):
   ADIT_MAX_BUFFERED               octets held in all [256Mi]
   ADIT_MAX_INBOUND_TUNNELS        [16384]
   ADIT_MAX_OUTBOUND_TUNNELS       [16384]
+  ADIT_MAX_CONNECTIONS            connections of applications, in either direction; more are closed [65536]
   ADIT_MAX_HANDSHAKES             inbound handshakes in progress [1024]
 
 Threads and logs:

@@ -143,6 +143,8 @@ pub struct Limits {
     pub inbound_tunnels: usize,
     /// `ADIT_MAX_OUTBOUND_TUNNELS`.
     pub outbound_tunnels: usize,
+    /// `ADIT_MAX_CONNECTIONS`: user connections, in either direction.
+    pub connections: usize,
     /// `ADIT_MAX_HANDSHAKES`: inbound handshakes in progress.
     pub handshakes: usize,
 }
@@ -395,6 +397,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         buffered,
         inbound_tunnels: reader.ranged("ADIT_MAX_INBOUND_TUNNELS", 16_384, 1..=u32::MAX as usize),
         outbound_tunnels: reader.ranged("ADIT_MAX_OUTBOUND_TUNNELS", 16_384, 1..=u32::MAX as usize),
+        connections: reader.ranged("ADIT_MAX_CONNECTIONS", 65_536, 1..=u32::MAX as usize),
         handshakes: reader.ranged("ADIT_MAX_HANDSHAKES", 1024, 1..=u32::MAX as usize),
     }
 }
