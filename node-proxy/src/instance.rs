@@ -453,3 +453,41 @@ impl Drop for Renewal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three threads of which the second ends as `how` says before its shard is made; the others wait for their end.
+    fn start(how: fn() -> io::Result<()>) -> StartError {
+        let (started, starts) = channel();
+        let (never, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let shards = adit_runtime::spawn_shards(3, move |index, mailbox| {
+            if index == 1 {
+                return how();
+            }
+            let _ = started.send(());
+            let _ =
+                wait.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(Duration::from_millis(50));
+            drop(mailbox);
+            Ok(())
+        });
+        let error = await_starts(shards.unwrap(), &starts, 3).unwrap_err();
+        drop(never);
+        error
+    }
+
+    #[test]
+    fn a_shard_that_panics_while_it_starts_is_an_error_and_no_hang() {
+        let error = start(|| panic!("on purpose"));
+        assert!(matches!(error, StartError::Shard(ShardError::Panicked { index: 1 })), "{error:?}");
+        assert_eq!(error.to_string(), "cannot start: shard 1 panicked; please report the message above");
+    }
+
+    #[test]
+    fn a_shard_that_cannot_be_made_says_why() {
+        let error = start(|| Err(io::Error::other("no randomness")));
+        assert_eq!(error.to_string(), "cannot start: shard 1 could not be started: no randomness");
+    }
+}
