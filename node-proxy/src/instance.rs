@@ -2,7 +2,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,11 +16,12 @@ use adit_core::proxy::{Listener, Observed, Shard};
 use adit_core::time::WallClock;
 use adit_core::tls::{TlsContext, TlsPorts};
 use adit_runtime::{
-    BindError, BoundListener, DriveConfig, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
-    Transparency,
+    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
+    Transparency, record,
 };
 
 use crate::config::{Config, MeshSource, Runtime};
+use crate::recordings::Recordings;
 use crate::shard_config::{Ports, shard_config};
 
 /// Hears what all shards show; called on their threads, so it must be quick.
@@ -65,8 +66,10 @@ impl Certificates {
             None => LocalCa::in_memory(trust_domain),
         };
         let clock = Arc::new(WallClock::new(adit_runtime::wall_clock()));
+        let provider = adit_runtime::crypto::provider();
         let ports = TlsPorts {
-            provider: adit_runtime::crypto::provider(),
+            // A recording can be replayed only with what the handshakes drew at random.
+            provider: if config.record.is_some() { record::tapped(&provider) } else { provider },
             aead: adit_runtime::crypto::aead(),
             clock: Arc::clone(&clock),
         };
@@ -124,6 +127,15 @@ pub enum StartError {
     /// A shard did not come up.
     #[error("cannot start: {0}")]
     Shard(#[from] ShardError),
+    /// `ADIT_RECORD` cannot be used.
+    #[error("ADIT_RECORD: {}: {error}", path.display())]
+    Record {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
     /// Threads or descriptors ran out.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -251,7 +263,16 @@ impl Instance {
             observe: parts.observe,
             shares: Mutex::new(shares),
         };
-        let shards = spawn(config.runtime, count, setup)?;
+        let shards = match &config.record {
+            None => spawn(config.runtime, count, setup, |_, _, shard| Ok(shard)),
+            Some(directory) => {
+                let clock = Arc::clone(&parts.certificates.clock);
+                let recordings = Recordings::create(directory, &config.workload, count, clock)?;
+                spawn(config.runtime, count, setup, move |index, seed, shard| {
+                    recordings.record(index, seed, shard)
+                })
+            }
+        }?;
         let renewal =
             Renewal::start(parts.certificates, identity.clone(), context, shards.handles().to_vec())?;
         Ok(Self { shards, addresses, identity, renewal })
@@ -339,22 +360,25 @@ struct ShardSetup {
 
 impl ShardSetup {
     /// Makes shard `index`, on its own thread.
-    fn make<C>(
+    fn make<E, C>(
         &self,
         index: usize,
         mailbox: Mailbox,
         certificates: C,
-    ) -> io::Result<Setup<Shard, impl FnMut(Observed) + use<C>, C>> {
+        wrap: &dyn Fn(u64, Shard) -> io::Result<E>,
+    ) -> io::Result<Setup<E, impl FnMut(Observed) + use<E, C>, C>> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners = shares.get_mut(index).and_then(Option::take).unwrap_or_default();
         drop(shares);
         let mut seed = [0; 8];
         let random = adit_runtime::crypto::provider().secure_random;
         random.fill(&mut seed).map_err(|_| io::Error::other("the system gives no random octets"))?;
-        let config = Arc::new(shard_config(&self.config, self.ports, u64::from_ne_bytes(seed)));
+        let seed = u64::from_ne_bytes(seed);
+        let config = Arc::new(shard_config(&self.config, self.ports, seed));
         let observe = Arc::clone(&self.observe);
+        let shard = Shard::new(config, Arc::clone(&self.mesh), adit_core::time::Instant::ZERO);
         Ok(Setup {
-            engine: Shard::new(config, Arc::clone(&self.mesh), adit_core::time::Instant::ZERO),
+            engine: wrap(seed, shard)?,
             observer: move |observed: Observed| observe(&observed),
             certificates,
             listeners,
@@ -368,14 +392,20 @@ impl ShardSetup {
     }
 }
 
-/// Starts the threads and waits until each of them has made its shard.
-fn spawn(runtime: Runtime, count: usize, setup: ShardSetup) -> Result<Shards, StartError> {
+/// Starts the threads and waits until each of them has made its shard. `wrap` gets a shard's index, its seed and itself,
+/// and says what is driven.
+fn spawn<E: Engine>(
+    runtime: Runtime,
+    count: usize,
+    setup: ShardSetup,
+    wrap: impl Fn(usize, u64, Shard) -> io::Result<E> + Send + Sync + 'static,
+) -> Result<Shards, StartError> {
     let (started, starts) = channel();
     let setup = move |index, mailbox| {
         let certificates = Arc::clone(&setup.certificates);
         let source =
             move |identity: &Identity| certificates.get(identity).map_err(|e| Arc::from(e.to_string()));
-        let made = setup.make(index, mailbox, source);
+        let made = setup.make(index, mailbox, source, &|seed, shard| wrap(index, seed, shard));
         if made.is_ok() {
             // Nobody waits any more only when another shard has failed already.
             let _ = started.send(());

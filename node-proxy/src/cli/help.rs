@@ -77,6 +77,8 @@ Threads and logs:
   ZTUNNEL_RESOURCE_CPU_REQUEST    CPU request
   RUST_LOG                        log levels [info]; `access=off` silences the access log
   LOG_FORMAT                      `json`, anything else is plain
+  ADIT_RECORD                     a directory: each shard records everything it is told into a file there, to be replayed
+                                  when something went wrong. THE FILES HOLD PAYLOAD AND THE KEYS OF TUNNELS [none]
 
 The access log goes to stdout, one line per connection; everything else goes to stderr.
 SIGTERM or SIGINT starts a drain: listeners close at once, open connections may go on until the deadline. A second SIGINT

@@ -69,6 +69,7 @@ fn defaults_are_upstreams() {
         drain: seconds(5),
         threads: NonZeroUsize::new(2).unwrap(),
         response_baggage: true,
+        record: None,
         records: RecordMode::InPlace,
         resets_as_fin: false,
         runtime: Runtime::Tokio,
@@ -155,6 +156,9 @@ fn every_variable_is_heard() {
         (&[("ADIT_MAX_OUTBOUND_TUNNELS", "2")], |c| c.limits.outbound_tunnels == 2),
         (&[("ADIT_MAX_CONNECTIONS", "4")], |c| c.limits.connections == 4),
         (&[("ADIT_MAX_HANDSHAKES", "3")], |c| c.limits.handshakes == 3),
+        (&[("ADIT_RECORD", "/tmp/r")], |c| {
+            c.record.as_deref() == Some("/tmp/r".as_ref()) && c.warnings.iter().any(|w| w.contains("payload"))
+        }),
         (&[("ADIT_RECORDS", "rustls")], |c| c.records == RecordMode::Rustls),
         (&[("ADIT_RECORDS", "in-place")], |c| c.records == RecordMode::InPlace),
         (&[("ADIT_RESETS_AS_FIN", "true")], |c| c.resets_as_fin),
