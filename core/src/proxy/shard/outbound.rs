@@ -99,7 +99,9 @@ impl Shard {
         };
         match (opened, slot_id) {
             (Ok(stream), Some(slot_id)) => {
-                conn.phase = Phase::Asking(lease.clone());
+                if let Phase::Leasing(lease) = core::mem::replace(&mut conn.phase, Phase::Dialing) {
+                    conn.phase = Phase::Asking(lease);
+                }
                 conn.upstream = Attach::Stream(slot_id, stream);
                 if let Some(slot) = self.tunnels.get_mut(slot_id) {
                     slot.streams.insert(stream, id);
