@@ -11,49 +11,75 @@ use adit_core::time::{Instant, WallClock};
 use adit_core::tls::{RecordMode, TlsContext};
 
 use super::format::{Call, Certificate, Digest, Entry, Header, RecordError, Writer, listener_number};
-use super::tap::recording;
+use super::tap::{Draw, abandoned, recording};
 use crate::engine::Engine;
 
 /// An [`Engine`] that writes every call into it to `W`, see [the module](super). When writing fails, the recording ends
-/// there with a word in the log, and the shard goes on.
-pub struct Recorder<E, W> {
+/// there with a word in the log, and the shard goes on. A call that panics is the last entry.
+pub struct Recorder<E, W: Write> {
     engine: E,
     log: Log<W>,
-    /// What the last `lend` gave, with what was read into it, until it is known how much of that counts.
-    lent: Vec<u8>,
-    pending: Option<Entry>,
 }
 
-struct Log<W> {
+struct Log<W: Write> {
     /// `None` once writing has failed.
     writer: Option<Writer<W>>,
     clock: Arc<WallClock>,
     told: Option<u64>,
     last: Instant,
     digest: Digest,
+    /// The call that is under way, or a `lend` of which it is not known yet how much was read.
+    pending: Option<Entry>,
+    /// What the last `lend` gave, with what was read into it.
+    lent: Vec<u8>,
+}
+
+impl<W: Write> Drop for Log<W> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(entry) = &mut self.pending
+        {
+            entry.draws.extend(abandoned());
+        }
+        self.close(0);
+    }
 }
 
 impl<W: Write> Log<W> {
-    fn write(&mut self, entry: &Entry) {
+    /// Writes what is pending; of what was lent, `n` octets count.
+    fn close(&mut self, n: usize) {
+        let Some(mut entry) = self.pending.take() else { return };
+        if let Call::Lend { octets, .. } = &mut entry.call {
+            octets.extend_from_slice(self.lent.get(..n).unwrap_or(&self.lent));
+        }
         if let Some(writer) = &mut self.writer
-            && let Err(error) = writer.entry(entry)
+            && let Err(error) = writer.entry(&entry)
         {
             tracing::error!(%error, "the recording ends here");
             self.writer = None;
         }
     }
 
-    /// An entry with the time since the last one.
-    fn entry(&mut self, now: Instant, call: Call) -> Entry {
+    /// Begins an entry, with the time since the last one.
+    fn open(&mut self, now: Instant, call: Call) {
+        self.close(0);
         let clock = self.clock.now().0;
         let clock = (self.told.replace(clock) != Some(clock)).then_some(clock);
         let after = now.as_nanos().saturating_sub(self.last.as_nanos());
         self.last = self.last.max(now);
-        Entry { after, clock, call, draws: Vec::new(), digest: 0 }
+        self.pending = Some(Entry { after, clock, call, draws: Vec::new(), digest: self.digest.short() });
+    }
+
+    /// The call under way has had its result.
+    fn result(&mut self, draws: Vec<Draw>, result: &impl fmt::Debug) {
+        self.digest.result(result);
+        if let Some(entry) = &mut self.pending {
+            (entry.draws, entry.digest) = (draws, self.digest.short());
+        }
     }
 }
 
-impl<E, W> fmt::Debug for Recorder<E, W> {
+impl<E, W: Write> fmt::Debug for Recorder<E, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder").finish_non_exhaustive()
     }
@@ -66,30 +92,25 @@ impl<E: Engine, W: Write> Recorder<E, W> {
     /// The header cannot be written.
     pub fn new(engine: E, sink: W, clock: Arc<WallClock>, header: &Header) -> Result<Self, RecordError> {
         let writer = Some(Writer::new(sink, header)?);
-        let log = Log { writer, clock, told: None, last: Instant::ZERO, digest: Digest::default() };
-        Ok(Self { engine, log, lent: Vec::new(), pending: None })
+        let log = Log {
+            writer,
+            clock,
+            told: None,
+            last: Instant::ZERO,
+            digest: Digest::default(),
+            pending: None,
+            lent: Vec::new(),
+        };
+        Ok(Self { engine, log })
     }
 
     /// Makes a call and writes it down.
     fn call<T: fmt::Debug>(&mut self, now: Instant, call: Call, run: impl FnOnce(&mut E) -> T) -> T {
-        self.close_lend(0);
-        let mut entry = self.log.entry(now, call);
-        let result;
-        (result, entry.draws) = recording(|| run(&mut self.engine));
-        self.log.digest.result(&result);
-        entry.digest = self.log.digest.short();
-        self.log.write(&entry);
+        self.log.open(now, call);
+        let (result, draws) = recording(|| run(&mut self.engine));
+        self.log.result(draws, &result);
+        self.log.close(0);
         result
-    }
-
-    /// The next call has come: of what was lent, `n` octets count.
-    fn close_lend(&mut self, n: usize) {
-        if let Some(mut entry) = self.pending.take() {
-            if let Call::Lend { octets, .. } = &mut entry.call {
-                octets.extend_from_slice(self.lent.get(..n).unwrap_or(&self.lent));
-            }
-            self.log.write(&entry);
-        }
     }
 }
 
@@ -130,26 +151,23 @@ impl<E: Engine, W: Write> Engine for Recorder<E, W> {
     }
 
     fn lend<T>(&mut self, socket: SocketId, read: impl FnOnce(&mut [IoSliceMut<'_>]) -> T) -> Option<T> {
-        self.close_lend(0);
-        let mut entry = self.log.entry(self.log.last, Call::Lend { socket: socket.into(), octets: vec![] });
-        let lent = &mut self.lent;
+        self.log.open(self.log.last, Call::Lend { socket: socket.into(), octets: vec![] });
+        let lent = &mut self.log.lent;
         lent.clear();
-        let result;
-        (result, entry.draws) = recording(|| {
+        let (result, draws) = recording(|| {
             self.engine.lend(socket, |areas| {
                 let result = read(areas);
                 areas.iter().for_each(|area| lent.extend_from_slice(area));
                 result
             })
         });
-        self.log.digest.result(&result.as_ref().map(|_| self.lent.len()));
-        entry.digest = self.log.digest.short();
-        self.pending = Some(entry);
+        let room = result.as_ref().map(|_| self.log.lent.len());
+        self.log.result(draws, &room);
         result
     }
 
     fn handle_read(&mut self, now: Instant, socket: SocketId, n: usize) {
-        self.close_lend(n);
+        self.log.close(n);
         let call = Call::Read { socket: socket.into(), n: n as u64 };
         self.call(now, call, |engine| engine.handle_read(now, socket, n));
     }

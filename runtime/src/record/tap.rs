@@ -60,6 +60,14 @@ pub(super) fn recording<T>(call: impl FnOnce() -> T) -> (T, Vec<Draw>) {
     }
 }
 
+/// What a call drew that ended in a panic.
+pub(super) fn abandoned() -> Vec<Draw> {
+    match TAP.with(|tap| tap.replace(Tap::Off)) {
+        Tap::Recording(draws) => draws,
+        Tap::Off | Tap::Replaying(_) => Vec::new(),
+    }
+}
+
 /// Runs `call`, in which a provider made by [`tapped`] gives `draws` again instead of drawing; returns how many were left
 /// over. When they do not suffice, or another kind is asked for, cryptography fails.
 pub fn replaying<T>(draws: Vec<Draw>, call: impl FnOnce() -> T) -> (T, usize) {
