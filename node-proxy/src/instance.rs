@@ -2,8 +2,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,11 +16,12 @@ use adit_core::proxy::{Listener, Observed, Shard};
 use adit_core::time::WallClock;
 use adit_core::tls::{TlsContext, TlsPorts};
 use adit_runtime::{
-    BindError, BoundListener, DriveConfig, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
-    Transparency,
+    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
+    Transparency, record,
 };
 
 use crate::config::{Config, MeshSource, Runtime};
+use crate::recordings::Recordings;
 use crate::shard_config::{Ports, shard_config};
 
 /// Hears what all shards show; called on their threads, so it must be quick.
@@ -65,8 +66,10 @@ impl Certificates {
             None => LocalCa::in_memory(trust_domain),
         };
         let clock = Arc::new(WallClock::new(adit_runtime::wall_clock()));
+        let provider = adit_runtime::crypto::provider();
         let ports = TlsPorts {
-            provider: adit_runtime::crypto::provider(),
+            // A recording can be replayed only with what the handshakes drew at random.
+            provider: if config.record.is_some() { record::tapped(&provider) } else { provider },
             aead: adit_runtime::crypto::aead(),
             clock: Arc::clone(&clock),
         };
@@ -121,6 +124,18 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error("{0}{hint}", hint = bind_hint(.0))]
     Bind(#[from] BindError),
+    /// A shard did not come up.
+    #[error("cannot start: {0}")]
+    Shard(#[from] ShardError),
+    /// `ADIT_RECORD` cannot be used.
+    #[error("ADIT_RECORD: {}: {error}", path.display())]
+    Record {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
     /// Threads or descriptors ran out.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -248,7 +263,16 @@ impl Instance {
             observe: parts.observe,
             shares: Mutex::new(shares),
         };
-        let shards = spawn(config.runtime, count, setup)?;
+        let shards = match &config.record {
+            None => spawn(config.runtime, count, setup, |_, _, shard| Ok(shard)),
+            Some(directory) => {
+                let clock = Arc::clone(&parts.certificates.clock);
+                let recordings = Recordings::create(directory, &config.workload, count, clock)?;
+                spawn(config.runtime, count, setup, move |index, seed, shard| {
+                    recordings.record(index, seed, shard)
+                })
+            }
+        }?;
         let renewal =
             Renewal::start(parts.certificates, identity.clone(), context, shards.handles().to_vec())?;
         Ok(Self { shards, addresses, identity, renewal })
@@ -336,22 +360,25 @@ struct ShardSetup {
 
 impl ShardSetup {
     /// Makes shard `index`, on its own thread.
-    fn make<C>(
+    fn make<E, C>(
         &self,
         index: usize,
         mailbox: Mailbox,
         certificates: C,
-    ) -> io::Result<Setup<Shard, impl FnMut(Observed) + use<C>, C>> {
+        wrap: &dyn Fn(u64, Shard) -> io::Result<E>,
+    ) -> io::Result<Setup<E, impl FnMut(Observed) + use<E, C>, C>> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners = shares.get_mut(index).and_then(Option::take).unwrap_or_default();
         drop(shares);
         let mut seed = [0; 8];
         let random = adit_runtime::crypto::provider().secure_random;
         random.fill(&mut seed).map_err(|_| io::Error::other("the system gives no random octets"))?;
-        let config = Arc::new(shard_config(&self.config, self.ports, u64::from_ne_bytes(seed)));
+        let seed = u64::from_ne_bytes(seed);
+        let config = Arc::new(shard_config(&self.config, self.ports, seed));
         let observe = Arc::clone(&self.observe);
+        let shard = Shard::new(config, Arc::clone(&self.mesh), adit_core::time::Instant::ZERO);
         Ok(Setup {
-            engine: Shard::new(config, Arc::clone(&self.mesh), adit_core::time::Instant::ZERO),
+            engine: wrap(seed, shard)?,
             observer: move |observed: Observed| observe(&observed),
             certificates,
             listeners,
@@ -365,31 +392,51 @@ impl ShardSetup {
     }
 }
 
-/// Starts the threads and waits until each of them has made its shard.
-fn spawn(runtime: Runtime, count: usize, setup: ShardSetup) -> Result<Shards, StartError> {
+/// Starts the threads and waits until each of them has made its shard. `wrap` gets a shard's index, its seed and itself,
+/// and says what is driven.
+fn spawn<E: Engine>(
+    runtime: Runtime,
+    count: usize,
+    setup: ShardSetup,
+    wrap: impl Fn(usize, u64, Shard) -> io::Result<E> + Send + Sync + 'static,
+) -> Result<Shards, StartError> {
     let (started, starts) = channel();
     let setup = move |index, mailbox| {
         let certificates = Arc::clone(&setup.certificates);
         let source =
             move |identity: &Identity| certificates.get(identity).map_err(|e| Arc::from(e.to_string()));
-        let made = setup.make(index, mailbox, source);
-        // Nobody waits any more only when another shard has failed already.
-        let _ = started.send(made.as_ref().map(|_| ()).map_err(|error| error.to_string()));
+        let made = setup.make(index, mailbox, source, &|seed, shard| wrap(index, seed, shard));
+        if made.is_ok() {
+            // Nobody waits any more only when another shard has failed already.
+            let _ = started.send(());
+        }
         made
     };
     let shards = match runtime {
         Runtime::Tokio => adit_tokio::spawn_shards(count, setup),
         Runtime::Smol => adit_smol::spawn_shards(count, setup),
     }?;
-    let failure = starts.iter().take(count).find_map(Result::err);
-    match failure {
-        None => Ok(shards),
-        Some(error) => {
-            shards.terminate();
-            let _ = shards.join();
-            Err(io::Error::other(error).into())
+    await_starts(shards, &starts, count)
+}
+
+/// Waits until `count` shards have said that they are made. A thread that ends before that, by an error or a panic, is
+/// the end of all.
+fn await_starts(shards: Shards, starts: &Receiver<()>, count: usize) -> Result<Shards, StartError> {
+    /// How often the threads are looked at while nothing is heard of them.
+    const LOOK: Duration = Duration::from_millis(20);
+    let mut made = 0;
+    while made < count {
+        match starts.recv_timeout(LOOK) {
+            Ok(()) => made += 1,
+            Err(RecvTimeoutError::Timeout) if !shards.any_ended() => {}
+            Err(_) => {
+                shards.terminate();
+                shards.join()?;
+                return Err(io::Error::other("a shard ended while it started").into());
+            }
         }
     }
+    Ok(shards)
 }
 
 /// Keeps the shards' certificate fresh until it is dropped.
@@ -434,5 +481,43 @@ impl Drop for Renewal {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three threads of which the second ends as `how` says before its shard is made; the others wait for their end.
+    fn start(how: fn() -> io::Result<()>) -> StartError {
+        let (started, starts) = channel();
+        let (never, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let shards = adit_runtime::spawn_shards(3, move |index, mailbox| {
+            if index == 1 {
+                return how();
+            }
+            let _ = started.send(());
+            let _ =
+                wait.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(Duration::from_millis(50));
+            drop(mailbox);
+            Ok(())
+        });
+        let error = await_starts(shards.unwrap(), &starts, 3).unwrap_err();
+        drop(never);
+        error
+    }
+
+    #[test]
+    fn a_shard_that_panics_while_it_starts_is_an_error_and_no_hang() {
+        let error = start(|| panic!("on purpose"));
+        assert!(matches!(error, StartError::Shard(ShardError::Panicked { index: 1 })), "{error:?}");
+        assert_eq!(error.to_string(), "cannot start: shard 1 panicked; please report the message above");
+    }
+
+    #[test]
+    fn a_shard_that_cannot_be_made_says_why() {
+        let error = start(|| Err(io::Error::other("no randomness")));
+        assert_eq!(error.to_string(), "cannot start: shard 1 could not be started: no randomness");
     }
 }

@@ -6,6 +6,7 @@
 //! | [`config`] | environment variables |
 //! | [`shard_config`] | from the process's configuration to one shard's |
 //! | [`instance`] | one running proxy: listeners, threads, certificate |
+//! | `recordings` | files for `ADIT_RECORD` |
 //! | [`run`] | `adit-node proxy`: an instance with readiness and signals |
 //! | [`demo`] | `adit-node demo`: two instances and a tour of what they do |
 #![forbid(unsafe_code)]
@@ -14,5 +15,6 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod instance;
+mod recordings;
 pub mod run;
 pub mod shard_config;

@@ -53,6 +53,7 @@ pub fn shard_config(config: &Config, ports: Ports, seed: u64) -> ShardConfig {
         baggage: config.response_baggage,
         max_handshakes: share(config.limits.handshakes),
         max_inbound_tunnels: share(config.limits.inbound_tunnels),
+        max_connections: share(config.limits.connections),
         max_held_per_identity: share(config.limits.buffered_per_identity),
         max_held: share(config.limits.buffered),
         network: Arc::clone(&config.network),
@@ -93,6 +94,7 @@ mod tests {
             ("ADIT_MAX_BUFFERED", "10"),
             ("ADIT_MAX_BUFFERED_PER_IDENTITY", "9"),
             ("ADIT_MAX_BUFFERED_PER_TUNNEL", "8"),
+            ("ADIT_MAX_CONNECTIONS", "7"),
             ("ADIT_MAX_HANDSHAKES", "1"),
             ("ADIT_MAX_INBOUND_TUNNELS", "4"),
             ("ADIT_MAX_OUTBOUND_TUNNELS", "5"),
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(shard.route, RouteConfig { hbone_port: 3, illegal_ports: vec![3, 2, 1, 4] });
         assert_eq!((shard.max_held, shard.max_held_per_identity), (4, 3));
         assert_eq!((shard.max_handshakes, shard.max_inbound_tunnels, shard.pool.max_tunnels), (1, 2, 2));
+        assert_eq!(shard.max_connections, 3);
         assert_eq!((shard.pool.max_streams, shard.pool.idle), (7, Duration::from_secs(8)));
         let establish = shard.establish;
         let waits = [establish.certificate, establish.dial, establish.handshake, shard.connect_timeout];

@@ -4,9 +4,10 @@
 //! and yields by itself. Sockets are registered once, edge-triggered; no message costs an `epoll_ctl`.
 mod stream;
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use adit_core::time::Instant;
 use adit_runtime::{
@@ -38,7 +39,7 @@ impl adit_runtime::Runtime for Runtime {
         #[expect(unsafe_code, reason = "tokio demands it for anything that might close its descriptor early")]
         // SAFETY: an `OwnedFd` is open, is always the same descriptor, and is closed only when dropped.
         let registered = unsafe { AsyncFd::register(fd) };
-        Ok(Io(registered?))
+        Ok(Io { fd: registered?, unread: Cell::new(false) })
     }
 
     fn timer(&self) -> io::Result<TimerFd<Io>> {
@@ -52,11 +53,15 @@ impl adit_runtime::Runtime for Runtime {
 
 /// A descriptor in tokio's reactor.
 #[derive(Debug)]
-pub struct Io(AsyncFd<OwnedFd>);
+pub struct Io {
+    fd: AsyncFd<OwnedFd>,
+    /// Octets wait that tokio was made to forget, so that it would tell of a reset.
+    unread: Cell<bool>,
+}
 
 impl AsFd for Io {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
+        self.fd.get_ref().as_fd()
     }
 }
 
@@ -64,21 +69,44 @@ impl Readiness for Io {
     type Guard<'a> = Guard<'a>;
 
     fn poll_readable<'a>(&'a self, cx: &mut Context<'_>) -> Poll<io::Result<Guard<'a>>> {
-        self.0.poll_read_ready(cx).map_ok(Guard)
+        if self.unread.get() {
+            return Poll::Ready(Ok(Guard::Unread(&self.unread)));
+        }
+        self.fd.poll_read_ready(cx).map_ok(Guard::Ready)
     }
 
     fn poll_writable<'a>(&'a self, cx: &mut Context<'_>) -> Poll<io::Result<Guard<'a>>> {
-        self.0.poll_write_ready(cx).map_ok(Guard)
+        self.fd.poll_write_ready(cx).map_ok(Guard::Ready)
+    }
+
+    fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Edge-triggered: what is cleared here is told of again only when something further arrives.
+        while let Ok(mut guard) = ready!(self.fd.poll_read_ready(cx)) {
+            if guard.ready().is_read_closed() {
+                break;
+            }
+            self.unread.set(true);
+            guard.clear_ready();
+        }
+        Poll::Ready(())
     }
 }
 
 /// Readiness that can be taken back; tokio keeps what arrived since the guard was made.
 #[derive(Debug)]
-pub struct Guard<'a>(AsyncFdReadyGuard<'a, OwnedFd>);
+pub enum Guard<'a> {
+    /// As tokio knows it.
+    Ready(AsyncFdReadyGuard<'a, OwnedFd>),
+    /// As remembered when tokio was made to forget it.
+    Unread(&'a Cell<bool>),
+}
 
 impl Clear for Guard<'_> {
-    fn clear(mut self) {
-        self.0.clear_ready();
+    fn clear(self) {
+        match self {
+            Self::Ready(mut guard) => guard.clear_ready(),
+            Self::Unread(unread) => unread.set(false),
+        }
     }
 }
 

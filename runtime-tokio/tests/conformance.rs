@@ -14,3 +14,6 @@ impl Host for Tokio {
 }
 
 conformance_suite!(Tokio);
+
+// Tokio's reactor can tell a reset from octets.
+conformance_suite!(Tokio; a_reset_is_noticed_while_nothing_is_read);

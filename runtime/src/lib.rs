@@ -14,6 +14,7 @@ mod mailbox;
 mod pipe;
 mod ports;
 mod ready;
+pub mod record;
 mod runtime;
 mod slots;
 mod socket;

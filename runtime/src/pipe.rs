@@ -78,6 +78,21 @@ impl End {
         Poll::Pending
     }
 
+    /// Ready when the other end has reset the connection.
+    pub(crate) fn poll_broken(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut flow = lock(&self.incoming);
+        if flow.broken {
+            return Poll::Ready(());
+        }
+        park(&mut flow.reader, cx);
+        Poll::Pending
+    }
+
+    /// Whether the other end has reset the connection.
+    pub(crate) fn is_broken(&self) -> bool {
+        lock(&self.incoming).broken
+    }
+
     /// Ready when [`End::write`] will not say `WouldBlock`.
     pub(crate) fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
         let mut flow = lock(&self.outgoing);

@@ -51,6 +51,17 @@ pub trait Readiness: AsFd {
     /// # Errors
     /// The reactor is shutting down.
     fn poll_writable<'a>(&'a self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Guard<'a>>>;
+
+    /// Asked while a socket is not read: ready when the peer has ended or reset the connection; otherwise `cx`'s waker is
+    /// called when it does, and perhaps in vain whenever octets arrive. Octets that wait to be read must not make it
+    /// ready, or the loop would turn without end. Once ready it stays so: a reset behind an end is not told apart.
+    ///
+    /// A reactor that cannot tell octets from errors stays with this default, which never is: a reset is then noticed by
+    /// the next read or write.
+    fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
 }
 
 /// The readiness on which a system call was tried.

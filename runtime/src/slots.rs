@@ -108,6 +108,22 @@ impl<Io: Readiness> Transport<Io> {
         }
     }
 
+    /// While it is not read: ready when the peer may have reset the connection; see [`Readiness::poll_hangup`].
+    pub(crate) fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Fd(io) => io.poll_hangup(cx),
+            Self::Pipe(end) => end.poll_broken(cx),
+        }
+    }
+
+    /// Why the connection is broken; `None` when it is not.
+    pub(crate) fn error(&self) -> Option<io::Error> {
+        match self {
+            Self::Fd(io) => socket::error(io),
+            Self::Pipe(end) => end.is_broken().then(|| io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
     /// How a connect went, with our address; until it is decided `cx`'s waker is left with the reactor.
     pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
         let Self::Fd(io) = self else {

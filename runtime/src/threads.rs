@@ -91,6 +91,12 @@ impl Shards {
         self.handles.iter().for_each(Handle::terminate);
     }
 
+    /// Whether a thread has ended, for whatever reason; [`Shards::join`] says why. Does not block.
+    #[must_use]
+    pub fn any_ended(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Waits until every shard has ended. Blocks.
     ///
     /// # Errors

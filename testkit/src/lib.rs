@@ -7,5 +7,6 @@ pub mod models;
 pub mod netns;
 pub mod pair;
 pub mod pki;
+pub mod replay;
 pub mod sim;
 pub mod wire;

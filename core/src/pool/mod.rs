@@ -278,7 +278,10 @@ impl<K: Ord + Clone, E: Clone> Pool<K, E> {
 
     /// `request` waits no longer; it gets no answer. One that was granted already has to be released instead.
     ///
-    /// A dial nobody waits for any more goes on, and its tunnel is pooled.
+    /// A dial nobody waits for any more goes on, and its tunnel is pooled. That is on purpose: a client that gives up and
+    /// tries again finds the handshake where it was, instead of starting it anew each time and never getting through.
+    /// There is one such dial per key at most, it counts under [`PoolConfig::max_tunnels`], and its owner's deadlines end
+    /// it ([`EstablishLimits`](crate::hbone::establish::EstablishLimits): 10 s for each of its phases).
     pub fn cancel(&mut self, _now: Instant, request: RequestId) {
         let Some((key, place)) = self.waiting.remove(&request) else { return };
         if let Some(state) = self.keys.get_mut(&key) {

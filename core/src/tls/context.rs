@@ -7,6 +7,7 @@ use core::fmt;
 
 use rustls::client::{ClientConfig, Resumption};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
@@ -41,11 +42,11 @@ pub struct Credentials {
     /// Who the certificate says we are.
     pub identity: Identity,
     /// Leaf first, then intermediates; the root is not sent.
-    pub chain: Vec<rustls::pki_types::CertificateDer<'static>>,
+    pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's private key.
     pub key: rustls::pki_types::PrivateKeyDer<'static>,
     /// The roots that peers' chains must lead to.
-    pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+    pub roots: Vec<CertificateDer<'static>>,
 }
 
 impl fmt::Debug for Credentials {
@@ -95,6 +96,8 @@ pub struct TlsContext {
     ports: TlsPorts,
     identity: Identity,
     settings: TlsSettings,
+    chain: Vec<CertificateDer<'static>>,
+    roots: Vec<CertificateDer<'static>>,
     trust: Arc<Trust>,
     resolver: Arc<SingleCertAndKey>,
     trust_domain: Arc<str>,
@@ -143,7 +146,7 @@ impl TlsContext {
         }
         let key =
             ports.provider.key_provider.load_private_key(key).map_err(|error| bad(&format!("{error}")))?;
-        let certified = CertifiedKey::new(chain, key);
+        let certified = CertifiedKey::new(chain.clone(), key);
         match certified.keys_match() {
             // A signing key that cannot tell its public half is left to the first handshake.
             Ok(()) | Err(Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
@@ -155,7 +158,7 @@ impl TlsContext {
         let client =
             base_client_config(&ports, &trust, &resolver).map_err(|error| bad(&format!("{error}")))?;
         let trust_domain = identity.trust_domain().into();
-        Ok(Arc::new(Self { ports, identity, settings, trust, resolver, trust_domain, client }))
+        Ok(Arc::new(Self { ports, identity, settings, chain, roots, trust, resolver, trust_domain, client }))
     }
 
     /// Whom this configuration speaks for.
@@ -168,6 +171,18 @@ impl TlsContext {
     #[must_use]
     pub const fn settings(&self) -> &TlsSettings {
         &self.settings
+    }
+
+    /// Our certificates, leaf first, as peers get them.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The roots that peers' chains must lead to.
+    #[must_use]
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
     }
 
     pub(super) const fn ports(&self) -> &TlsPorts {

@@ -65,6 +65,7 @@ Limits (for the process; shards share them out evenly):
   ADIT_MAX_BUFFERED               octets held in all [256Mi]
   ADIT_MAX_INBOUND_TUNNELS        [16384]
   ADIT_MAX_OUTBOUND_TUNNELS       [16384]
+  ADIT_MAX_CONNECTIONS            connections of applications, in either direction; more are closed [65536]
   ADIT_MAX_HANDSHAKES             inbound handshakes in progress [1024]
 
 Threads and logs:
@@ -76,6 +77,8 @@ Threads and logs:
   ZTUNNEL_RESOURCE_CPU_REQUEST    CPU request
   RUST_LOG                        log levels [info]; `access=off` silences the access log
   LOG_FORMAT                      `json`, anything else is plain
+  ADIT_RECORD                     a directory: each shard records everything it is told into a file there, to be replayed
+                                  when something went wrong. THE FILES HOLD PAYLOAD AND THE KEYS OF TUNNELS [none]
 
 The access log goes to stdout, one line per connection; everything else goes to stderr.
 SIGTERM or SIGINT starts a drain: listeners close at once, open connections may go on until the deadline. A second SIGINT

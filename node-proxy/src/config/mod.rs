@@ -63,6 +63,9 @@ pub struct Config {
     pub response_baggage: bool,
     /// `ADIT_RECORDS`: which implementation protects records.
     pub records: RecordMode,
+    /// `ADIT_RECORD`: a directory for recordings of every shard ([`adit_runtime::record`]), which hold payload and the keys
+    /// of tunnels.
+    pub record: Option<PathBuf>,
     /// `ADIT_RESETS_AS_FIN`: end every stream with FIN, as upstream does, even one that was reset.
     pub resets_as_fin: bool,
     /// `ADIT_RUNTIME`; the command line's `--runtime` wins.
@@ -143,6 +146,8 @@ pub struct Limits {
     pub inbound_tunnels: usize,
     /// `ADIT_MAX_OUTBOUND_TUNNELS`.
     pub outbound_tunnels: usize,
+    /// `ADIT_MAX_CONNECTIONS`: user connections, in either direction.
+    pub connections: usize,
     /// `ADIT_MAX_HANDSHAKES`: inbound handshakes in progress.
     pub handshakes: usize,
 }
@@ -224,6 +229,7 @@ impl Config {
             drain: drain(reader),
             threads: threads::count(reader, cpus),
             response_baggage: reader.boolean("ENABLE_RESPONSE_BAGGAGE", true),
+            record: recordings(reader, &mut warnings),
             records: reader
                 .word("ADIT_RECORDS", &[("in-place", RecordMode::InPlace), ("rustls", RecordMode::Rustls)])
                 .unwrap_or_default(),
@@ -286,6 +292,16 @@ fn workload(reader: &mut Reader<'_>) -> Option<LocalWorkload> {
             None
         }
     }
+}
+
+fn recordings(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
+    let directory = reader.text("ADIT_RECORD").map(PathBuf::from)?;
+    warnings.push(format!(
+        "ADIT_RECORD: everything is recorded in {}, payload and the keys of tunnels included; whoever can read that \
+         directory can read the traffic. It is slow, and the files grow without bound",
+        directory.display()
+    ));
+    Some(directory)
 }
 
 fn ca(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
@@ -395,6 +411,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         buffered,
         inbound_tunnels: reader.ranged("ADIT_MAX_INBOUND_TUNNELS", 16_384, 1..=u32::MAX as usize),
         outbound_tunnels: reader.ranged("ADIT_MAX_OUTBOUND_TUNNELS", 16_384, 1..=u32::MAX as usize),
+        connections: reader.ranged("ADIT_MAX_CONNECTIONS", 65_536, 1..=u32::MAX as usize),
         handshakes: reader.ranged("ADIT_MAX_HANDSHAKES", 1024, 1..=u32::MAX as usize),
     }
 }

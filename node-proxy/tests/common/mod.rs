@@ -164,9 +164,10 @@ pub(crate) struct Mesh {
 const HBONE_PORT: u16 = 15008;
 const READINESS_PORT: u16 = 15021;
 const SOCKS5_PORT: u16 = 15080;
+const ENTRY_PORT: u16 = 15090;
 
 impl Mesh {
-    /// Starts both proxies on `runtime` and waits until they listen. `application` listens on `server_ip`, see
+    /// Starts both proxies on `runtime` and waits until they listen. `{workload}` in `more` is `client` or `server`. `application` listens on `server_ip`, see
     /// [`application`]; service port 80 leads to it, and port 81 as well, but a policy closes 81's target.
     pub(crate) fn start(
         name: &str,
@@ -181,7 +182,10 @@ impl Mesh {
         std::fs::write(directory.path().join("mesh.yaml"), yaml(client_ip, server_ip, open, closed)).unwrap();
         let start = |workload: &str, ip: Ipv4Addr| {
             let mut vars = vars(&directory, workload, ip);
-            vars.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+            vars.extend(more.iter().map(|(name, value)| (*name, value.replace("{workload}", workload))));
+            if workload == "client" {
+                vars.push(("ADIT_ENTRY", format!("{ip}:{ENTRY_PORT}={VIP}:80")));
+            }
             Process::start(&["proxy", "--runtime", runtime, "ztunnel"], &vars)
         };
         let (mut client, mut server) = (start("client", client_ip), start("server", server_ip));
@@ -219,6 +223,11 @@ impl Mesh {
 
     pub(crate) fn client_readiness(&self) -> SocketAddr {
         (self.client_ip, READINESS_PORT).into()
+    }
+
+    /// What connects here is captured on its way to the service's port 80.
+    pub(crate) fn client_entry(&self) -> SocketAddr {
+        (self.client_ip, ENTRY_PORT).into()
     }
 
     pub(crate) fn server_hbone(&self) -> SocketAddr {

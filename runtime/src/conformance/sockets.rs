@@ -76,10 +76,8 @@ pub fn a_refused_dial_resets_the_client(host: &impl Host) {
     assert_eq!(read_error(&rig.client()).kind(), ErrorKind::ConnectionReset);
 }
 
-/// When the server does not read, the client is stopped; when it reads again, everything arrives.
-pub fn a_slow_reader_stops_the_writer_and_loses_nothing(host: &impl Host) {
-    let rig = Rig::start(*host, |relay| relay);
-    let (mut client, server) = rig.connect();
+/// Writes until the other side is stopped; returns how much.
+fn fill(mut client: &TcpStream) -> usize {
     client.set_nonblocking(true).expect("it can be");
     let mut sent = 0;
     // Full when nothing fits for as long as a lively relay would need to make room.
@@ -92,8 +90,35 @@ pub fn a_slow_reader_stops_the_writer_and_loses_nothing(host: &impl Host) {
         }
         assert!(sent < 256 << 20, "nothing stops the writer");
     }
+    sent
+}
+
+/// When the server does not read, the client is stopped; when it reads again, everything arrives.
+pub fn a_slow_reader_stops_the_writer_and_loses_nothing(host: &impl Host) {
+    let rig = Rig::start(*host, |relay| relay);
+    let (client, server) = rig.connect();
+    let sent = fill(&client);
     client.shutdown(Shutdown::Write).expect("half-closed");
     assert_eq!(read_to_end(&server).len(), sent);
+}
+
+/// A client that resets while nothing is read from it, because the server reads nothing, is noticed. Not part of the
+/// suite: not every reactor can tell ([`Readiness::poll_hangup`](crate::Readiness::poll_hangup)).
+pub fn a_reset_is_noticed_while_nothing_is_read(host: &impl Host) {
+    let rig = Rig::start(*host, |relay| relay);
+    let (client, server) = rig.connect();
+    fill(&client);
+    reset_on_close(&client);
+    drop(client);
+    let until = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        if let Some(error) = server.take_error().expect("a socket") {
+            break error;
+        }
+        assert!(Instant::now() < until, "the server hears nothing of the reset");
+        thread::yield_now();
+    };
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 /// While one connection moves as much as it can, a message on another one goes round.

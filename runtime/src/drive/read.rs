@@ -22,8 +22,13 @@ where
     pub(super) fn read(&mut self, id: SocketId) {
         let mut budget = self.config.read_budget;
         while let Some((connection, notifier)) = self.slots.get(id) {
-            if connection.reading != Reading::Wanted || connection.writing == Writing::Connecting {
+            if connection.writing == Writing::Connecting {
                 return;
+            }
+            match connection.reading {
+                Reading::Wanted => {}
+                Reading::Paused => return self.watch(id),
+                Reading::Ended => return,
             }
             if budget == 0 {
                 return self.again.push_back(Key::Socket(id.index));
@@ -38,7 +43,7 @@ where
             match tried {
                 Tried::Nothing => {
                     connection.reading = Reading::Paused;
-                    return;
+                    return self.watch(id);
                 }
                 Tried::Moved(0) => {
                     connection.reading = Reading::Ended;
@@ -52,6 +57,19 @@ where
                 Tried::Again => {}
                 Tried::Failed(error) => self.fail(id, &error),
             }
+            self.settle();
+        }
+    }
+
+    /// Looks for a reset on a socket that is not read, which a read would have met; where the reactor can tell, it wakes
+    /// the loop for one.
+    fn watch(&mut self, id: SocketId) {
+        let Some((connection, notifier)) = self.slots.get(id) else { return };
+        let mut cx = Context::from_waker(notifier.waker());
+        if connection.transport.poll_hangup(&mut cx).is_ready()
+            && let Some(error) = connection.transport.error()
+        {
+            self.fail(id, &error);
             self.settle();
         }
     }

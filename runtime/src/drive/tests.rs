@@ -29,6 +29,7 @@ struct Hand {
 struct State {
     readable: Cell<bool>,
     writable: Cell<bool>,
+    hung_up: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -41,6 +42,12 @@ impl Hand {
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
+    }
+
+    /// The same, because the peer is gone.
+    fn hang_up(&self, nth: usize) {
+        self.sockets.borrow()[nth].hung_up.set(true);
+        self.fire(nth);
     }
 }
 
@@ -79,6 +86,10 @@ impl Readiness for HandIo {
 
     fn poll_writable<'a>(&'a self, cx: &mut Context<'_>) -> Poll<io::Result<HandGuard<'a>>> {
         self.poll(&self.1.writable, cx)
+    }
+
+    fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(&self.1.hung_up, cx).map(drop)
     }
 }
 
@@ -308,6 +319,52 @@ fn a_short_read_leaves_the_socket_to_the_reactor() {
     hand.fire(0);
     let _ = poll(&mut drive);
     drop(far);
+    hand.fire(0);
+    let _ = poll(&mut drive);
+    assert_eq!(log(&mut drive), ["read 4 from 0", "end of 0"]);
+}
+
+#[test]
+fn a_reset_is_noticed_while_the_shard_lends_no_room() {
+    let (mut drive, hand, _, mut far) = driven(1, DriveConfig::default());
+    drive.engine.room = None;
+    far[0].write_all(b"nobody reads this").unwrap();
+    hand.fire(0);
+    let _ = poll(&mut drive);
+    far[0].write_all(b"nor that").unwrap();
+    hand.fire(0);
+    let _ = poll(&mut drive);
+    assert!(log(&mut drive).is_empty());
+    assert!(drive.again.is_empty() && drive.ready.is_empty(), "octets that nobody reads keep it busy");
+    // A peer that closes with this unread resets the connection.
+    drive.engine.wire.insert(id(0), b"unread".to_vec());
+    drive.engine.deferred.push_back(id(0));
+    let _ = poll(&mut drive);
+    far.clear();
+    hand.hang_up(0);
+    let _ = poll(&mut drive);
+    assert_eq!(log(&mut drive), ["wrote 6 to 0", "Reset 0"]);
+    hand.fire(0);
+    let _ = poll(&mut drive);
+    assert!(log(&mut drive).is_empty(), "told twice");
+}
+
+#[test]
+fn an_end_is_not_told_while_the_shard_lends_no_room() {
+    let (mut drive, hand, _, mut far) = driven(1, DriveConfig::default());
+    drive.engine.room = None;
+    far[0].write_all(b"last").unwrap();
+    hand.fire(0);
+    let _ = poll(&mut drive);
+    far.clear();
+    hand.hang_up(0);
+    let _ = poll(&mut drive);
+    assert!(log(&mut drive).is_empty());
+    drive.engine.room = Some(1000);
+    drive.engine.actions.push_back(Action::ResumeRead { socket: id(0) });
+    hand.fire(0);
+    let _ = poll(&mut drive);
+    let _ = poll(&mut drive);
     hand.fire(0);
     let _ = poll(&mut drive);
     assert_eq!(log(&mut drive), ["read 4 from 0", "end of 0"]);

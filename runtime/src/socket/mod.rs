@@ -45,6 +45,14 @@ pub(crate) fn reset_on_close(fd: impl AsFd) {
     let _ = rustix::net::sockopt::set_socket_linger(fd, Some(std::time::Duration::ZERO));
 }
 
+/// Takes the error that waits on a socket (`SO_ERROR`), such as a reset that nobody has read.
+pub(crate) fn error(fd: impl AsFd) -> Option<io::Error> {
+    match rustix::net::sockopt::socket_error(fd) {
+        Ok(Ok(())) => None,
+        Ok(Err(errno)) | Err(errno) => Some(errno.into()),
+    }
+}
+
 /// The local address, v4-mapped addresses as v4.
 pub(crate) fn local_addr(fd: impl AsFd) -> io::Result<SocketAddr> {
     internet(rustix::net::getsockname(fd)?)

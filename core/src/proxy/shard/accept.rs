@@ -26,6 +26,13 @@ impl Shard {
             return None;
         }
         let (peer, local, original) = (canonical(peer), canonical(local), canonical(original));
+        let direction = match listener {
+            Listener::Outbound | Listener::Socks5 => Direction::Outbound,
+            Listener::InboundPlain | Listener::InboundHbone => Direction::Inbound,
+        };
+        if listener != Listener::InboundHbone && self.is_full(direction, peer, original) {
+            return None;
+        }
         let socket = match listener {
             Listener::InboundHbone => self.accept_tunnel(now, peer, local),
             Listener::Outbound => {
@@ -63,6 +70,16 @@ impl Shard {
             Role::App { conn, .. } => self.upstream_connected(now, conn),
         }
         self.work(now);
+    }
+
+    /// Whether there are as many user connections as there may be; says so if that is so.
+    pub(super) fn is_full(&mut self, direction: Direction, source: SocketAddr, to: SocketAddr) -> bool {
+        let limit = self.config.max_connections;
+        let full = self.conns.len() >= limit;
+        if full {
+            self.observed.push_back(report::too_many_connections(direction, source, to, limit));
+        }
+        full
     }
 
     /// A connection whose downstream end is an accepted socket.

@@ -38,6 +38,8 @@ pub struct ShardConfig {
     pub max_handshakes: usize,
     /// Inbound tunnels at one time; more are refused.
     pub max_inbound_tunnels: usize,
+    /// User connections at one time, in either direction; more are refused. Default 65 536.
+    pub max_connections: usize,
     /// Octets held for slow applications over all tunnels of one peer identity.
     pub max_held_per_identity: usize,
     /// Octets held for slow applications over all tunnels of this shard.
@@ -71,6 +73,7 @@ impl ShardConfig {
             baggage: true,
             max_handshakes: 1024,
             max_inbound_tunnels: 10_000,
+            max_connections: 65_536,
             max_held_per_identity: 64 << 20,
             max_held: 256 << 20,
             max_free_buffers: 4 << 20,

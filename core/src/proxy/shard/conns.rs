@@ -40,11 +40,12 @@ impl Shard {
             conn.deadline = None;
             match &conn.phase {
                 Phase::Dialing => return self.dial_failed(now, id, SocketError::TimedOut),
-                Phase::Asking => {
+                // Leasing has a deadline only when CONNECT was sent before: it asks again.
+                Phase::Asking(_) | Phase::Leasing(_) => {
                     return self.fail_conn(now, id, &report::no_answer(self.config.connect_timeout));
                 }
                 Phase::Socks(_) => return self.fail_conn(now, id, &report::socks_ended()),
-                Phase::Leasing(_) | Phase::Relaying => {}
+                Phase::Relaying => {}
             }
         }
         if let Some(conn) = self.conns.get_mut(id) {
@@ -177,7 +178,7 @@ impl Shard {
     }
 
     /// Aborts one end.
-    fn reset_end(&mut self, now: Instant, attach: Attach, code: ErrorCode) {
+    pub(super) fn reset_end(&mut self, now: Instant, attach: Attach, code: ErrorCode) {
         match attach {
             Attach::Socket(socket) => self.close_socket(socket, true),
             Attach::Stream(tunnel, stream) => {

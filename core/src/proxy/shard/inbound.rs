@@ -86,6 +86,9 @@ impl Shard {
         let Some(identity) = self.tunnels.get(asked.tunnel).and_then(|slot| slot.peer().cloned()) else {
             return;
         };
+        if self.is_full(Direction::Inbound, peer, plan.to) {
+            return self.reject(now, asked, UNAVAILABLE);
+        }
         let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
         let baggage = request.baggage.as_ref().filter(|_| self.config.baggage);
         let report = report::inbound_hbone(

@@ -116,6 +116,8 @@ pub struct Shard {
     config: Arc<ShardConfig>,
     mesh: Arc<Mesh>,
     local: Option<Arc<Workload>>,
+    /// Who the local workload is, or was when last known: whom `context` is for.
+    identity: Option<Identity>,
     context: Option<Arc<TlsContext>>,
     certificate_asked: bool,
     rng: Rng,
@@ -159,6 +161,7 @@ impl Shard {
             pool: Pool::new(config.pool.clone()),
             mesh: Arc::default(),
             local: None,
+            identity: None,
             context: None,
             certificate_asked: false,
             scratch: None,
@@ -189,11 +192,18 @@ impl Shard {
 
     // ---- handle
 
-    /// The mesh changed: new connections see the new one.
-    pub fn handle_mesh(&mut self, _now: Instant, mesh: Arc<Mesh>) {
+    /// The mesh changed: new connections see the new one. Should it give the local workload another identity, the next
+    /// tunnel asks for that one's certificate; live tunnels keep theirs, but outbound ones carry no new connection.
+    pub fn handle_mesh(&mut self, now: Instant, mesh: Arc<Mesh>) {
         let local = &self.config.local;
         self.local = mesh.workload_by_name(&local.namespace, &local.name, &local.service_account).cloned();
         self.mesh = mesh;
+        let identity = self.local.as_ref().map(|local| local.identity());
+        if identity.is_some() && identity != self.identity {
+            self.identity = identity;
+            self.identity_changed(now);
+            self.work(now);
+        }
     }
 
     /// The certificate for `identity` arrived or changed; live tunnels keep theirs. Upon failure (`Err`: the text for
@@ -204,7 +214,7 @@ impl Shard {
         identity: &Identity,
         certificate: Result<Arc<TlsContext>, Arc<str>>,
     ) {
-        if self.local.as_ref().is_none_or(|local| local.identity() != *identity) {
+        if self.identity.as_ref() != Some(identity) {
             return;
         }
         self.certificate_asked = false;

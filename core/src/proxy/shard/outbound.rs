@@ -8,13 +8,16 @@ use core::net::SocketAddr;
 use super::state::{Attach, ConnId, Failure, Lease, Phase, SocketId};
 use super::{Shard, report};
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
-use crate::http2::{OpenError, StreamId};
+use crate::http2::{ErrorCode, OpenError, StreamId};
 use crate::pool::{PoolEvent, Refused, TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
 use crate::proxy::socks::SocksStep;
 use crate::route::{self, Hop};
 use crate::time::Instant;
+
+/// How often a CONNECT that no peer has looked at is sent again.
+const MAX_RETRIES: u8 = 3;
 
 impl Shard {
     /// Routes a connection from `peer` to `target` and sets it on its way.
@@ -51,7 +54,7 @@ impl Shard {
                     source_ip: Some(peer.ip()),
                 };
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.phase = Phase::Leasing(Box::new(Lease { key: key.clone(), request }));
+                    conn.phase = Phase::Leasing(Box::new(Lease { key: key.clone(), request, retries: 0 }));
                 }
                 self.set_deadline(id, None);
                 self.pool.acquire(now, id.into(), key);
@@ -96,13 +99,17 @@ impl Shard {
         };
         match (opened, slot_id) {
             (Ok(stream), Some(slot_id)) => {
-                conn.phase = Phase::Asking;
+                if let Phase::Leasing(lease) = core::mem::replace(&mut conn.phase, Phase::Dialing) {
+                    conn.phase = Phase::Asking(lease);
+                }
                 conn.upstream = Attach::Stream(slot_id, stream);
                 if let Some(slot) = self.tunnels.get_mut(slot_id) {
                     slot.streams.insert(stream, id);
                     slot.served = slot.served.saturating_add(1);
                 }
-                self.set_deadline(id, Some(now + self.config.connect_timeout));
+                // Whoever asks again has what is left of the first deadline.
+                let deadline = conn.deadline.unwrap_or(now + self.config.connect_timeout);
+                self.set_deadline(id, Some(deadline));
                 self.touch(slot_id);
             }
             (Ok(_), None) | (Err(OpenError::GoingAway), _) => {
@@ -123,6 +130,23 @@ impl Shard {
         }
     }
 
+    /// The peer has not looked at a CONNECT (RFC 9113 §8.7): nothing but the request was sent, so the pool is asked for
+    /// another stream, [`MAX_RETRIES`] times and within the first deadline. False when this connection may not.
+    pub(super) fn ask_again(&mut self, now: Instant, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let Phase::Asking(lease) = &mut conn.phase else { return false };
+        if lease.retries >= MAX_RETRIES {
+            return false;
+        }
+        lease.retries = lease.retries.saturating_add(1);
+        let (lease, key) = (lease.clone(), lease.key.clone());
+        conn.phase = Phase::Leasing(lease);
+        let stream = core::mem::replace(&mut conn.upstream, Attach::None);
+        self.reset_end(now, stream, ErrorCode::CANCEL);
+        self.pool.acquire(now, id.into(), key);
+        true
+    }
+
     /// The peer answered CONNECT.
     pub(super) fn answered(
         &mut self,
@@ -135,7 +159,7 @@ impl Shard {
             return self.fail_conn(now, id, &report::status(response.status));
         }
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if !matches!(conn.phase, Phase::Asking) {
+        if !matches!(conn.phase, Phase::Asking(_)) {
             return;
         }
         conn.phase = Phase::Relaying;

@@ -196,6 +196,26 @@ pub(super) fn handshake_denied(peer: SocketAddr, local: SocketAddr, error: &dyn 
     }
 }
 
+/// A tunnel that was to be dialled for who we are no more.
+pub(super) fn identity_changed() -> Failure {
+    Failure::new(Flag::IdentityError, "identity error: the local workload's identity has changed")
+}
+
+/// A user connection refused because there are too many.
+pub(super) fn too_many_connections(
+    direction: Direction,
+    source: SocketAddr,
+    destination: SocketAddr,
+    limit: usize,
+) -> Observed {
+    Observed::EarlyDenied {
+        source: Some(source),
+        destination: Some(destination),
+        direction,
+        error: alloc::format!("too many connections: the limit of {limit} is reached"),
+    }
+}
+
 /// An inbound tunnel refused because there are too many.
 pub(super) fn overloaded(peer: SocketAddr, local: SocketAddr) -> Observed {
     Observed::EarlyDenied {

@@ -108,8 +108,8 @@ pub(super) enum Phase {
     Socks(Box<Socks5>),
     /// Waiting for the pool to grant a stream.
     Leasing(Box<Lease>),
-    /// CONNECT sent, no answer yet.
-    Asking,
+    /// CONNECT sent, no answer yet. The lease is kept to ask again with, should the peer not have looked at the request.
+    Asking(Box<Lease>),
     /// The other end's TCP connection is being made.
     Dialing,
     /// Octets flow.
@@ -121,6 +121,8 @@ pub(super) enum Phase {
 pub(super) struct Lease {
     pub(super) key: TunnelKey,
     pub(super) request: ConnectRequest,
+    /// How often it asked again after a peer had refused to look at the request.
+    pub(super) retries: u8,
 }
 
 #[derive(Debug)]
@@ -240,6 +242,11 @@ pub(super) struct Closing {
 }
 
 impl TunnelSlot {
+    /// Whether it is dialled on behalf of somebody else than `identity`.
+    pub(super) fn is_of_another(&self, identity: Option<&Identity>) -> bool {
+        self.pooled.as_ref().is_some_and(|(_, key)| Some(&key.source) != identity)
+    }
+
     pub(super) fn peer(&self) -> Option<&Identity> {
         self.tunnel.as_ref().and_then(|tunnel| tunnel.peer())
     }

@@ -104,6 +104,10 @@ impl Shard {
             }
             match failure {
                 None => {
+                    if slot.is_of_another(self.identity.as_ref()) {
+                        self.drop_tunnel(now, id, "certificate", report::identity_changed());
+                        continue;
+                    }
                     slot.context.clone_from(&self.context);
                     slot.establish.handle_certificate(now, true);
                     self.pump_establish(now, id);
@@ -116,20 +120,46 @@ impl Shard {
         }
     }
 
+    /// We are somebody else from now on. Live tunnels go on as who they were; outbound ones carry no new stream, and
+    /// what waits for the old certificate fails, or, inbound, waits for the new one.
+    pub(super) fn identity_changed(&mut self, now: Instant) {
+        self.context = None;
+        self.certificate_asked = false;
+        let all: Vec<_> = self.tunnels.keys().collect();
+        for id in all {
+            let Some(slot) = self.tunnels.get(id) else { continue };
+            let other = slot.is_of_another(self.identity.as_ref());
+            let waits = slot.context.is_none() && slot.tunnel.is_none();
+            match (&slot.pooled, &self.identity) {
+                (Some(_), _) if other && waits => {
+                    self.drop_tunnel(now, id, "certificate", report::identity_changed());
+                }
+                (Some((pool_id, _)), _) if other => self.pool.handle_goaway(now, *pool_id),
+                (None, Some(identity)) if waits && !core::mem::replace(&mut self.certificate_asked, true) => {
+                    self.actions.push_back(Action::NeedCertificate { identity: identity.clone() });
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Does what establishment asks for.
     fn pump_establish(&mut self, now: Instant, id: TunnelRef) {
         loop {
             let Some(slot) = self.tunnels.get_mut(id) else { return };
             let Some(event) = slot.establish.poll_event() else { break };
             match event {
-                EstablishEvent::NeedCertificate => match (&self.context, &self.local) {
+                EstablishEvent::NeedCertificate if slot.is_of_another(self.identity.as_ref()) => {
+                    return self.drop_tunnel(now, id, "certificate", report::identity_changed());
+                }
+                EstablishEvent::NeedCertificate => match (&self.context, &self.identity) {
                     (Some(context), _) => {
                         slot.context = Some(Arc::clone(context));
                         slot.establish.handle_certificate(now, true);
                     }
-                    (None, Some(local)) => {
+                    (None, Some(identity)) => {
                         if !core::mem::replace(&mut self.certificate_asked, true) {
-                            self.actions.push_back(Action::NeedCertificate { identity: local.identity() });
+                            self.actions.push_back(Action::NeedCertificate { identity: identity.clone() });
                         }
                     }
                     (None, None) => {
@@ -379,7 +409,7 @@ impl Shard {
                 }
                 // A refused CONNECT ends here; a live connection may still have octets to deliver.
                 if let Some(&conn) = slot.streams.get(&stream)
-                    && self.conns.get(conn).is_some_and(|conn| matches!(conn.phase, Phase::Asking))
+                    && self.conns.get(conn).is_some_and(|conn| matches!(conn.phase, Phase::Asking(_)))
                 {
                     self.fail_conn(now, conn, &report::closed());
                 }
@@ -431,17 +461,32 @@ impl Shard {
     fn stream_reset(&mut self, now: Instant, id: TunnelRef, stream: StreamId, code: ErrorCode) {
         let Some(slot) = self.tunnels.get_mut(id) else { return };
         let Some(&conn_id) = slot.streams.get(&stream) else { return };
+        if code == ErrorCode::REFUSED_STREAM && self.ask_again(now, conn_id) {
+            return;
+        }
         let end = self.end_of(id);
         self.sync_stream(now, conn_id, end);
+        let pending = slot_pending(self.tunnels.get(id), stream);
         let gentle = code == ErrorCode::NO_ERROR || code == ErrorCode::CANCEL || self.config.resets_as_fin;
         let Some(conn) = self.conns.get_mut(conn_id) else { return };
         match conn.phase {
-            Phase::Relaying if gentle => conn.relay.handle_gone(now, end),
+            Phase::Relaying if gentle => {
+                conn.relay.handle_gone(now, end);
+                if pending == 0 {
+                    // What the tunnel has shed will never be delivered: nothing to wait for.
+                    conn.relay.handle_delivered(now, end, u64::MAX);
+                }
+            }
             Phase::Relaying => conn.relay.handle_reset(now, end),
-            Phase::Socks(_) | Phase::Leasing(_) | Phase::Asking | Phase::Dialing => {
+            Phase::Socks(_) | Phase::Leasing(_) | Phase::Asking(_) | Phase::Dialing => {
                 return self.fail_conn(now, conn_id, &report::stream_reset(code));
             }
         }
         self.after_relay(now, conn_id);
     }
+}
+
+/// Octets that a stream still has to deliver.
+fn slot_pending(slot: Option<&TunnelSlot>, stream: StreamId) -> usize {
+    slot.and_then(|slot| slot.tunnel.as_ref()).map_or(0, |tunnel| tunnel.pending(stream))
 }
