@@ -45,7 +45,10 @@ fn tiny_windows() {
 fn many_streams_and_more_behind_them() {
     let mut config = TunnelConfig::server();
     config.http2.max_concurrent_streams = 50;
-    let (mut wire, peer) = from_hyper(config, 0, asking(), always(Script::echo()), |requests| async move {
+    // Or it opens a hundred before it has heard of our limit, and the rest of them are refused.
+    let mut settings = asking();
+    settings.initial_max_send_streams(50);
+    let (mut wire, peer) = from_hyper(config, 0, settings, always(Script::echo()), |requests| async move {
         let each = (0..300).map(|_| {
             let mut requests = requests.clone();
             tokio::spawn(async move { there_and_back(tunnel(&mut requests).await, pattern(10_000)).await })
