@@ -1,4 +1,5 @@
-//! Windows that h2 changes while streams run, in both roles: from nothing, and down to less than is in flight.
+//! Windows that h2 raises from nothing while streams run, in both roles. It is not asked to lower them: what its application
+//! has released below half a window it then never announces, and the stream stalls. Python's h2 does that part.
 use std::pin::pin;
 use std::task::Poll;
 
@@ -10,7 +11,7 @@ use super::peer::*;
 
 /// What SETTINGS_INITIAL_WINDOW_SIZE becomes, one after the other, each as soon as the one before it is acknowledged. h2
 /// ends the connection when a stream gets more than it allows.
-const WINDOWS: [u32; 10] = [7, 100_000, 0, 1, 65_535, 10, 200_000, 0, 30_000, 65_535];
+const WINDOWS: [u32; 7] = [1, 7, 100, 9_000, 30_000, 65_535, 200_000];
 
 /// How many octets go each way on each of three streams.
 const OCTETS: usize = 300_000;
@@ -31,7 +32,7 @@ impl Changes {
 }
 
 #[test]
-fn our_client_keeps_to_windows_that_change() {
+fn our_client_keeps_to_windows_that_grow() {
     let mut settings = h2::server::Builder::new();
     settings.initial_window_size(0);
     let (mut wire, peer) = to_h2_server(TunnelConfig::client(), 0, settings, |mut connection| async move {
@@ -68,7 +69,7 @@ fn our_client_keeps_to_windows_that_change() {
 }
 
 #[test]
-fn our_server_keeps_to_windows_that_change() {
+fn our_server_keeps_to_windows_that_grow() {
     let mut settings = h2::client::Builder::new();
     settings.initial_window_size(0);
     let answer = Box::new(|_: &_| Ok(Script::echo()));
