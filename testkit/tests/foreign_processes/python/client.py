@@ -30,8 +30,8 @@ def main():
     client.wait(lambda: client.peer.settled)
     getattr(client, what)(*map(int, numbers))
     client.peer.flush()
-    hang_up(sock)
     print("ok", flush=True)
+    hang_up(sock)
 
 
 def pattern(octets):

@@ -31,9 +31,17 @@ def context(protocol, root, cert, key):
 
 
 def hang_up(sock):
-    """close_notify, and no wait for what is still on its way here."""
+    """close_notify and FIN, then whatever is still on its way here: else its arrival would cut what is on its way there."""
+    sock.setblocking(False)
     try:
         sock.unwrap()
+    except OSError:
+        pass  # It has been sent; the other end's is not awaited.
+    sock.settimeout(PATIENCE)
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
     except OSError:
         pass
 
