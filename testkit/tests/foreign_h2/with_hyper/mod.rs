@@ -23,6 +23,9 @@ mod server;
 /// An upgraded stream as tokio's byte stream.
 type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
 
+/// How a connection of hyper's ended.
+type End = Result<(), hyper::Error>;
+
 /// What hyper's client gives out.
 type Requests = client_side::SendRequest<Empty<Bytes>>;
 
@@ -43,7 +46,7 @@ fn to_hyper(
     settings: server_side::Builder<TokioExecutor>,
     stop: std::sync::Arc<Notify>,
     answer: impl Fn(Request<Incoming>) -> Response<Empty<Bytes>> + Send + Sync + 'static,
-) -> (Wire, JoinHandle<Result<(), hyper::Error>>) {
+) -> (Wire, JoinHandle<End>) {
     to_their_server(TunnelConfig::client(), key_updates, move |io| async move {
         let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(request))));
         let mut connection = std::pin::pin!(settings.serve_connection(TokioIo::new(io), service));
@@ -62,7 +65,7 @@ fn from_hyper<T: Send + 'static, F: Future<Output = T> + Send>(
     settings: client_side::Builder<TokioExecutor>,
     answer: Answer,
     work: impl FnOnce(Requests) -> F + Send + 'static,
-) -> (Wire, JoinHandle<(T, Result<(), hyper::Error>)>) {
+) -> (Wire, JoinHandle<(T, End)>) {
     from_their_client(config, key_updates, answer, move |io| async move {
         let (requests, connection) =
             settings.handshake(TokioIo::new(io)).await.expect("an HTTP/2 connection");
