@@ -343,7 +343,7 @@ impl Wire {
         if let Ok(request) = &request {
             match (self.answer)(request) {
                 Ok(script) => {
-                    self.tunnel.accept(now, id, None);
+                    self.tunnel.accept(now, id, script.baggage.clone());
                     self.streams.insert(id, Stream::new(script));
                 }
                 Err(status) => self.tunnel.reject(now, id, status, &mut self.buffers),

@@ -1,5 +1,5 @@
 //! What an application behind a stream does, and what it has seen.
-use adit_core::hbone::ConnectRequest;
+use adit_core::hbone::{Baggage, ConnectRequest};
 use adit_core::http2::{ErrorCode, Initiator};
 
 /// What the applications of a server do for a request: a script behind a 200, or a status that refuses it.
@@ -16,6 +16,8 @@ pub struct Script {
     pub echo: bool,
     /// Read nothing until released.
     pub hold: bool,
+    /// Metadata beside a server's 200.
+    pub baggage: Option<Baggage>,
 }
 
 impl Script {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use adit_core::hbone::{Authority as Target, ConnectRequest, TunnelConfig};
+use adit_core::hbone::{Authority as Target, Baggage, ConnectRequest, TunnelConfig};
 use adit_core::tls::RecordMode;
 use adit_testkit::wire::{Answer, Authority, PATIENCE, Wire};
 use bytes::Bytes;
@@ -59,16 +59,15 @@ fn thread<T: Send + 'static, F: Future<Output = T>>(
 ) -> JoinHandle<T> {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, work()).await.expect("the h2 end is stuck") })
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, work()).await.expect("their end is stuck") })
     })
 }
 
-/// Our client to an h2 server, which serves one connection by `serve`; its keys are renewed every so many writes.
-pub(crate) fn to_h2_server<T: Send + 'static, F: Future<Output = T>>(
+/// Our client to a server on stock TLS, which serves one connection by `serve`; its keys are renewed every so many writes.
+pub(crate) fn to_their_server<T: Send + 'static, F: Future<Output = T>>(
     config: TunnelConfig,
     key_updates: usize,
-    settings: h2::server::Builder,
-    serve: impl FnOnce(h2::server::Connection<Io, Bytes>) -> F + Send + 'static,
+    serve: impl FnOnce(Io) -> F + Send + 'static,
 ) -> (Wire, JoinHandle<T>) {
     let authority = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -77,12 +76,45 @@ pub(crate) fn to_h2_server<T: Send + 'static, F: Future<Output = T>>(
     let handle = thread(move || async move {
         let (socket, _) = listener.accept().expect("a client");
         let inner = TlsStream::from(acceptor.accept(asynchronous(socket)).await.expect("a TLS session"));
-        let io = Io { inner, every: key_updates, writes: 0 };
-        serve(settings.handshake(io).await.expect("an HTTP/2 connection")).await
+        serve(Io { inner, every: key_updates, writes: 0 }).await
     });
     let socket = TcpStream::connect(address).expect("a connection");
     let context = authority.context("client", RecordMode::InPlace);
     (Wire::client(socket, &context, &Authority::identity("server"), config), handle)
+}
+
+/// A client on stock TLS, which does `work`, to our server.
+pub(crate) fn from_their_client<T: Send + 'static, F: Future<Output = T>>(
+    config: TunnelConfig,
+    key_updates: usize,
+    answer: Answer,
+    work: impl FnOnce(Io) -> F + Send + 'static,
+) -> (Wire, JoinHandle<T>) {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let connector = TlsConnector::from(Arc::new(authority.stock_client("client")));
+    let handle = thread(move || async move {
+        let socket = asynchronous(TcpStream::connect(address).expect("a connection"));
+        let name = "server".try_into().expect("a name");
+        let inner = TlsStream::from(connector.connect(name, socket).await.expect("a TLS session"));
+        work(Io { inner, every: key_updates, writes: 0 }).await
+    });
+    let (socket, _) = listener.accept().expect("a client");
+    let context = authority.context("server", RecordMode::InPlace);
+    (Wire::server(socket, &context, config, answer), handle)
+}
+
+/// Our client to an h2 server, which serves one connection by `serve`.
+pub(crate) fn to_h2_server<T: Send + 'static, F: Future<Output = T>>(
+    config: TunnelConfig,
+    key_updates: usize,
+    settings: h2::server::Builder,
+    serve: impl FnOnce(h2::server::Connection<Io, Bytes>) -> F + Send + 'static,
+) -> (Wire, JoinHandle<T>) {
+    to_their_server(config, key_updates, move |io| async move {
+        serve(settings.handshake(io).await.expect("an HTTP/2 connection")).await
+    })
 }
 
 /// An h2 client, which does `work`, to our server.
@@ -93,21 +125,10 @@ pub(crate) fn to_our_server<T: Send + 'static, F: Future<Output = T>>(
     answer: Answer,
     work: impl FnOnce(h2::client::SendRequest<Bytes>, h2::client::Connection<Io, Bytes>) -> F + Send + 'static,
 ) -> (Wire, JoinHandle<T>) {
-    let authority = Authority::new();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let connector = TlsConnector::from(Arc::new(authority.stock_client("client")));
-    let handle = thread(move || async move {
-        let socket = asynchronous(TcpStream::connect(address).expect("a connection"));
-        let name = "server".try_into().expect("a name");
-        let inner = TlsStream::from(connector.connect(name, socket).await.expect("a TLS session"));
-        let io = Io { inner, every: key_updates, writes: 0 };
+    from_their_client(config, key_updates, answer, move |io| async move {
         let (requests, connection) = settings.handshake(io).await.expect("an HTTP/2 connection");
         work(requests, connection).await
-    });
-    let (socket, _) = listener.accept().expect("a client");
-    let context = authority.context("server", RecordMode::InPlace);
-    (Wire::server(socket, &context, config, answer), handle)
+    })
 }
 
 fn asynchronous(socket: TcpStream) -> tokio::net::TcpStream {
@@ -126,7 +147,17 @@ pub(crate) fn request() -> ConnectRequest {
     }
 }
 
-/// The same for h2.
+/// The same with metadata of about `octets`, as no workload has it.
+pub(crate) fn huge_request(octets: usize) -> ConnectRequest {
+    ConnectRequest { baggage: Some(huge_baggage(octets)), ..request() }
+}
+
+/// Metadata of about so many octets.
+pub(crate) fn huge_baggage(octets: usize) -> Baggage {
+    Baggage { service_name: Some("n".repeat(octets).into()), ..Baggage::default() }
+}
+
+/// The request for h2.
 pub(crate) fn connect() -> http::Request<()> {
     http::Request::builder().method("CONNECT").uri("10.0.0.1:80").body(()).expect("a request")
 }
@@ -182,4 +213,18 @@ pub(crate) async fn echo(mut from: RecvStream, mut to: SendStream<Bytes>) -> Res
 /// Answers 200.
 pub(crate) fn accept(respond: &mut h2::server::SendResponse<Bytes>) -> SendStream<Bytes> {
     respond.send_response(http::Response::new(()), false).expect("a live stream")
+}
+
+/// Sends `octets` through a stream of its own and takes back as many.
+pub(crate) async fn exchange(requests: h2::client::SendRequest<Bytes>, octets: Vec<u8>) -> Vec<u8> {
+    let mut requests = requests.ready().await.expect("a live connection");
+    let (response, mut to) = requests.send_request(connect(), false).expect("a stream");
+    // Before the answer: the server must keep it.
+    let sending = tokio::spawn(async move { send_all(&mut to, octets, true).await });
+    let response = response.await.expect("an answer");
+    assert_eq!(response.status(), http::StatusCode::OK);
+    let (got, end) = receive_all(&mut response.into_body()).await;
+    end.expect("an end in order");
+    sending.await.expect("no panic").expect("everything sent");
+    got
 }

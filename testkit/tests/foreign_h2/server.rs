@@ -4,27 +4,12 @@ use adit_core::http2::{ErrorCode, Initiator};
 use adit_testkit::wire::{Answer, Script};
 use bytes::Bytes;
 use h2::Reason;
-use h2::client::{Builder, SendRequest};
-use http::StatusCode;
+use h2::client::Builder;
 
 use super::peer::*;
 
 fn always(script: Script) -> Answer {
     Box::new(move |_| Ok(script.clone()))
-}
-
-/// Sends `octets` through a stream of its own and takes back as many.
-async fn exchange(requests: SendRequest<Bytes>, octets: Vec<u8>) -> Vec<u8> {
-    let mut requests = requests.ready().await.expect("a live connection");
-    let (response, mut to) = requests.send_request(connect(), false).expect("a stream");
-    // Before the answer: the server must keep it.
-    let sending = tokio::spawn(async move { send_all(&mut to, octets, true).await });
-    let response = response.await.expect("an answer");
-    assert_eq!(response.status(), StatusCode::OK);
-    let (got, end) = receive_all(&mut response.into_body()).await;
-    end.expect("an end in order");
-    sending.await.expect("no panic").expect("everything sent");
-    got
 }
 
 #[test]

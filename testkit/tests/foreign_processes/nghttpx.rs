@@ -7,7 +7,7 @@ use adit_testkit::wire::{Authority, PATIENCE, Script};
 
 use super::process::*;
 
-fn start(folder: &Folder, authority: &Authority, backend: u16) -> (Process, u16) {
+fn start(folder: &Folder, authority: &Authority, backend: u16, options: &[&str]) -> (Process, u16) {
     let port = free_port();
     let (front, back) = (authority.files("server", &folder.0), authority.files("client", &folder.0));
     let mut command = Command::new("nghttpx");
@@ -26,6 +26,7 @@ fn start(folder: &Folder, authority: &Authority, backend: u16) -> (Process, u16)
         // One process: the one that is stopped.
         .arg("--single-process")
         .arg("--no-ocsp")
+        .args(options)
         .args([&front.key, &front.cert]);
     (Process::start(&mut command, "nghttp2-proxy", &folder.0).listens(port), port)
 }
@@ -39,7 +40,7 @@ fn open(octets: &[u8]) -> Script {
 fn bulk_and_many_streams_through_nghttpx() {
     let (folder, authority) = (Folder::new("nghttpx"), Authority::new());
     let (backend, served) = servers(&authority, |_| Ok(Script::echo()));
-    let (nghttpx, port) = start(&folder, &authority, backend);
+    let (nghttpx, port) = start(&folder, &authority, backend, &[]);
     let mut wire = client(&authority, port);
     let sent = pattern(2 << 20);
     let bulk = wire.open(&request("10.0.0.1:80"), open(&sent)).expect("a stream");
@@ -70,7 +71,7 @@ fn resets_and_refusals_through_nghttpx() {
     let (backend, served) = servers(&authority, |request| {
         if request.authority.to_string().ends_with(":1") { Err(401) } else { Ok(Script::echo()) }
     });
-    let (nghttpx, port) = start(&folder, &authority, backend);
+    let (nghttpx, port) = start(&folder, &authority, backend, &[]);
     let mut wire = client(&authority, port);
     let refused = wire.open(&request("10.0.0.1:1"), Script::default()).expect("a stream");
     wire.run_until("the refusal", |wire| wire.stream(refused).closed);
@@ -90,4 +91,48 @@ fn resets_and_refusals_through_nghttpx() {
     }
     assert_eq!(requests, 3);
     assert!(resets >= 1, "nghttpx passes the reset on");
+}
+
+#[test]
+fn tiny_windows_on_both_sides_of_nghttpx() {
+    let (folder, authority) = (Folder::new("nghttpx-tiny"), Authority::new());
+    for (window, octets) in [("1", 300), ("100", 20_000)] {
+        let (backend, _served) = servers(&authority, |_| Ok(Script::echo()));
+        let options = [
+            format!("--frontend-http2-window-size={window}"),
+            format!("--backend-http2-window-size={window}"),
+        ];
+        let (_nghttpx, port) = start(&folder, &authority, backend, &options.each_ref().map(String::as_str));
+        let mut wire = client(&authority, port);
+        for _ in 0..2 {
+            wire.open(&request("10.0.0.1:80"), open(&pattern(octets))).expect("a stream");
+        }
+        wire.run_until("every echo", |wire| wire.streams().all(|stream| stream.got.len() == octets));
+        assert!(wire.streams().all(|stream| stream.got == pattern(octets)), "window {window}");
+    }
+}
+
+#[test]
+fn huge_headers_through_nghttpx() {
+    let (folder, authority) = (Folder::new("nghttpx-headers"), Authority::new());
+    let (backend, served) = servers(&authority, |_| Ok(Script::echo()));
+    let (nghttpx, port) = start(&folder, &authority, backend, &[]);
+    let mut wire = client(&authority, port);
+    for (octets, status) in [(40_000, 200), (10, 200)] {
+        let stream = wire.open(&huge_request("10.0.0.1:80", octets), Script::default()).expect("a stream");
+        wire.run_until("an answer", |wire| wire.stream(stream).status.is_some());
+        assert_eq!(wire.stream(stream).status, Some(status), "{octets}");
+    }
+    // Above its limit of 64 KiB it ends the connection.
+    let stream = wire.open(&huge_request("10.0.0.1:80", 70_000), Script::default()).expect("a stream");
+    wire.run_to_end();
+    assert!(wire.stream(stream).status.is_none());
+    drop((wire, nghttpx));
+    let mut sizes = vec![];
+    while sizes.len() < 2 {
+        let wire = served.recv_timeout(PATIENCE).expect("more connections");
+        let asked = wire.seen().requests.iter().flatten();
+        sizes.extend(asked.map(|request| request.baggage == huge_request("10.0.0.1:80", 40_000).baggage));
+    }
+    assert_eq!(sizes, [true, false]);
 }

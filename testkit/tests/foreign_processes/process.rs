@@ -7,9 +7,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use adit_core::hbone::{Authority as Target, ConnectRequest, TunnelConfig};
+use adit_core::hbone::{Authority as Target, Baggage, ConnectRequest, TunnelConfig};
 use adit_core::tls::RecordMode;
 use adit_testkit::wire::{Answer, Authority, PATIENCE, Script, Wire};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A folder for one test's files, removed when the test is done.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -105,6 +106,27 @@ pub(crate) fn client(authority: &Authority, port: u16) -> Wire {
     Wire::client(socket, &context, &Authority::identity("server"), TunnelConfig::client())
 }
 
+/// Where a server of ours is to be reached.
+pub(crate) fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    (listener, port)
+}
+
+/// Our server on the next connection, which must come within [`PATIENCE`].
+pub(crate) fn accepted(
+    authority: &Authority,
+    listener: &TcpListener,
+    config: TunnelConfig,
+    answer: Answer,
+) -> Wire {
+    let mut ready = [PollFd::new(listener, PollFlags::IN)];
+    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    assert_eq!(poll(&mut ready, Some(&patience)), Ok(1), "nobody connects");
+    let (socket, _) = listener.accept().expect("a client");
+    Wire::server(socket, &authority.context("server", RecordMode::InPlace), config, answer)
+}
+
 /// Our server, which serves one connection until it ends, on a thread of its own.
 pub(crate) fn server(authority: &Authority, answer: Answer) -> (u16, JoinHandle<Wire>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -150,6 +172,16 @@ pub(crate) fn request(authority: &str) -> ConnectRequest {
         traceparent: None,
         forwarded_network: None,
     }
+}
+
+/// The same with metadata of about `octets`, as no workload has it.
+pub(crate) fn huge_request(authority: &str, octets: usize) -> ConnectRequest {
+    ConnectRequest { baggage: Some(huge_baggage(octets)), ..request(authority) }
+}
+
+/// Metadata of about so many octets.
+pub(crate) fn huge_baggage(octets: usize) -> Baggage {
+    Baggage { service_name: Some("n".repeat(octets).into()), ..Baggage::default() }
 }
 
 /// Octets in which every displacement shows.
