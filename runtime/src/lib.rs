@@ -18,6 +18,7 @@ mod runtime;
 mod slots;
 mod socket;
 mod stream;
+mod sync;
 mod threads;
 mod timer;
 
