@@ -4,7 +4,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut params = self::params();
         let uri = format!("spiffe://cluster.local/ns/test/sa/{name}");
         params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         fs::write(folder.join(format!("{name}.der")), params.signed_by(&key, &issuer)?.der())?;
         fs::write(folder.join(format!("{name}.key.der")), key.serialize_der())?;
     }

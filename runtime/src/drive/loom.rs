@@ -226,7 +226,8 @@ fn driven(goal: Told, config: DriveConfig) -> (Driven, Hand, Handle) {
     let hand = Hand::default();
     let (handle, mailbox) = mailbox();
     let engine = Listens { goal, ..Listens::default() };
-    let setup = Setup { engine, observer: (), certificates: NoCertificates, listeners: Vec::new(), mailbox, config };
+    let setup =
+        Setup { engine, observer: (), certificates: NoCertificates, listeners: Vec::new(), mailbox, config };
     (drive(hand.clone(), setup).unwrap(), hand, handle)
 }
 
@@ -242,7 +243,9 @@ fn open(handle: &Handle) -> TunnelStream {
 
 fn write(stream: &TunnelStream, octets: &[u8]) {
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    assert!(matches!(stream.poll_write(&mut cx, &[IoSlice::new(octets)]), Poll::Ready(Ok(n)) if n == octets.len()));
+    assert!(
+        matches!(stream.poll_write(&mut cx, &[IoSlice::new(octets)]), Poll::Ready(Ok(n)) if n == octets.len())
+    );
 }
 
 #[test]

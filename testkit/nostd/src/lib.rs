@@ -67,7 +67,15 @@ mod tests {
 
     impl End {
         fn new(tunnel: Tunnel, says: Vec<u8>) -> Self {
-            Self { tunnel, pool: BufferPool::default(), says, said: 0, stream: None, heard: Vec::new(), ended: None }
+            Self {
+                tunnel,
+                pool: BufferPool::default(),
+                says,
+                said: 0,
+                stream: None,
+                heard: Vec::new(),
+                ended: None,
+            }
         }
 
         fn handle(&mut self, event: TunnelEvent) {
@@ -180,7 +188,11 @@ mod tests {
         carry(&mut client, &mut server, usize::MAX);
         carry(&mut server, &mut client, usize::MAX);
         assert!(matches!(client.ended, Some(TunnelError::Tls(_))), "{:?}", client.ended);
-        assert!(client.ended.iter().all(|error| error.to_string().contains("sa/another")), "{:?}", client.ended);
+        assert!(
+            client.ended.iter().all(|error| error.to_string().contains("sa/another")),
+            "{:?}",
+            client.ended
+        );
         assert!(server.heard.is_empty());
     }
 }
