@@ -71,8 +71,8 @@ impl Runtime for Hand {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn timer(&self) -> Self {
-        self.clone()
+    fn timer(&self) -> io::Result<Self> {
+        Ok(self.clone())
     }
 
     fn now(&self) -> Instant {
