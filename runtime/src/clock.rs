@@ -21,7 +21,6 @@ impl Clock {
     pub fn now(&self) -> Instant {
         Instant::ZERO + self.origin.elapsed()
     }
-
 }
 
 /// The system's wall clock, which certificates are judged by.

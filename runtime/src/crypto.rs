@@ -131,6 +131,7 @@ mod tests {
 
     use super::*;
 
+    #[cfg(feature = "aws-lc-rs")]
     fn suites(provider: &CryptoProvider) -> Vec<CipherSuite> {
         provider.cipher_suites.iter().map(|suite| suite.suite()).collect()
     }

@@ -19,6 +19,7 @@ mod runtime;
 mod slots;
 mod socket;
 mod stream;
+mod sync;
 mod threads;
 mod timer;
 
@@ -28,10 +29,10 @@ pub use engine::{Engine, MAX_SLICES};
 pub use mailbox::{ConnectError, Handle, Mailbox, mailbox};
 pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
 pub use runtime::{Clear, Readiness, Runtime, Timer};
-pub use timer::TimerFd;
 pub use socket::{
     BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, SocketOptions, Transparency, raise_fd_limit,
     wildcard,
 };
 pub use stream::{Incoming, LocalListeners, TunnelStream};
 pub use threads::{ShardError, Shards, spawn_shards};
+pub use timer::TimerFd;

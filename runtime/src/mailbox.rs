@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use atomic_waker::AtomicWaker;
 
 use crate::pipe;
 use crate::ports::CertificateAnswer;
 use crate::stream::TunnelStream;
+use crate::sync::{AtomicWaker, Mutex, MutexGuard};
 
 /// The most connection requests that wait for the shard at a time.
 const MAX_CONNECTS: usize = 1024;

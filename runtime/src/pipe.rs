@@ -4,8 +4,10 @@
 //! this is the embedder's path, no socket of a shard goes through here.
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut, Read};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// The most octets in flight in one direction.
 const CAPACITY: usize = 256 * 1024;

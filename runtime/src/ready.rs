@@ -1,10 +1,10 @@
 //! The ready queue: how a reactor tells the one task of a shard which of its sockets to look at.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
-use atomic_waker::AtomicWaker;
 use concurrent_queue::ConcurrentQueue;
+
+use crate::sync::{AtomicBool, AtomicWaker, Ordering};
 
 /// What there is to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,10 +38,8 @@ impl<Io: Readiness> Timer for TimerFd<Io> {
         let ahead = at.saturating_since(self.clock.now());
         // Zero would disarm it.
         let nanos = if ahead.is_zero() { 1 } else { ahead.subsec_nanos() };
-        let value = Timespec {
-            tv_sec: i64::try_from(ahead.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: nanos.into(),
-        };
+        let value =
+            Timespec { tv_sec: i64::try_from(ahead.as_secs()).unwrap_or(i64::MAX), tv_nsec: nanos.into() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         // It fails only for a descriptor that is no timer or a time that is none.
         if let Err(error) = timerfd_settime(&self.io, TimerfdTimerFlags::empty(), &once) {

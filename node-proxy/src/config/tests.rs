@@ -233,6 +233,34 @@ fn each_bad_value_is_named_with_what_was_expected() {
     }
 }
 
+/// Whatever can be wrong is refused by its name: no variable takes nonsense for its default.
+#[test]
+fn every_variable_refuses_nonsense() {
+    // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
+    // LOG_FORMAT knows one word, as upstream.
+    const TEXT: [&str; 7] =
+        ["LOCAL_XDS", "LOCAL_XDS_PATH", "LOCAL_CA_DIR", "NETWORK", "TRUST_DOMAIN", "RUST_LOG", "LOG_FORMAT"];
+    let (mut refused, mut taken) = (0, Vec::new());
+    for name in variables() {
+        match Config::from_vars(&vars(&[(name, "~nonsense~")]), FOUR) {
+            Ok(_) => taken.push(name),
+            // Refused, but for LOCAL_XDS_PATH beside it.
+            Err(_) if name == "LOCAL_XDS" => taken.push(name),
+            Err(errors) => {
+                let text = errors.to_string();
+                assert!(text.contains(&format!("{name}: read \"~nonsense~\"")), "{name}: {text}");
+                refused += 1;
+            }
+        }
+    }
+    taken.sort_unstable();
+    taken.dedup();
+    let mut text = TEXT;
+    text.sort_unstable();
+    assert_eq!(taken, text);
+    assert!(refused > 30, "only {refused} variables were tried");
+}
+
 #[test]
 fn an_empty_environment_lists_all_that_is_missing() {
     let text = Config::from_vars(&BTreeMap::new(), FOUR).unwrap_err().to_string();

@@ -172,6 +172,18 @@ impl Tour<'_> {
         self.witness.told = self.witness.seen.len();
     }
 
+    /// Why echo's proxy refused a tunnel, since event number `from`: the one from `source`, or any.
+    fn refused(&mut self, from: usize, source: Option<SocketAddr>) -> Result<String, String> {
+        self.witness.wait(from, "the refusal", |event| match &event.observed {
+            Observed::EarlyDenied { error, source: peer, .. }
+                if event.who == Who::Echo && (source.is_none() || *peer == source) =>
+            {
+                Some(error.clone())
+            }
+            _ => None,
+        })
+    }
+
     /// The end of a call as `who` shows it.
     fn closed(&mut self, from: usize, who: Who) -> Result<Closed, String> {
         self.witness.wait(from, &format!("the end of the call at {}", who.name()), |event| {
@@ -382,23 +394,22 @@ fn impostor(tour: &mut Tour<'_>) -> Found {
     ensure(tunnels == 0, "the impostor got a tunnel")?;
     instance.handles().iter().for_each(adit_runtime::Handle::terminate);
     instance.join().map_err(|error| error.to_string())?;
-    Ok(format!("its own proxy says: {why}"))
+    // Waited for, so that it is not taken for the next step's refusal.
+    let inbound = tour.refused(from, None)?;
+    Ok(format!("its own proxy: {why}; echo's: {inbound}"))
 }
 
 fn garbage(tour: &mut Tour<'_>) -> Found {
     let from = tour.mark();
     let hbone = tour.world()?.echo.addresses().hbone;
     let mut stream = connect(hbone).map_err(because("connecting"))?;
+    let ours = stream.local_addr().map_err(because("asking for our address"))?;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: echo\r\n\r\n").map_err(because("writing"))?;
     let mut answer = Vec::new();
     // An alert may come back, then the end or a reset.
     let _ = stream.read_to_end(&mut answer);
     ensure(!answer.starts_with(b"HTTP"), "plain HTTP was answered")?;
-    let error = tour.witness.wait(from, "the refusal", |event| match &event.observed {
-        Observed::EarlyDenied { error, .. } if event.who == Who::Echo => Some(error.clone()),
-        _ => None,
-    })?;
-    Ok(error)
+    tour.refused(from, Some(ours))
 }
 
 fn drained(tour: &mut Tour<'_>) -> Found {

@@ -9,6 +9,8 @@ mod actions;
 mod read;
 mod write;
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,9 @@
 mod dependencies;
 mod documents;
 mod layers;
+mod mutants;
 mod sources;
+mod supply;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
