@@ -1,8 +1,8 @@
 use std::net::IpAddr;
 
 use adit_core::mesh::{
-    Action, ApplicationTunnel, Health, HealthPolicy, IpFamilies, LoadBalancingMode, NetworkMode,
-    RoutingScope, ServiceName, StringMatch, TunnelProtocol, Visibility,
+    Action, ApplicationProtocol, ApplicationTunnel, Health, HealthPolicy, IpFamilies, LoadBalancingMode,
+    NetworkMode, RoutingScope, ServiceName, StringMatch, TunnelProtocol, Visibility,
 };
 
 use super::*;
@@ -185,7 +185,10 @@ policies:
         (w.network_mode, w.status, w.native_tunnel),
         (NetworkMode::HostNetwork, Health::Unhealthy, true)
     );
-    assert_eq!(w.application_tunnel, Some(ApplicationTunnel { port: Some(15088) }));
+    assert_eq!(
+        w.application_tunnel,
+        Some(ApplicationTunnel { protocol: ApplicationProtocol::None, port: Some(15088) })
+    );
     let texts =
         [&w.uid, &w.name, &w.network, &w.workload_name, &w.canonical_name, &w.canonical_revision, &w.node];
     assert_eq!(texts.map(|text| &**text), ["c//Pod/shop/web", "web", "net", "wn", "cn", "cr", "n1"]);

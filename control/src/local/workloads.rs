@@ -2,7 +2,9 @@
 
 use adit_core::hbone::baggage::WorkloadType;
 use adit_core::identity::Identity;
-use adit_core::mesh::{ApplicationTunnel, Health, Locality, NetworkMode, TunnelProtocol, Workload};
+use adit_core::mesh::{
+    ApplicationProtocol, ApplicationTunnel, Health, Locality, NetworkMode, TunnelProtocol, Workload,
+};
 
 use super::error::{Entry, Problem};
 use super::schema;
@@ -58,6 +60,7 @@ pub(super) fn workload(position: usize, file: schema::Workload) -> Result<Worklo
         schema::WorkloadType::Job => WorkloadType::Job,
     };
     workload.application_tunnel = file.application_tunnel.map(|tunnel| ApplicationTunnel {
+        protocol: ApplicationProtocol::None,
         // 0 keeps the target port, as in the wire schema.
         port: tunnel.port.map(|port| port.0).filter(|port| *port != 0),
     });

@@ -1,10 +1,9 @@
 //! The mesh's tables: workloads, services and policies, immutable, with indexed look-ups (datapath §2.3).
 //!
-//! Entries say what *local mode* can carry today: there are no waypoints, network gateways, workloads known by
-//! hostname alone, or PROXY application tunnels yet, so there are no types for them. Whoever fills the tables must
-//! refuse input that asks for them.
+//! Entries have every field of `istio.workload` (interfaces §1.7) that bears on traffic or telemetry.
 
 mod authorization;
+mod gateway;
 mod service;
 mod tables;
 mod workload;
@@ -12,9 +11,12 @@ mod workload;
 pub use authorization::{
     Action, Authorization, Clause, Match, PolicyName, Rule, Scope as PolicyScope, ServiceAccount, StringMatch,
 };
+pub use gateway::{GatewayAddress, GatewayTarget, WeightedWaypoint};
 pub use service::{
     HealthPolicy, IpFamilies, LoadBalancing, LoadBalancingMode, NetworkAddress, NetworkCidr, RoutingScope,
     Service, ServiceName, Visibility,
 };
 pub use tables::{Mesh, MeshError};
-pub use workload::{ApplicationTunnel, Health, Locality, NetworkMode, TunnelProtocol, Workload};
+pub use workload::{
+    ApplicationProtocol, ApplicationTunnel, Health, Locality, NetworkMode, TunnelProtocol, Workload,
+};

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Health, Workload};
+use super::{GatewayAddress, Health, WeightedWaypoint, Workload};
 use crate::identity::Identity;
 
 /// Key of a service, written `namespace/hostname`.
@@ -148,6 +148,10 @@ pub struct Service {
     pub ports: BTreeMap<u16, u16>,
     /// Identities accepted besides the chosen workload's own (`subject_alt_names`).
     pub subject_alt_names: Vec<Identity>,
+    /// The waypoint that speaks for it (`waypoint`).
+    pub waypoint: Option<Arc<GatewayAddress>>,
+    /// Waypoints that share its connections by weight (`weighted_waypoints`); `waypoint` counts when all weigh nothing.
+    pub weighted_waypoints: Vec<WeightedWaypoint>,
     /// How connections spread over the endpoints.
     pub load_balancing: LoadBalancing,
     /// Families in which endpoints are dialled.
@@ -169,6 +173,8 @@ impl Service {
             cidrs: Vec::new(),
             ports: BTreeMap::new(),
             subject_alt_names: Vec::new(),
+            waypoint: None,
+            weighted_waypoints: Vec::new(),
             load_balancing: LoadBalancing::default(),
             ip_families: IpFamilies::default(),
             canonical: false,

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::ServiceName;
+use super::{GatewayAddress, ServiceName};
 use crate::hbone::Baggage;
 use crate::hbone::baggage::WorkloadType;
 use crate::identity::Identity;
@@ -51,11 +51,23 @@ pub struct Locality {
     pub subzone: Arc<str>,
 }
 
-/// How admitted traffic reaches the application (`application_tunnel` with protocol NONE, datapath §5.4).
+/// What an application is told about a connection before its octets (`ApplicationTunnel.Protocol`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ApplicationProtocol {
+    /// Nothing.
+    #[default]
+    None,
+    /// A PROXY protocol header, version 2, with the client's identity (datapath §5.4).
+    Proxy,
+}
+
+/// How admitted traffic reaches the application (`application_tunnel`, datapath §5.4).
 ///
 /// A workload that has one takes CONNECT targets with any address (datapath §5.3 b).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ApplicationTunnel {
+    /// What the application is told first.
+    pub protocol: ApplicationProtocol,
     /// Port that every admitted connection is sent to; `None` keeps the port asked for.
     pub port: Option<u16>,
 }
@@ -72,12 +84,18 @@ pub struct Workload {
     identity: Identity,
     /// Addresses of its own; may be empty.
     pub addresses: Vec<IpAddr>,
+    /// Name to resolve where it has no address (`hostname`); empty for none.
+    pub hostname: Arc<str>,
     /// Network in which `addresses` are meaningful; empty for a mesh of one network.
     pub network: Arc<str>,
     /// Whether `addresses` are the node's.
     pub network_mode: NetworkMode,
     /// How it wants to be spoken to.
     pub protocol: TunnelProtocol,
+    /// The waypoint that speaks for it to clients which address it directly (`waypoint`).
+    pub waypoint: Option<Arc<GatewayAddress>>,
+    /// The gateway through which it is reached from other networks (`network_gateway`).
+    pub network_gateway: Option<Arc<GatewayAddress>>,
     /// It terminates HBONE itself (`native_tunnel`). Only decides whose certificates are fetched in advance.
     pub native_tunnel: bool,
     /// How admitted traffic reaches the application.
@@ -117,9 +135,12 @@ impl Workload {
             namespace: identity.namespace().into(),
             identity,
             addresses: Vec::new(),
+            hostname: Arc::default(),
             network: Arc::default(),
             network_mode: NetworkMode::default(),
             protocol: TunnelProtocol::default(),
+            waypoint: None,
+            network_gateway: None,
             native_tunnel: false,
             application_tunnel: None,
             node: Arc::default(),

@@ -3,7 +3,7 @@ use std::vec;
 
 use super::*;
 use crate::identity::Identity;
-use crate::mesh::{ApplicationTunnel, NetworkAddress, Visibility};
+use crate::mesh::{ApplicationProtocol, ApplicationTunnel, NetworkAddress, Visibility};
 
 const HOST: &str = "server.default.svc.cluster.local";
 
@@ -123,13 +123,14 @@ fn hostnames_of_services_we_may_not_see_are_unknown() {
 #[test]
 fn an_application_tunnel_takes_any_address_and_fixes_the_port() {
     let mut local = server();
-    local.application_tunnel = Some(ApplicationTunnel { port: Some(15088) });
+    local.application_tunnel =
+        Some(ApplicationTunnel { protocol: ApplicationProtocol::None, port: Some(15088) });
     let plan = admit(&local, "10.0.0.2:15008", "10.1.0.1:80").unwrap();
     assert_eq!(plan.to.to_string(), "10.0.0.2:15088");
     assert_eq!(plan.reasons, [Reason::AnyAddress, Reason::ApplicationTunnel { port: 15088 }]);
     // The illegal ports are judged before.
     assert_eq!(admit(&local, "10.0.0.2:15008", "10.1.0.1:15008"), Err(AdmitError::Recursive));
-    local.application_tunnel = Some(ApplicationTunnel { port: None });
+    local.application_tunnel = Some(ApplicationTunnel { protocol: ApplicationProtocol::None, port: None });
     assert_eq!(admit(&local, "10.0.0.2:15008", "10.1.0.1:80").unwrap().to.to_string(), "10.0.0.2:80");
 }
 
