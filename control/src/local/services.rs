@@ -31,6 +31,8 @@ pub(super) fn service(position: usize, file: schema::Service) -> Result<Service,
         subject_alt_names: each("subjectAltNames", &file.subject_alt_names, |field, san| {
             san.parse().map_err(|error| entry.identity(field, san, error))
         })?,
+        waypoint: None,
+        weighted_waypoints: Vec::new(),
         load_balancing: file.load_balancer.map(load_balancing).unwrap_or_default(),
         ip_families: match file.ip_families {
             None => IpFamilies::Automatic,
