@@ -110,6 +110,8 @@ impl Shard {
             forth: None,
             back: None,
             failure: None,
+            inner: None,
+            carries: None,
         })
     }
 

@@ -145,6 +145,7 @@ impl Shard {
             }
         }
         self.give_loans(&mut conn);
+        self.end_nested(now, conn.inner, conn.carries, conn.failure.as_ref());
         if let Some(connection) = conn.report {
             let (forth, back) = (conn.relay.total(End::Downstream), conn.relay.total(End::Upstream));
             let (bytes_sent, bytes_received) = match connection.direction {

@@ -135,7 +135,7 @@ impl Shard {
     pub(super) fn ask_again(&mut self, now: Instant, id: ConnId) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let Phase::Asking(lease) = &mut conn.phase else { return false };
-        if lease.retries >= MAX_RETRIES {
+        if lease.retries >= MAX_RETRIES || conn.inner.is_some() {
             return false;
         }
         lease.retries = lease.retries.saturating_add(1);
@@ -163,8 +163,11 @@ impl Shard {
             return;
         }
         conn.phase = Phase::Relaying;
-        let downstream = conn.downstream;
+        let (downstream, carries) = (conn.downstream, conn.carries);
         self.set_deadline(id, None);
+        if let Some(inner) = carries {
+            self.carried(now, inner);
+        }
         if let Attach::Socket(socket) = downstream {
             self.resume(socket);
             self.urge(socket);
