@@ -13,7 +13,7 @@ use crate::pool::{PoolEvent, Refused, TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
 use crate::proxy::socks::SocksStep;
-use crate::route::{self, Hop};
+use crate::route::{self, Hop, RouteError};
 use crate::time::Instant;
 
 /// How often a CONNECT that no peer has looked at is sent again.
@@ -39,19 +39,20 @@ impl Shard {
         self.open_report(id, report::outbound(&local, peer, &plan, trace));
         match plan.hop {
             Hop::Plain { to } => self.dial_upstream(now, id, to, None),
+            // Without a resolver no name has an address.
+            Hop::Resolve(name) => {
+                let failure = Failure::new(Flag::Connect, RouteError::NotResolved(name.workload));
+                self.fail_conn(now, id, &failure);
+            }
+            Hop::DoubleHbone { .. } => self.fail_conn(now, id, &report::other_network()),
             Hop::Hbone { dial, authority, expected } => {
+                let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
                 let request = ConnectRequest {
                     authority,
                     baggage: Some(local.baggage()),
                     forwarded: Some(Forwarded { source: Some(peer), host: service }),
                     traceparent: Some(trace),
                     forwarded_network: None,
-                };
-                let key = TunnelKey {
-                    source: local.identity(),
-                    expected,
-                    destination: dial,
-                    source_ip: Some(peer.ip()),
                 };
                 if let Some(conn) = self.conns.get_mut(id) {
                     conn.phase = Phase::Leasing(Box::new(Lease { key: key.clone(), request, retries: 0 }));
@@ -225,11 +226,15 @@ impl Shard {
         self.urge(socket);
     }
 
-    /// The dial of the upstream end succeeded.
+    /// The dial of the upstream end succeeded. A PROXY header goes first, within the deadline of the dial; only then is
+    /// the connection open to the client.
     pub(super) fn upstream_connected(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if !matches!(conn.phase, Phase::Dialing) {
             return;
+        }
+        if let (Some(_), Attach::Socket(upstream)) = (&conn.forth, conn.upstream) {
+            return self.urge(upstream);
         }
         conn.phase = Phase::Relaying;
         let (downstream, upstream) = (conn.downstream, conn.upstream);
@@ -250,10 +255,13 @@ impl Shard {
     }
 }
 
-/// The address a connection is reported under: what was dialled.
-pub(super) fn dialled(hop: &Hop) -> (SocketAddr, Option<Authority>) {
+/// The address a connection is reported under, where it is known: what was dialled.
+pub(super) fn dialled(hop: &Hop) -> (Option<SocketAddr>, Option<Authority>) {
     match hop {
-        Hop::Plain { to } => (*to, None),
-        Hop::Hbone { dial, authority, .. } => (*dial, Some(authority.clone())),
+        Hop::Plain { to } => (Some(*to), None),
+        Hop::Hbone { dial, authority, .. } | Hop::DoubleHbone { dial, authority, .. } => {
+            (Some(*dial), Some(authority.clone()))
+        }
+        Hop::Resolve(_) => (None, None),
     }
 }
