@@ -37,6 +37,13 @@ impl Shard {
         };
         let service = plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname));
         self.open_report(id, report::outbound(&local, peer, &plan, trace));
+        let request = |authority| ConnectRequest {
+            authority,
+            baggage: Some(local.baggage()),
+            forwarded: Some(Forwarded { source: Some(peer), host: service.clone() }),
+            traceparent: Some(trace),
+            forwarded_network: None,
+        };
         match plan.hop {
             Hop::Plain { to } => self.dial_upstream(now, id, to, None),
             // Without a resolver no name has an address.
@@ -44,21 +51,25 @@ impl Shard {
                 let failure = Failure::new(Flag::Connect, RouteError::NotResolved(name.workload));
                 self.fail_conn(now, id, &failure);
             }
-            Hop::DoubleHbone { .. } => self.fail_conn(now, id, &report::other_network()),
             Hop::Hbone { dial, authority, expected } => {
                 let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
-                let request = ConnectRequest {
-                    authority,
-                    baggage: Some(local.baggage()),
-                    forwarded: Some(Forwarded { source: Some(peer), host: service }),
-                    traceparent: Some(trace),
-                    forwarded_network: None,
-                };
+                let lease = Lease { key: key.clone(), request: request(authority), retries: 0 };
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.phase = Phase::Leasing(Box::new(Lease { key: key.clone(), request, retries: 0 }));
+                    conn.phase = Phase::Leasing(Box::new(lease));
                 }
                 self.set_deadline(id, None);
                 self.pool.acquire(now, id.into(), key);
+            }
+            Hop::DoubleHbone { dial, gateway, authority, expected } => {
+                let lease = |expected, request| {
+                    let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
+                    Lease { key, request, retries: 0 }
+                };
+                let outer = lease(gateway, request(authority.clone()));
+                let network = Some(self.mesh.network().into());
+                let inner =
+                    lease(expected, ConnectRequest { forwarded_network: network, ..request(authority) });
+                self.start_nested(now, id, outer, inner);
             }
         }
     }

@@ -118,14 +118,6 @@ pub(super) fn denied(reason: &DenyReason) -> Failure {
     Failure::new(Flag::Deny, format_args!("connection closed due to policy rejection: {reason}"))
 }
 
-/// Routed through a gateway to another network.
-pub(super) fn other_network() -> Failure {
-    Failure::new(
-        Flag::Connect,
-        "connection failed: gateways to other networks (double HBONE) are not here yet",
-    )
-}
-
 pub(super) fn drained() -> Failure {
     Failure::new(Flag::Connect, "connection closed due to connection drain")
 }
