@@ -262,7 +262,7 @@ impl TunnelSlot {
     /// Who may be at the other end, if it is us who called.
     pub(super) fn expected(&self) -> Option<&IdentitySet> {
         let pooled = self.pooled.as_ref().map(|(_, key)| &key.expected);
-        pooled.or(self.sole.as_ref().map(|sole| &sole.expected))
+        pooled.or_else(|| self.sole.as_ref().map(|sole| &sole.expected))
     }
 
     /// Whether it is dialled on behalf of somebody else than `identity`.
