@@ -46,7 +46,8 @@ impl World {
         let mut waypoints = Service::new(name("waypoint"));
         let vip = NetworkAddress { network: "".into(), address: WAYPOINT_VIP.parse().unwrap() };
         waypoints.addresses = vec![vip];
-        let mut client = Workload::new("u/client", "client", Identity::new("td", "default", "client").unwrap());
+        let mut client =
+            Workload::new("u/client", "client", Identity::new("td", "default", "client").unwrap());
         client.addresses = vec![CLIENT.ip()];
         let workloads = vec![self.server.clone(), self.waypoint.clone(), client];
         let services = vec![self.service.clone(), waypoints];
@@ -103,10 +104,7 @@ fn a_workloads_waypoint_with_a_proxy_tunnel_says_the_workload() {
     let mut world = World::new().proxied();
     world.server.waypoint = at(WAYPOINT_VIP);
     let reasons = world.admits(WAYPOINT, "10.0.0.2:8080", "10.0.0.100:15088", Some("10.0.0.2:8080"));
-    assert_eq!(
-        reasons,
-        [Reason::AnyAddress, Reason::ApplicationTunnel { port: 15088 }, Reason::ProxyHeader]
-    );
+    assert_eq!(reasons, [Reason::AnyAddress, Reason::ApplicationTunnel { port: 15088 }, Reason::ProxyHeader]);
 }
 
 #[test]

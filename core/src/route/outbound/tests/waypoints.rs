@@ -169,10 +169,7 @@ fn what_comes_from_the_waypoint_goes_on_directly() {
     let mut other = workload("waypoint", &["10.0.0.101"], Hbone);
     other.uid = "c//Pod/default/other".into();
     let plan = plan_from(&other, &[&pod, &proxy, &other], &[&web, &waypoints], "10.0.0.2:8080").unwrap();
-    assert_eq!(
-        plan.hop,
-        hbone("10.0.0.100:15018", "10.0.0.2:8080", &["waypoint", "waypoint-alias"])
-    );
+    assert_eq!(plan.hop, hbone("10.0.0.100:15018", "10.0.0.2:8080", &["waypoint", "waypoint-alias"]));
 }
 
 #[test]
@@ -236,17 +233,12 @@ fn an_address_of_both_has_the_waypoint_of_the_workload() {
     assert!(direct.reasons.contains(&Reason::AddressOfWorkloadToo(owner.uid.clone())));
     pod.waypoint = Some(named("waypoint", 15008));
     let through = plan(&[&pod, &owner, &proxy], &[&web, &waypoints], "10.1.0.1:80").unwrap();
-    assert_eq!(
-        through.hop,
-        hbone("10.0.0.100:15018", "10.1.0.1:80", &["waypoint", "waypoint-alias"])
-    );
+    assert_eq!(through.hop, hbone("10.0.0.100:15018", "10.1.0.1:80", &["waypoint", "waypoint-alias"]));
 }
 
 fn weighted(weights: &[(&str, u32)]) -> Vec<WeightedWaypoint> {
-    let entry = |(address, weight): &(&str, u32)| WeightedWaypoint {
-        gateway: at(address, 15008),
-        weight: *weight,
-    };
+    let entry =
+        |(address, weight): &(&str, u32)| WeightedWaypoint { gateway: at(address, 15008), weight: *weight };
     weights.iter().map(entry).collect()
 }
 
@@ -339,7 +331,10 @@ fn an_endpoint_of_another_network_is_reached_through_its_gateway_by_address() {
     let gateway = gateway_pod();
     let plan = plan(&[&pod, &gateway], &[&web], "10.1.0.1:80").unwrap();
     assert_eq!(plan.hop, double("10.0.0.200:15009", &["gateway"], ("web", 80), &["web"]));
-    assert_eq!((plan.destination.as_ref().unwrap(), &plan.service.as_ref().unwrap().name), (&Arc::new(gateway), &web.name));
+    assert_eq!(
+        (plan.destination.as_ref().unwrap(), &plan.service.as_ref().unwrap().name),
+        (&Arc::new(gateway), &web.name)
+    );
     assert_eq!(
         told(&plan)[1..],
         [
@@ -438,8 +433,7 @@ fn a_workload_with_a_hostname_is_to_be_resolved_first() {
     let mut rng = Rng::new(1);
     let answers = ["fd00::7", "10.0.0.7", "::ffff:10.0.0.8"].map(|answer| answer.parse().unwrap());
     // Any of the target's family, else any.
-    let mut drawn: Vec<_> =
-        (0..50).map(|_| dial_of(&name.resolved(&answers, &mut rng).unwrap())).collect();
+    let mut drawn: Vec<_> = (0..50).map(|_| dial_of(&name.resolved(&answers, &mut rng).unwrap())).collect();
     drawn.sort();
     drawn.dedup();
     assert_eq!(drawn, ["10.0.0.7:15008", "10.0.0.8:15008"]);
