@@ -14,7 +14,7 @@ use crate::mesh::{
 };
 
 /// A reference as messages name it: `namespace/hostname:port` or `network/address:port`.
-pub(super) struct Named<'a>(pub(super) &'a GatewayAddress);
+pub(crate) struct Named<'a>(pub(crate) &'a GatewayAddress);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,24 +65,24 @@ pub(super) fn find<'a>(
     rng: &mut Rng,
     reasons: &mut Vec<Reason>,
 ) -> Option<Gateway<'a>> {
-    let (service, near) = match &gateway.target {
-        GatewayTarget::Address(NetworkAddress { network, address }) => {
-            let address = address.to_canonical();
-            let Some(service) = mesh.service_by_vip(network, address, &source.namespace) else {
-                let workload = mesh.workload_by_address(network, address)?;
+    let near = match &gateway.target {
+        GatewayTarget::Address(at) => at.address.to_canonical(),
+        GatewayTarget::Hostname(_) => target,
+    };
+    let Some(service) = service_of(mesh, gateway, &source.namespace) else {
+        let workload = match &gateway.target {
+            GatewayTarget::Address(at) => {
+                let workload = mesh.workload_by_address(&at.network, at.address)?;
                 reasons.push(Reason::Workload(Arc::clone(&workload.uid)));
-                return Some(Gateway { workload, service: None, port: gateway.hbone_port, near: address });
-            };
-            (service, address)
-        }
-        GatewayTarget::Hostname(name) => {
-            let Some(service) = mesh.service(name) else {
+                workload
+            }
+            GatewayTarget::Hostname(name) => {
                 let workload = workload_by_hostname(mesh, name)?;
                 reasons.push(Reason::GatewayWorkload(Arc::clone(&workload.uid)));
-                return Some(Gateway { workload, service: None, port: gateway.hbone_port, near: target });
-            };
-            (service, target)
-        }
+                workload
+            }
+        };
+        return Some(Gateway { workload, service: None, port: gateway.hbone_port, near });
     };
     if service.load_balancing.mode == LoadBalancingMode::Passthrough {
         return None;
@@ -93,6 +93,18 @@ pub(super) fn find<'a>(
         reasons.push(Reason::PortMapped { from: gateway.hbone_port, to: pick.port });
     }
     Some(Gateway { workload: pick.workload, service: Some(service), port: pick.port, near })
+}
+
+/// The service that a reference names, as clients of `namespace` see it.
+pub(crate) fn service_of<'a>(
+    mesh: &'a Mesh,
+    gateway: &GatewayAddress,
+    namespace: &str,
+) -> Option<&'a Arc<Service>> {
+    match &gateway.target {
+        GatewayTarget::Address(at) => mesh.service_by_vip(&at.network, at.address, namespace),
+        GatewayTarget::Hostname(name) => mesh.service(name),
+    }
 }
 
 /// The waypoint that takes one connection to `service`: drawn from the weighted ones, else the plain one.

@@ -9,11 +9,13 @@ mod reason;
 mod rng;
 
 pub use balance::{Endpoint, PortRule, Standing, endpoints};
+pub(crate) use gateway::{Named, service_of};
 pub(crate) use hop::tunnel_key;
 pub use hop::{Hop, Resolve};
 pub use inbound::{
     AdmitError, InboundPlan, OwnSource, ShownSource, admit_hbone, admit_plain, destination_service,
 };
+pub(crate) use outbound::outbound_told;
 pub use outbound::{OutboundPlan, RouteError, outbound};
 pub use reason::Reason;
 pub use rng::Rng;

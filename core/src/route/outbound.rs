@@ -65,11 +65,23 @@ pub fn outbound(
     target: SocketAddr,
     rng: &mut Rng,
 ) -> Result<OutboundPlan, RouteError> {
+    outbound_told(mesh, config, source, target, rng, &mut Vec::new())
+}
+
+/// [`outbound`], which leaves in `reasons` what it had decided when it failed.
+pub(crate) fn outbound_told(
+    mesh: &Mesh,
+    config: &RouteConfig,
+    source: &Workload,
+    target: SocketAddr,
+    rng: &mut Rng,
+    reasons: &mut Vec<Reason>,
+) -> Result<OutboundPlan, RouteError> {
     let target = SocketAddr::new(target.ip().to_canonical(), target.port());
     if target.ip().is_loopback() && config.is_illegal(target.port()) {
         return Err(RouteError::Recursive);
     }
-    Planner { mesh, config, source, target, rng, reasons: Vec::new() }.plan()
+    Planner { mesh, config, source, target, rng, reasons }.plan()
 }
 
 /// One decision on its way.
@@ -79,11 +91,11 @@ struct Planner<'a> {
     source: &'a Workload,
     target: SocketAddr,
     rng: &'a mut Rng,
-    reasons: Vec<Reason>,
+    reasons: &'a mut Vec<Reason>,
 }
 
 impl<'a> Planner<'a> {
-    fn plan(mut self) -> Result<OutboundPlan, RouteError> {
+    fn plan(self) -> Result<OutboundPlan, RouteError> {
         let (network, address) = (self.mesh.network(), self.target.ip());
         let owner = self.mesh.workload_by_address(network, address);
         if let Some(service) = self.mesh.service_by_vip(network, address, &self.source.namespace) {
@@ -91,7 +103,7 @@ impl<'a> Planner<'a> {
             if let Some(owner) = owner {
                 // ztunnel looks for waypoints under the workload, for endpoints under the service.
                 self.reasons.push(Reason::AddressOfWorkloadToo(Arc::clone(&owner.uid)));
-            } else if let Some(waypoint) = gateway::waypoint_of(service, self.rng, &mut self.reasons) {
+            } else if let Some(waypoint) = gateway::waypoint_of(service, self.rng, self.reasons) {
                 self.reasons.push(Reason::ServiceWaypoint(Arc::clone(waypoint)));
                 return self.through(waypoint, Some(service));
             }
@@ -124,8 +136,8 @@ impl<'a> Planner<'a> {
     }
 
     fn passthrough(self) -> OutboundPlan {
-        let hop = Hop::Plain { to: self.target };
-        OutboundPlan { hop, destination: None, service: None, waypoint: None, reasons: self.reasons }
+        let (hop, reasons) = (Hop::Plain { to: self.target }, core::mem::take(self.reasons));
+        OutboundPlan { hop, destination: None, service: None, waypoint: None, reasons }
     }
 
     /// To `workload` at `port`, or to who stands in front of it. Only clients that address a workload, rather than a
@@ -169,8 +181,7 @@ impl<'a> Planner<'a> {
         service: Option<&'a Arc<Service>>,
     ) -> Result<OutboundPlan, RouteError> {
         let client = (self.source, self.target.ip());
-        let found =
-            gateway::find(self.mesh, waypoint, PortRule::Waypoint, client, self.rng, &mut self.reasons);
+        let found = gateway::find(self.mesh, waypoint, PortRule::Waypoint, client, self.rng, self.reasons);
         let found = found.ok_or_else(|| RouteError::UnknownWaypoint(Arc::clone(waypoint)))?;
         if found.workload.network != self.source.network {
             return self.abroad(found.workload, service, Some(waypoint));
@@ -195,8 +206,7 @@ impl<'a> Planner<'a> {
         let gateway = gateway.ok_or_else(|| RouteError::NoValidDestination(Arc::clone(&workload.uid)))?;
         self.reasons.push(Reason::NetworkGateway(Arc::clone(gateway)));
         let client = (self.source, self.target.ip());
-        let found =
-            gateway::find(self.mesh, gateway, PortRule::Standard, client, self.rng, &mut self.reasons);
+        let found = gateway::find(self.mesh, gateway, PortRule::Standard, client, self.rng, self.reasons);
         let found = found.ok_or_else(|| RouteError::UnknownNetworkGateway(Arc::clone(gateway)))?;
         let host = Arc::clone(&service.name.hostname);
         let shape = Shape::Gateway {
@@ -241,7 +251,7 @@ impl<'a> Planner<'a> {
             destination: Some(Arc::clone(workload)),
             service: service.cloned(),
             waypoint: waypoint.cloned(),
-            reasons: self.reasons,
+            reasons: core::mem::take(self.reasons),
         }
     }
 }

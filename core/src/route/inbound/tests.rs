@@ -2,6 +2,9 @@ use std::string::ToString;
 use std::vec;
 
 use super::*;
+
+mod waypoints;
+
 use crate::identity::Identity;
 use crate::mesh::{ApplicationProtocol, ApplicationTunnel, NetworkAddress, Visibility};
 
