@@ -20,6 +20,7 @@ mod parser;
 mod ping;
 mod settings;
 mod stream;
+mod stream_map;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use budgets::{Allowance, Budget, Budgets};
 pub use config::Config;
 pub use connection::Connection;
 pub use error::{ConnectionError, ErrorCode, OpenError};
+pub(crate) use stream_map::StreamMap;
 
 /// Identifies a stream of one connection (RFC 9113 §5.1.1): odd when the client opened it; 0 is the connection itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -52,7 +52,7 @@ impl Tunnel {
     /// `Tls` while the handshake runs or when rustls protects the records; the error that ended the tunnel if one has.
     pub fn freeze(mut self, pool: &mut BufferPool) -> Result<Zeroizing<Vec<u8>>, TunnelError> {
         let room = ROOM.saturating_add(self.buffered());
-        let streams = self.streams.iter().map(|(&stream, entry)| FrozenStream {
+        let streams = self.streams.iter().map(|(stream, entry)| FrozenStream {
             stream,
             state: entry.state,
             undelivered: self.undelivered(stream),

@@ -215,7 +215,7 @@ impl Tunnel {
     /// Resets the stream that holds most memory for its slow application and drops what it holds; false when none does.
     pub fn shed(&mut self, pool: &mut BufferPool) -> bool {
         let most = self.streams.iter().max_by_key(|(_, entry)| entry.backlog.held());
-        let Some((&stream, _)) = most.filter(|(_, entry)| !entry.backlog.is_empty()) else { return false };
+        let Some((stream, _)) = most.filter(|(_, entry)| !entry.backlog.is_empty()) else { return false };
         self.notes.push_back(Note::Reset(stream, ErrorCode::ENHANCE_YOUR_CALM, Initiator::Library));
         self.reset(self.now, stream, ErrorCode::ENHANCE_YOUR_CALM, pool);
         true

@@ -10,13 +10,13 @@
 //! stream with data, [`settle`](Tunnel::settle). For a readable application: [`lend_data`](Tunnel::lend_data), read,
 //! [`commit_data`](Tunnel::commit_data) with nothing in between. At the end of a turn: [`flush`](Tunnel::flush),
 //! [`wire`](Tunnel::wire), write, [`handle_written`](Tunnel::handle_written).
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::buffer::BufferPool;
-use crate::http2::{Connection, ErrorCode, StreamId};
+use crate::http2::{Connection, ErrorCode, StreamId, StreamMap};
 use crate::identity::Identity;
 use crate::time::Instant;
 use crate::tls::{Session, Side};
@@ -53,7 +53,7 @@ pub struct Tunnel {
     config: Arc<TunnelConfig>,
     session: Session,
     http2: Connection,
-    streams: BTreeMap<StreamId, Stream>,
+    streams: StreamMap<Stream>,
     outbox: Outbox,
     /// Control frames on their way from `http2` to the outbox.
     staged: Vec<u8>,
@@ -117,7 +117,7 @@ impl Tunnel {
             config,
             session,
             http2,
-            streams: BTreeMap::new(),
+            streams: StreamMap::default(),
             outbox: Outbox::default(),
             staged: Vec::new(),
             inbox: Inbox::new(),

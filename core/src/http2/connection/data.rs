@@ -155,7 +155,7 @@ impl Connection {
     /// The window has become scarce: streams whose octets were all delivered may not look to the sender as if they
     /// were slow. What is owed to each goes back, also to those that have nothing to deliver now.
     fn settle_credit(&mut self) {
-        let streams: Vec<StreamId> = self.streams.keys().copied().collect();
+        let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
             self.give_credit(stream);
         }

@@ -1,6 +1,5 @@
 //! What the peer sent: every frame but header blocks and DATA is handled here (RFC 9113 §6).
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 use super::Connection;
 use crate::http2::closed::Ending;
@@ -211,8 +210,7 @@ impl Connection {
         self.events.push_back(Event::GoAway { last, code });
         // `last` speaks of streams that we opened; those of the peer live on (RFC 9113 §6.8).
         if self.side == Side::Client {
-            let above = (Bound::Excluded(last), Bound::Unbounded);
-            let refused: Vec<StreamId> = self.streams.range(above).map(|(id, _)| *id).collect();
+            let refused: Vec<StreamId> = self.streams.above(last).collect();
             for stream in refused {
                 self.end_by_reset(stream, ErrorCode::REFUSED_STREAM, Initiator::Library);
             }

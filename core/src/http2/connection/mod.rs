@@ -13,7 +13,9 @@ use super::parser::Parser;
 use super::ping::Ping;
 use super::settings::{self, DEFAULT_TABLE_SIZE, PeerSettings};
 use super::stream::Stream;
-use super::{Budget, Config, ConnectionError, ErrorCode, Event, Initiator, Side, StreamId, frame, hpack};
+use super::{
+    Budget, Config, ConnectionError, ErrorCode, Event, Initiator, Side, StreamId, StreamMap, frame, hpack,
+};
 use crate::time::Instant;
 
 mod command;
@@ -59,7 +61,7 @@ pub struct Connection {
     send_size: u32,
     receive_window: ReceiveWindow,
     /// Streams that are neither idle nor closed. All were opened by the client: push is off.
-    streams: BTreeMap<StreamId, Stream>,
+    streams: StreamMap<Stream>,
     endings: Endings,
     /// Streams that found no window, in the order in which they asked: what reopens is offered in this order.
     waiting: BTreeMap<u64, StreamId>,
@@ -112,7 +114,7 @@ impl Connection {
             send_window: SendWindow::new(DEFAULT_WINDOW),
             send_size: DEFAULT_WINDOW,
             receive_window: ReceiveWindow::new(config.connection_window.max(DEFAULT_WINDOW)),
-            streams: BTreeMap::new(),
+            streams: StreamMap::default(),
             endings: Endings::default(),
             waiting: BTreeMap::new(),
             next_ticket: 0,
@@ -276,7 +278,8 @@ impl Connection {
         let tickets = self.streams.values().filter(|stream| stream.ticket.is_some()).count();
         assert_eq!(tickets, self.waiting.len());
         let (shares, initial) = self.shares();
-        let missed = self.waiting.values().find(|id| self.streams[id].sendable(shares, initial) > 0);
+        let missed =
+            self.waiting.values().find(|id| self.streams.get(id).unwrap().sendable(shares, initial) > 0);
         assert_eq!(missed, None, "a stream waits although it could send");
         assert!(!self.streams.values().any(Stream::is_over));
     }

@@ -1,7 +1,7 @@
 //! How tunnels end, what becomes of what they carried, and the books on octets held for slow applications.
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
-use super::state::{Attach, Closing, Conn, ConnId, Failure, Phase, Timer, TunnelRef};
+use super::state::{Attach, Closing, Conn, Failure, Phase, Timer, TunnelRef};
 use super::{Shard, report};
 use crate::hbone::TunnelError;
 use crate::http2::ErrorCode;
@@ -84,11 +84,15 @@ impl Shard {
         let end = self.end_of(id);
         let Some(slot) = self.tunnels.get_mut(id) else { return };
         let conns = &self.conns;
-        let only_delivers = |conn: &ConnId| conns.get(*conn).is_some_and(Conn::only_delivers);
-        let (stay, fail): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            core::mem::take(&mut slot.streams).into_iter().partition(|(_, conn)| only_delivers(conn));
-        slot.streams = stay;
-        for (_, conn_id) in fail {
+        let mut fail = Vec::new();
+        slot.streams.retain(|_, conn| {
+            let stays = conns.get(*conn).is_some_and(Conn::only_delivers);
+            if !stays {
+                fail.push(*conn);
+            }
+            stays
+        });
+        for conn_id in fail {
             let Some(conn) = self.conns.get_mut(conn_id) else { continue };
             if !matches!(conn.phase, Phase::Relaying) {
                 self.fail_conn(now, conn_id, failure);

@@ -1,4 +1,6 @@
 //! The byte side of a shard: lending areas to read into, slices to write, and back-pressure.
+use alloc::boxed::Box;
+
 use super::state::{Attach, Conn, ConnId, Loan, Phase, Role, SocketId, TunnelRef};
 use super::{Action, Shard, SocketError};
 use crate::buffer::{BufferPool, Chunk, Class};
@@ -287,9 +289,9 @@ impl Shard {
             }
             Attach::Socket(to) => {
                 conn.relay.handle_data(now, end, octets);
-                let Some(chunk) = self.scratch.take() else { return };
-                let end_of = n.min(chunk.len());
-                *conn.loan_to_mut(end.other()) = Some(Loan { chunk, start: 0, end: end_of, relayed: true });
+                let Some(mut loan) = self.scratch.take() else { return };
+                (loan.start, loan.end, loan.relayed) = (0, n.min(loan.chunk.len()), true);
+                *conn.loan_to_mut(end.other()) = Some(loan);
                 self.urge(to);
             }
             Attach::None => {}
@@ -306,7 +308,7 @@ impl Shard {
             let (relayed, empty) = (loan.relayed, loan.bytes().is_empty());
             if empty && let Some(loan) = conn.loan_to_mut(end).take() {
                 if self.scratch.is_none() && loan.chunk.class() == PLAIN_READ {
-                    self.scratch = Some(loan.chunk);
+                    self.scratch = Some(loan);
                 } else {
                     self.buffers.give(loan.chunk);
                 }
@@ -379,13 +381,13 @@ impl Shard {
     }
 
     /// A copy of at most a record's worth of octets, to be written to an application socket.
-    pub(super) fn loan(&mut self, bytes: &[u8], relayed: bool) -> Loan {
+    pub(super) fn loan(&mut self, bytes: &[u8], relayed: bool) -> Box<Loan> {
         let mut chunk = self.buffers.take(Class::for_octets(bytes.len()));
         let end = bytes.len().min(chunk.len());
         if let (Some(to), Some(from)) = (chunk.get_mut(..end), bytes.get(..end)) {
             to.copy_from_slice(from);
         }
-        Loan { chunk, start: 0, end, relayed }
+        Box::new(Loan { chunk, start: 0, end, relayed })
     }
 
     /// Gives back what a connection still borrows.
@@ -397,12 +399,15 @@ impl Shard {
 
     /// Lends the octets just read from a SOCKS5 client.
     pub(super) fn scratch_bytes(&self, n: usize) -> &[u8] {
-        self.scratch.as_ref().and_then(|chunk| chunk.get(..n)).unwrap_or_default()
+        self.scratch.as_ref().and_then(|loan| loan.chunk.get(..n)).unwrap_or_default()
     }
 }
 
-fn scratch<'a>(scratch: &'a mut Option<Chunk>, buffers: &mut BufferPool) -> &'a mut Chunk {
-    scratch.get_or_insert_with(|| buffers.take(PLAIN_READ))
+fn scratch<'a>(scratch: &'a mut Option<Box<Loan>>, buffers: &mut BufferPool) -> &'a mut Chunk {
+    let loan = scratch.get_or_insert_with(|| {
+        Box::new(Loan { chunk: buffers.take(PLAIN_READ), start: 0, end: 0, relayed: false })
+    });
+    &mut loan.chunk
 }
 
 /// Moves what a blocked socket did not take into the smallest buffer that holds it.

@@ -5,13 +5,14 @@
 //! [`Shard::poll_action`] and [`Shard::poll_observed`]. Once per turn of the event loop, when nothing is readable any
 //! more, drain [`Shard::poll_deferred`] (tunnel sockets; one write each carries what a whole turn produced). Then wait
 //! until a socket is ready or [`Shard::poll_timeout`] has come. A stale id, a spurious call and a late answer are harmless.
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::buffer::{BufferPool, Chunk};
+use crate::buffer::BufferPool;
 use crate::drain::{Drain, DrainEvent};
 use crate::identity::Identity;
 use crate::mesh::{Mesh, Workload};
@@ -36,7 +37,7 @@ mod tunnels;
 
 pub use config::{LocalWorkload, ShardConfig};
 pub use io::Areas;
-use state::{Conn, ConnId, Socket, Timer, TunnelRef, TunnelSlot};
+use state::{Conn, ConnId, Loan, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
 
 /// Which listener accepted a connection.
@@ -128,8 +129,8 @@ pub struct Shard {
     certificate_asked: bool,
     rng: Rng,
     buffers: BufferPool,
-    /// The buffer that plain sockets are read into.
-    scratch: Option<Chunk>,
+    /// What plain sockets are read into: a loan to nobody yet.
+    scratch: Option<Box<Loan>>,
     sockets: Slab<SocketId, Socket>,
     conns: Slab<ConnId, Conn>,
     tunnels: Slab<TunnelRef, TunnelSlot>,
@@ -251,8 +252,8 @@ impl Shard {
         self.drain.handle_timeout(now);
         if self.trim_at.is_some_and(|at| at <= now) {
             self.trim_at = None;
-            if let Some(chunk) = self.scratch.take() {
-                self.buffers.give(chunk);
+            if let Some(loan) = self.scratch.take() {
+                self.buffers.give(loan.chunk);
             }
             self.buffers.trim();
         }

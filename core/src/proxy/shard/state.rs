@@ -1,13 +1,12 @@
 //! What a shard keeps per socket, per connection and per tunnel.
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use crate::buffer::Chunk;
 use crate::hbone::establish::Establish;
 use crate::hbone::{Authority, ConnectRequest, Tunnel};
-use crate::http2::StreamId;
+use crate::http2::{StreamId, StreamMap};
 use crate::identity::{Identity, IdentitySet};
 use crate::pool::{RequestId, TunnelId, TunnelKey};
 use crate::proxy::observed::{Connection, Direction, Flag};
@@ -73,7 +72,8 @@ impl Socket {
     }
 }
 
-/// Octets on their way between two plain sockets, or a reply of our own to one.
+/// Octets on their way between two plain sockets, or a reply of our own to one. Boxed wherever it is kept, because hardly
+/// any connection has one at any time.
 #[derive(Debug)]
 pub(super) struct Loan {
     pub(super) chunk: Chunk,
@@ -138,9 +138,9 @@ pub(super) struct Conn {
     /// What the timer table holds for this connection.
     pub(super) armed: Option<Instant>,
     /// Octets for the upstream socket.
-    pub(super) forth: Option<Loan>,
+    pub(super) forth: Option<Box<Loan>>,
     /// Octets for the downstream socket.
-    pub(super) back: Option<Loan>,
+    pub(super) back: Option<Box<Loan>>,
     /// Why it failed, when something other than the relay's outcome is to be reported.
     pub(super) failure: Option<Failure>,
     /// The tunnel that is there for this connection alone (double HBONE).
@@ -174,13 +174,13 @@ impl Conn {
     /// Octets waiting to be written to `end`.
     pub(super) fn loan_to(&self, end: End) -> Option<&Loan> {
         match end {
-            End::Downstream => self.back.as_ref(),
-            End::Upstream => self.forth.as_ref(),
+            End::Downstream => self.back.as_deref(),
+            End::Upstream => self.forth.as_deref(),
         }
     }
 
     /// Octets waiting to be written to `end`.
-    pub(super) fn loan_to_mut(&mut self, end: End) -> &mut Option<Loan> {
+    pub(super) fn loan_to_mut(&mut self, end: End) -> &mut Option<Box<Loan>> {
         match end {
             End::Downstream => &mut self.back,
             End::Upstream => &mut self.forth,
@@ -225,7 +225,7 @@ pub(super) struct TunnelSlot {
     /// Inner tunnels only: whom it serves.
     pub(super) sole: Option<Box<Sole>>,
     pub(super) tunnel: Option<Box<Tunnel>>,
-    pub(super) streams: BTreeMap<StreamId, ConnId>,
+    pub(super) streams: StreamMap<ConnId>,
     pub(super) served: u64,
     /// Ready, and said so.
     pub(super) ready: bool,

@@ -1,6 +1,5 @@
 //! The life of a tunnel in a shard: establishment, its events, its end.
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +8,7 @@ use super::state::{Attach, Failure, Phase, Role, Socket, SocketId, TunnelRef, Tu
 use super::{Action, Shard, SocketError, report};
 use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
 use crate::hbone::{Tunnel, TunnelError, TunnelEvent};
-use crate::http2::{ErrorCode, StreamId};
+use crate::http2::{ErrorCode, StreamId, StreamMap};
 use crate::pool::{TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
@@ -85,7 +84,7 @@ impl Shard {
             pooled,
             sole: None,
             tunnel: None,
-            streams: BTreeMap::new(),
+            streams: StreamMap::default(),
             served: 0,
             ready: false,
             held: 0,

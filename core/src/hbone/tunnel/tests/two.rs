@@ -48,7 +48,7 @@ impl Half {
     /// What is counted is what is there.
     pub(super) fn check(&self) {
         let mut held = 0;
-        for (&stream, entry) in &self.tunnel.streams {
+        for (stream, entry) in self.tunnel.streams.iter() {
             let walked: usize = self.tunnel.pieces(stream).map(<[u8]>::len).sum();
             assert_eq!(self.tunnel.pending(stream), walked, "{stream:?}");
             held += entry.backlog.held();
