@@ -25,6 +25,12 @@ pub(crate) struct Options {
     /// Idle connections for the memory test.
     #[arg(long, default_value_t = 1000)]
     idle: usize,
+    /// Simultaneous connections of each burst of the burst test; a process needs as many descriptors.
+    #[arg(long, default_value_t = 10_000)]
+    burst: usize,
+    /// Seconds of rest after each burst before memory is looked at.
+    #[arg(long, default_value_t = 30)]
+    rest: u64,
     /// Systems to leave out (names as printed).
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
@@ -79,6 +85,15 @@ enum Test {
     Requests { connections: usize },
     Connections,
     Idle,
+    Burst,
+}
+
+impl Test {
+    /// Whether `system` takes it in `round`. The burst test says what becomes of a process over minutes: once is enough, and
+    /// only for ours.
+    fn is_for(self, system: &str, round: usize) -> bool {
+        !matches!(self, Self::Burst) || (round == 0 && system.starts_with("adit-"))
+    }
 }
 
 const TESTS: &[(&str, Test)] = &[
@@ -89,6 +104,7 @@ const TESTS: &[(&str, Test)] = &[
     ("1KiB-16", Test::Requests { connections: 16 }),
     ("connect", Test::Connections),
     ("idle", Test::Idle),
+    ("burst", Test::Burst),
 ];
 
 /// What one test of one system gave.
@@ -124,7 +140,7 @@ fn rounds(options: &Options, scratch: &std::path::Path) -> Result<(), Failure> {
     let mut samples: BTreeMap<(&str, &'static str), Vec<Sample>> = BTreeMap::new();
     for round in 0..options.rounds {
         for (test_name, test) in &tests {
-            for system in &systems {
+            for system in systems.iter().filter(|system| test.is_for(system.name(), round)) {
                 let running = system.start(scratch)?;
                 let sample = one(options, *test, &running)
                     .map_err(|error| format!("{} {test_name}: {error}", system.name()))?;
@@ -143,8 +159,10 @@ fn rounds(options: &Options, scratch: &std::path::Path) -> Result<(), Failure> {
 }
 
 fn one(options: &Options, test: Test, running: &Running) -> Result<Sample, Failure> {
-    if let Test::Idle = test {
-        return idle(options, running);
+    match test {
+        Test::Idle => return idle(options, running),
+        Test::Burst => return bursts(options, running),
+        _ => {}
     }
     // A first connection, so that the tunnel is warm.
     if !load::alive(running.entry) {
@@ -173,7 +191,7 @@ fn one(options: &Options, test: Test, running: &Running) -> Result<Sample, Failu
         Test::Connections => {
             load::connections(running.entry, 16, Duration::from_secs(options.seconds.min(3)))? as f64
         }
-        Test::Idle => 1.0,
+        Test::Idle | Test::Burst => 1.0,
     };
     let wall = begin.elapsed().as_secs_f64();
     let cpu = running
@@ -201,12 +219,36 @@ fn idle(options: &Options, running: &Running) -> Result<Sample, Failure> {
     Ok(Sample { cpu, rate: 0.0, note: format!("  KiB per connection; idle process {before:?} KiB") })
 }
 
+/// Resident memory some time after a second burst over that after the first, each process; reported in place of CPU.
+fn bursts(options: &Options, running: &Running) -> Result<Sample, Failure> {
+    let residents = || running.pids.iter().map(|&pid| resident(pid)).collect::<Result<Vec<_>, Failure>>();
+    let mut seen = vec![residents()?];
+    for _ in 0..2 {
+        load::burst(running.entry, options.burst, 16 << 10)?;
+        std::thread::sleep(Duration::from_secs(options.rest));
+        seen.push(residents()?);
+    }
+    let ratio = |after: (&u64, &u64)| *after.1 as f64 / *after.0 as f64 / 1e6;
+    let cpu = match &seen[..] {
+        [_, first, second] => first.iter().zip(second).map(ratio).collect(),
+        _ => Vec::new(),
+    };
+    Ok(Sample {
+        cpu,
+        rate: 0.0,
+        note: format!("  second over first; resident before, after 1, 2: {seen:?} KiB"),
+    })
+}
+
 fn print(
     tests: &[&(&'static str, Test)],
     systems: &[Box<dyn System>],
     samples: &BTreeMap<(&str, &'static str), Vec<Sample>>,
 ) {
-    println!("CPU-µs per MB, per request, per connection; idle: KiB resident per connection. Medians.");
+    println!(
+        "CPU-µs per MB, per request, per connection; idle: KiB resident per connection; burst: resident \
+         after the second over that after the first. Medians."
+    );
     println!(
         "{:<12} {:<14} {:>10} {:>10} {:>10} {:>9} {:>9}  rate/s",
         "test", "system", "outbound", "inbound", "both", "/standin2", "/copy"

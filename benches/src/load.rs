@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::Failure;
 
@@ -223,6 +224,36 @@ pub(crate) fn idle(entry: SocketAddr, count: usize, size: usize) -> Result<Vec<T
             Ok(socket)
         })
         .collect()
+}
+
+/// Opens `count` connections, up to `OPENING` at a time, echoes `size` octets on each, keeps all until the last is through
+/// and then closes them.
+pub(crate) fn burst(entry: SocketAddr, count: usize, size: usize) -> Result<(), Failure> {
+    const OPENING: usize = 128;
+    let turns = Arc::new(Semaphore::new(OPENING));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let tasks: Vec<_> = (0..count)
+            .map(|_| {
+                let turns = Arc::clone(&turns);
+                tokio::spawn(async move {
+                    let _turn = turns.acquire().await.map_err(io::Error::other)?;
+                    let mut socket = tokio::net::TcpStream::connect(entry).await?;
+                    socket.set_nodelay(true)?;
+                    socket.write_all(b"e").await?;
+                    let (mut reader, mut writer) = socket.split();
+                    let (request, mut answer) = (vec![3; size], vec![0; size]);
+                    tokio::try_join!(writer.write_all(&request), reader.read_exact(&mut answer))?;
+                    Ok::<_, io::Error>(socket)
+                })
+            })
+            .collect();
+        let mut open = Vec::with_capacity(count);
+        for task in tasks {
+            open.push(task.await??);
+        }
+        Ok(())
+    })
 }
 
 /// Whether one octet makes it there and back.

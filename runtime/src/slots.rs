@@ -202,15 +202,20 @@ struct Slot<Io> {
     connection: Option<Connection<Io>>,
 }
 
-/// All slots of a shard. Ids of the shard are dense (it reuses indices), so a vector is the whole index.
+/// Slots that are kept however few connections there are.
+const KEPT: usize = 64;
+
+/// All slots of a shard. Ids of the shard are dense (it reuses the lowest indices), so a vector is the whole index.
 pub(crate) struct Slots<Io> {
     slots: Vec<Slot<Io>>,
+    /// Slots with a connection.
+    used: usize,
     queue: Arc<ReadyQueue>,
 }
 
 impl<Io> Slots<Io> {
     pub(crate) fn new(queue: Arc<ReadyQueue>) -> Self {
-        Self { slots: Vec::new(), queue }
+        Self { slots: Vec::new(), used: 0, queue }
     }
 
     /// Stores a connection; one that was there under an older generation is dropped.
@@ -221,7 +226,9 @@ impl<Io> Slots<Io> {
             self.slots.push(Slot { notifier, connection: None });
         }
         if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.connection = Some(connection);
+            if slot.connection.replace(connection).is_none() {
+                self.used += 1;
+            }
         }
     }
 
@@ -241,11 +248,24 @@ impl<Io> Slots<Io> {
 
     pub(crate) fn remove(&mut self, id: SocketId) -> Option<Connection<Io>> {
         let slot = self.slots.get_mut(id.index as usize)?;
-        slot.connection.take_if(|connection| connection.id == id)
+        let connection = slot.connection.take_if(|connection| connection.id == id)?;
+        self.used -= 1;
+        self.trim();
+        Some(connection)
+    }
+
+    /// Gives back what a burst has left at the end: a waker that a reactor still has only queues a key that finds nothing.
+    fn trim(&mut self) {
+        let keep = self.used.saturating_mul(2).max(KEPT);
+        while self.slots.len() > keep && self.slots.pop_if(|slot| slot.connection.is_none()).is_some() {}
+        if self.slots.capacity() / 4 > self.slots.len().max(KEPT) {
+            self.slots.shrink_to(self.slots.len() * 2);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
         self.slots.clear();
+        self.used = 0;
     }
 }
 
@@ -268,5 +288,23 @@ mod tests {
         assert!(slots.remove(id(3, 1)).is_some());
         assert_eq!(slots.taken(3), None);
         assert_eq!(slots.taken(99), None);
+    }
+
+    #[test]
+    fn a_burst_leaves_few_slots() {
+        let mut slots = Slots::<()>::new(ReadyQueue::new());
+        for index in 0..5_000 {
+            slots.insert(Connection::new(id(index, 0), Transport::Fd(()), Writing::Open));
+        }
+        for index in (1..5_000).rev() {
+            assert!(slots.remove(id(index, 0)).is_some());
+            assert!(slots.get(id(0, 0)).is_some());
+        }
+        assert_eq!(slots.slots.len(), KEPT);
+        assert!(slots.slots.capacity() <= 8 * KEPT, "{}", slots.slots.capacity());
+        // A late wake-up of a slot that is gone.
+        assert_eq!(slots.taken(4_999), None);
+        slots.insert(Connection::new(id(4_999, 1), Transport::Fd(()), Writing::Open));
+        assert_eq!(slots.taken(4_999), Some(id(4_999, 1)));
     }
 }

@@ -1,4 +1,5 @@
 //! Received payload between the wire and the applications: ranges of the input chunk, or copies for who is slow.
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -144,9 +145,13 @@ struct Copies {
     end: usize,
 }
 
-/// What one slow application has not taken yet, copied out of the input chunk.
+/// What one slow application has not taken yet, copied out of the input chunk. A stream that keeps up has none, and not
+/// even the queue's own memory stays with it.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(super) struct Backlog(Option<Box<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
     chunks: VecDeque<Copies>,
     /// Octets not delivered yet, and the memory of all chunks: counted, because both are asked for with every frame. An
     /// HTTP/2 window has 31 bits, so 32 are enough.
@@ -156,25 +161,49 @@ pub(super) struct Backlog {
 
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.0.is_none()
     }
 
     /// Octets of memory held, spare room included.
     pub(super) fn held(&self) -> usize {
-        usize::try_from(self.held).unwrap_or(usize::MAX)
+        self.0.as_ref().map_or(0, |queue| usize::try_from(queue.held).unwrap_or(usize::MAX))
     }
 
     /// Octets not delivered yet.
     pub(super) fn octets(&self) -> usize {
-        usize::try_from(self.octets).unwrap_or(usize::MAX)
+        self.0.as_ref().map_or(0, |queue| usize::try_from(queue.octets).unwrap_or(usize::MAX))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks.iter().map(|copies| copies.chunk.get(copies.start..copies.end).unwrap_or_default())
+        let chunks = self.0.iter().flat_map(|queue| &queue.chunks);
+        chunks.map(|copies| copies.chunk.get(copies.start..copies.end).unwrap_or_default())
     }
 
     /// Copies `bytes` to the end.
-    pub(super) fn append(&mut self, mut bytes: &[u8], pool: &mut BufferPool) {
+    pub(super) fn append(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+        if !bytes.is_empty() {
+            self.0.get_or_insert_default().append(bytes, pool);
+        }
+    }
+
+    /// Takes up to `n` octets off the front; returns how many. Emptied chunks go back.
+    pub(super) fn advance(&mut self, n: usize, pool: &mut BufferPool) -> usize {
+        let Some(queue) = &mut self.0 else { return 0 };
+        let taken = queue.advance(n, pool);
+        if queue.chunks.is_empty() {
+            self.0 = None;
+        }
+        taken
+    }
+
+    /// Gives everything back; returns how many octets were not delivered.
+    pub(super) fn clear(&mut self, pool: &mut BufferPool) -> usize {
+        self.advance(usize::MAX, pool)
+    }
+}
+
+impl Queue {
+    fn append(&mut self, mut bytes: &[u8], pool: &mut BufferPool) {
         while !bytes.is_empty() {
             let taken = self.chunks.back_mut().map_or(0, |copies| copies.append(bytes));
             self.octets = self.octets.saturating_add(count(taken));
@@ -187,8 +216,7 @@ impl Backlog {
         }
     }
 
-    /// Takes up to `n` octets off the front; returns how many. Emptied chunks go back.
-    pub(super) fn advance(&mut self, n: usize, pool: &mut BufferPool) -> usize {
+    fn advance(&mut self, n: usize, pool: &mut BufferPool) -> usize {
         let mut left = n;
         while left > 0 {
             let Some(copies) = self.chunks.front_mut() else { break };
@@ -202,18 +230,9 @@ impl Backlog {
                 pool.give(copies.chunk);
             }
         }
-        if self.chunks.is_empty() {
-            // Not even the queue's own memory stays with a stream that keeps up.
-            self.chunks = VecDeque::new();
-        }
         let taken = n.saturating_sub(left);
         self.octets = self.octets.saturating_sub(count(taken));
         taken
-    }
-
-    /// Gives everything back; returns how many octets were not delivered.
-    pub(super) fn clear(&mut self, pool: &mut BufferPool) -> usize {
-        self.advance(usize::MAX, pool)
     }
 }
 
@@ -283,7 +302,7 @@ mod tests {
                 prop_assert_eq!(pieces.octets(), chains.iter().map(|chain| chain.octets()).sum::<usize>());
                 for backlog in &backlogs {
                     prop_assert_eq!(backlog.octets(), backlog.iter().map(<[u8]>::len).sum::<usize>());
-                    let chunks = backlog.chunks.iter().map(|copies| copies.chunk.len());
+                    let chunks = backlog.0.iter().flat_map(|queue| &queue.chunks).map(|copies| copies.chunk.len());
                     prop_assert_eq!(backlog.held(), chunks.sum::<usize>());
                 }
             }

@@ -1,4 +1,5 @@
 //! The life of a user connection: deadlines, what its relay decides, failure, and leaving nothing behind.
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 
@@ -73,7 +74,7 @@ impl Shard {
                 }
                 Some(RelayEvent::Done(outcome)) => {
                     if let (Outcome::Idle, None) = (outcome, &conn.failure) {
-                        conn.failure = Some(report::idle(self.config.half_closed_idle));
+                        conn.failure = Some(Box::new(report::idle(self.config.half_closed_idle)));
                     }
                     if conn.loan_to(End::Downstream).is_some_and(|loan| !loan.relayed) {
                         // A SOCKS5 refusal is still to be written; the deadline bounds it.
@@ -120,7 +121,7 @@ impl Shard {
     pub(super) fn fail_conn(&mut self, now: Instant, id: ConnId, failure: &Failure) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.failure.is_none() {
-            conn.failure = Some(failure.clone());
+            conn.failure = Some(Box::new(failure.clone()));
         }
         self.release_conn(now, id, false);
     }

@@ -1,4 +1,5 @@
 //! How tunnels end, what becomes of what they carried, and the books on octets held for slow applications.
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::state::{Attach, Closing, Conn, Failure, Phase, Timer, TunnelRef};
@@ -98,7 +99,7 @@ impl Shard {
                 self.fail_conn(now, conn_id, failure);
                 continue;
             }
-            conn.failure.get_or_insert_with(|| failure.clone());
+            conn.failure.get_or_insert_with(|| Box::new(failure.clone()));
             *conn.attach_mut(end) = Attach::None;
             if self.config.resets_as_fin {
                 conn.relay.handle_delivered(now, end, u64::MAX);

@@ -158,6 +158,9 @@ pub struct Shard {
 /// How often unused buffers are given back.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Entries that a queue keeps room for between bursts.
+const KEPT_QUEUE: usize = 64;
+
 impl Shard {
     /// A shard that knows `mesh`. It asks for its certificate when it first needs one.
     #[must_use]
@@ -256,6 +259,7 @@ impl Shard {
                 self.buffers.give(loan.chunk);
             }
             self.buffers.trim();
+            self.trim_queues();
         }
         self.work(now);
     }
@@ -355,6 +359,15 @@ impl Shard {
         if self.trim_at.is_none() && (self.buffers.kept() > 0 || self.scratch.is_some()) {
             self.trim_at = Some(now + TRIM_INTERVAL);
         }
+    }
+
+    /// Gives back what a burst has made of the queues.
+    fn trim_queues(&mut self) {
+        self.dirty.shrink_to(KEPT_QUEUE);
+        self.urgent.shrink_to(KEPT_QUEUE);
+        self.deferred.shrink_to(KEPT_QUEUE);
+        self.actions.shrink_to(KEPT_QUEUE);
+        self.observed.shrink_to(KEPT_QUEUE);
     }
 
     /// What a drain waits for.

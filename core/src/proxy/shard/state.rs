@@ -142,7 +142,7 @@ pub(super) struct Conn {
     /// Octets for the downstream socket.
     pub(super) back: Option<Box<Loan>>,
     /// Why it failed, when something other than the relay's outcome is to be reported.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<Box<Failure>>,
     /// The tunnel that is there for this connection alone (double HBONE).
     pub(super) inner: Option<TunnelRef>,
     /// The inner tunnel whose transport this connection is.
