@@ -11,6 +11,7 @@ pub mod crypto;
 mod drive;
 mod engine;
 mod mailbox;
+mod memory;
 mod pipe;
 mod ports;
 mod ready;

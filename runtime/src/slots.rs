@@ -263,6 +263,11 @@ impl<Io> Slots<Io> {
         }
     }
 
+    /// How many connections there are.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     pub(crate) fn clear(&mut self) {
         self.slots.clear();
         self.used = 0;

@@ -28,6 +28,7 @@ use adit_core::time::{Instant, WallClock};
 use crate::clock::wall_clock;
 use crate::engine::Engine;
 use crate::mailbox::{Connect, Mailbox};
+use crate::memory::{self, Tide};
 use crate::ports::{CertificateSource, Observer};
 use crate::ready::{Key, Notifier, ReadyQueue};
 use crate::runtime::{Runtime, Timer};
@@ -128,6 +129,7 @@ where
         listeners,
         again,
         soon: VecDeque::new(),
+        tide: Tide::default(),
         ready,
         drained: false,
         runtime,
@@ -157,6 +159,8 @@ pub struct Drive<R: Runtime, E, O, C> {
     /// Sockets to look at as soon as possible, in this turn if it is not flushing yet: connected, reads resumed.
     soon: VecDeque<SocketId>,
     mailbox_notifier: Notifier,
+    /// When a burst's memory is given back.
+    tide: Tide,
 
     timer: R::Timer,
     timer_notifier: Notifier,
@@ -311,6 +315,10 @@ where
             self.engine.handle_timeout(self.now);
             self.settle();
         }
+        self.tide.handle_level(self.now, self.slots.used());
+        if self.tide.handle_timeout(self.now, self.slots.used()) {
+            memory::give_back();
+        }
         for (index, listener) in (0..).zip(&mut self.listeners) {
             if listener.rested(self.now) {
                 self.again.push_back(Key::Listener(index));
@@ -320,7 +328,8 @@ where
 
     fn arm(&mut self) {
         let rests = self.listeners.iter().filter_map(ListenerSlot::rests_until);
-        let Some(next) = self.engine.poll_timeout().into_iter().chain(rests).min() else { return };
+        let others = rests.chain(self.tide.poll_timeout());
+        let Some(next) = self.engine.poll_timeout().into_iter().chain(others).min() else { return };
         if self.armed.is_none_or(|armed| next < armed) {
             self.timer.arm(next);
             self.armed = Some(next);
