@@ -2,6 +2,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
+use core::ops::Deref;
 use core::time::Duration;
 
 use crate::hbone::{Authority, TraceParent};
@@ -36,11 +37,34 @@ pub enum Flag {
     /// `CERT_REVOKED`: the peer's certificate was revoked.
     CertRevoked,
 }
-/// One side of a connection as the access log names it (interfaces §6.2).
+/// One side of a connection as the access log names it (interfaces §6.2); dereferences to its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Party {
     /// `addr`.
     pub address: Option<SocketAddr>,
+    /// Who it is; shared by the connections of one shard that have the same party.
+    pub names: Arc<Names>,
+}
+
+impl Party {
+    /// The party called `names` at `address`.
+    #[must_use]
+    pub fn new(address: Option<SocketAddr>, names: Names) -> Self {
+        Self { address, names: Arc::new(names) }
+    }
+}
+
+impl Deref for Party {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        &self.names
+    }
+}
+
+/// Who one side of a connection is, as far as is known (interfaces §6.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Names {
     /// `workload`: the pod's name.
     pub workload: Option<Arc<str>>,
     /// `namespace`.

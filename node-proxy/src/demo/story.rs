@@ -94,6 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use adit_core::identity::Identity;
+    use adit_core::proxy::observed::Names;
 
     use super::*;
 
@@ -102,13 +103,17 @@ mod tests {
         tell(&event, Duration::from_millis(1250), Style::PLAIN)
     }
 
+    fn named(workload: &str, identity: Option<Identity>) -> Names {
+        Names { workload: Some(workload.into()), identity, ..Names::default() }
+    }
+
     fn connection() -> Arc<Connection> {
         let web = Identity::new("cluster.local", "demo", "web").unwrap();
         Arc::new(Connection {
             id: 1,
             direction: Direction::Inbound,
-            source: Party { workload: Some("web".into()), identity: Some(web), ..Party::default() },
-            destination: Party { workload: Some("echo".into()), ..Party::default() },
+            source: Party::new(None, named("web", Some(web))),
+            destination: Party::new(None, named("echo", None)),
             hbone_authority: None,
             service: None,
             trace: None,

@@ -245,11 +245,11 @@ fn call(tour: &mut Tour<'_>) -> Found {
     let (web, echo) = (identity("web"), identity("echo"));
     let inbound = tour.closed(from, Who::Echo)?;
     ensure(inbound.error.is_none(), format_args!("echo's side failed: {:?}", inbound.error))?;
-    let caller = inbound.connection.source.identity;
+    let caller = inbound.connection.source.identity.clone();
     ensure(caller == web, format_args!("echo took its caller for {caller:?}"))?;
     let outbound = tour.closed(from, Who::Web)?;
     ensure(outbound.error.is_none(), format_args!("web's side failed: {:?}", outbound.error))?;
-    let callee = outbound.connection.destination.identity;
+    let callee = outbound.connection.destination.identity.clone();
     ensure(callee == echo, format_args!("web took its callee for {callee:?}"))?;
     let authority = outbound.connection.hbone_authority.map(|a| a.to_string()).unwrap_or_default();
     let name = |identity: Option<_>| {

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use adit_core::hbone::Authority;
-use adit_core::proxy::observed::{Flag, Party};
+use adit_core::proxy::observed::{Flag, Names, Party};
 
 use super::*;
 use crate::logging::Format;
@@ -12,20 +12,24 @@ fn connection() -> Arc<Connection> {
     Arc::new(Connection {
         id: 7,
         direction: Direction::Outbound,
-        source: Party {
-            address: Some("10.0.0.1:4242".parse().unwrap()),
-            workload: Some("curl-1".into()),
-            namespace: Some("default".into()),
-            identity: None,
-            cluster: Some("Kubernetes".into()),
-        },
-        destination: Party {
-            address: Some("10.0.0.2:15008".parse().unwrap()),
-            workload: Some("echo-1".into()),
-            namespace: Some("shop".into()),
-            identity: None,
-            cluster: None,
-        },
+        source: Party::new(
+            Some("10.0.0.1:4242".parse().unwrap()),
+            Names {
+                workload: Some("curl-1".into()),
+                namespace: Some("default".into()),
+                identity: None,
+                cluster: Some("Kubernetes".into()),
+            },
+        ),
+        destination: Party::new(
+            Some("10.0.0.2:15008".parse().unwrap()),
+            Names {
+                workload: Some("echo-1".into()),
+                namespace: Some("shop".into()),
+                identity: None,
+                cluster: None,
+            },
+        ),
         hbone_authority: None,
         service: Some("echo.shop.svc.cluster.local".into()),
         trace: None,

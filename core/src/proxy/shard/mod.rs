@@ -29,6 +29,7 @@ mod conns;
 mod endings;
 mod inbound;
 mod io;
+mod names;
 mod nested;
 mod outbound;
 mod report;
@@ -37,6 +38,7 @@ mod tunnels;
 
 pub use config::{LocalWorkload, ShardConfig};
 pub use io::Areas;
+use names::NameTable;
 use state::{Conn, ConnId, Loan, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
 
@@ -142,6 +144,7 @@ pub struct Shard {
     inbound_tunnels: usize,
     tunnels_opened: u64,
     conns_opened: u64,
+    names: NameTable,
     timers: BTreeSet<(Instant, Timer)>,
     trim_at: Option<Instant>,
     drain: Drain,
@@ -185,6 +188,7 @@ impl Shard {
             inbound_tunnels: 0,
             tunnels_opened: 0,
             conns_opened: 0,
+            names: NameTable::default(),
             timers: BTreeSet::new(),
             trim_at: None,
             drain: Drain::new(),
@@ -259,6 +263,7 @@ impl Shard {
                 self.buffers.give(loan.chunk);
             }
             self.buffers.trim();
+            self.names.trim();
             self.trim_queues();
         }
         self.work(now);
@@ -356,7 +361,8 @@ impl Shard {
                 break;
             }
         }
-        if self.trim_at.is_none() && (self.buffers.kept() > 0 || self.scratch.is_some()) {
+        let loose = self.buffers.kept() > 0 || self.scratch.is_some() || self.names.wants_trim();
+        if self.trim_at.is_none() && loose {
             self.trim_at = Some(now + TRIM_INTERVAL);
         }
     }

@@ -13,15 +13,14 @@ use crate::http2::ErrorCode;
 use crate::identity::Identity;
 use crate::mesh::Workload;
 use crate::policy::DenyReason;
-use crate::proxy::observed::{Connection, Direction, Flag, Observed, Party};
+use crate::proxy::observed::{Connection, Direction, Flag, Names, Observed, Party};
 use crate::route::{Hop, InboundPlan, OutboundPlan};
 
-fn party(workload: &Workload, address: impl Into<Option<SocketAddr>>) -> Party {
-    Party {
-        address: address.into(),
+fn names(workload: &Workload, identity: Option<Identity>) -> Names {
+    Names {
         workload: Some(Arc::clone(&workload.name)),
         namespace: Some(Arc::clone(&workload.namespace)),
-        identity: None,
+        identity,
         cluster: Some(Arc::clone(&workload.cluster)),
     }
 }
@@ -34,15 +33,13 @@ pub(super) fn outbound(
     trace: TraceParent,
 ) -> Connection {
     let (address, hbone_authority) = dialled(&plan.hop);
-    let mut source = party(local, peer);
-    let mut destination = match &plan.destination {
-        Some(workload) => party(workload, address),
-        None => Party { address, ..Party::default() },
+    let proven = |workload: &Workload| {
+        let identity = (!matches!(plan.hop, Hop::Plain { .. })).then(|| workload.identity());
+        names(workload, identity)
     };
-    if !matches!(plan.hop, Hop::Plain { .. }) {
-        source.identity = Some(local.identity());
-        destination.identity = plan.destination.as_ref().map(|workload| workload.identity());
-    }
+    let source = Party::new(Some(peer), proven(local));
+    let destination = plan.destination.as_ref().map(|workload| proven(workload)).unwrap_or_default();
+    let destination = Party::new(address, destination);
     Connection {
         id: 0,
         direction: Direction::Outbound,
@@ -64,11 +61,8 @@ pub(super) fn inbound_plain(
     Connection {
         id: 0,
         direction: Direction::Inbound,
-        source: match source {
-            Some(workload) => party(workload, peer),
-            None => Party { address: Some(peer), ..Party::default() },
-        },
-        destination: party(local, plan.destination),
+        source: Party::new(Some(peer), source.map(|workload| names(workload, None)).unwrap_or_default()),
+        destination: Party::new(Some(plan.destination), names(local, None)),
         hbone_authority: None,
         service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
         trace: None,
@@ -86,24 +80,22 @@ pub(super) fn inbound_hbone(
     plan: &InboundPlan,
 ) -> Connection {
     let mut from = match (source, baggage) {
-        (Some(workload), _) => party(workload, peer),
-        (None, Some(baggage)) => Party {
-            address: Some(peer),
+        (Some(workload), _) => names(workload, None),
+        (None, Some(baggage)) => Names {
             workload: baggage.workload_name.clone().or_else(|| baggage.service_name.clone()),
             namespace: baggage.namespace.clone(),
             identity: None,
             cluster: baggage.cluster.clone(),
         },
-        (None, None) => Party { address: Some(peer), ..Party::default() },
+        (None, None) => Names::default(),
     };
     from.identity = Some(identity.clone());
-    let mut to = party(local, connected);
-    to.identity = Some(local.identity());
+    let to = names(local, Some(local.identity()));
     Connection {
         id: 0,
         direction: Direction::Inbound,
-        source: from,
-        destination: to,
+        source: Party::new(Some(peer), from),
+        destination: Party::new(Some(connected), to),
         hbone_authority: Some(request.authority.clone()),
         service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
         trace: request.traceparent,
