@@ -225,10 +225,10 @@ impl<Io> Slots<Io> {
             let notifier = Notifier::new(&self.queue, Key::Socket(new));
             self.slots.push(Slot { notifier, connection: None });
         }
-        if let Some(slot) = self.slots.get_mut(index as usize) {
-            if slot.connection.replace(connection).is_none() {
-                self.used += 1;
-            }
+        if let Some(slot) = self.slots.get_mut(index as usize)
+            && slot.connection.replace(connection).is_none()
+        {
+            self.used += 1;
         }
     }
 
