@@ -114,7 +114,10 @@ mod tests {
         let config = Config::from_vars(&vars, Cpus(NonZeroUsize::MIN)).unwrap();
         let ports = Ports { outbound: 1, inbound_plain: 2, hbone: 3, socks5: Some(4) };
         let shard = shard_config(&config, ports, 99);
-        assert_eq!(shard.route, RouteConfig { hbone_port: 3, illegal_ports: vec![3, 2, 1, 4] });
+        assert_eq!(
+            shard.route,
+            RouteConfig { hbone_port: 3, illegal_ports: vec![3, 2, 1, 4], ..RouteConfig::default() }
+        );
         assert_eq!((shard.max_held, shard.max_held_per_identity), (4, 3));
         assert_eq!((shard.max_handshakes, shard.max_inbound_tunnels, shard.pool.max_tunnels), (1, 2, 2));
         assert_eq!(shard.max_connections, 3);

@@ -8,10 +8,10 @@ use adit_core::proxy::{Action, SocketId};
 
 use super::Drive;
 use crate::engine::Engine;
+use crate::pipe;
 use crate::ports::{CertificateReply, CertificateSource, Observer};
 use crate::runtime::Runtime;
 use crate::slots::{Connection, Reading, Transport, Writing};
-use crate::pipe;
 use crate::socket::{self, Dialled};
 
 /// An address nobody has.

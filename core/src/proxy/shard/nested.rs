@@ -8,7 +8,7 @@
 //! hold inside as they do outside. The inner tunnel serves one user connection and ends with it.
 use alloc::boxed::Box;
 
-use super::state::{Attach, ConnId, Lease, Phase, Role, Sole, Socket, TunnelRef};
+use super::state::{Attach, ConnId, Lease, Phase, Role, Socket, Sole, TunnelRef};
 use super::tunnels::NO_ADDRESS;
 use super::{Action, Shard, report};
 use crate::hbone::establish::Establish;
@@ -94,7 +94,8 @@ impl Shard {
 
     /// An inner tunnel has ended: its user, if still waiting for it, fails.
     pub(super) fn fail_sole(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
-        let Some(user) = self.tunnels.get(id).and_then(|slot| slot.sole.as_ref()).map(|sole| sole.user) else {
+        let Some(user) = self.tunnels.get(id).and_then(|slot| slot.sole.as_ref()).map(|sole| sole.user)
+        else {
             return;
         };
         let Some(conn) = self.conns.get_mut(user) else { return };
