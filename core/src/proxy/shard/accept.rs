@@ -110,8 +110,7 @@ impl Shard {
             forth: None,
             back: None,
             failure: None,
-            inner: None,
-            carries: None,
+            nested: None,
         })
     }
 

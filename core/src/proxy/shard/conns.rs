@@ -148,7 +148,7 @@ impl Shard {
             }
         }
         self.give_loans(&mut conn);
-        self.end_nested(now, conn.inner, conn.carries, conn.failure.as_deref());
+        self.end_nested(now, conn.nested, conn.failure.as_deref());
         if let Some(connection) = conn.report {
             let (forth, back) = (conn.relay.total(End::Downstream), conn.relay.total(End::Upstream));
             let (bytes_sent, bytes_received) = match connection.direction {

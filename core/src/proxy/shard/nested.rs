@@ -8,7 +8,7 @@
 //! hold inside as they do outside. The inner tunnel serves one user connection and ends with it.
 use alloc::boxed::Box;
 
-use super::state::{Attach, ConnId, Lease, Phase, Role, Socket, Sole, TunnelRef};
+use super::state::{Attach, ConnId, Lease, Nested, Phase, Role, Socket, Sole, TunnelRef};
 use super::tunnels::NO_ADDRESS;
 use super::{Action, Shard, report};
 use crate::hbone::establish::Establish;
@@ -29,7 +29,7 @@ impl Shard {
         };
         if let Some(conn) = self.conns.get_mut(user) {
             conn.phase = Phase::Leasing(Box::new(inner));
-            conn.inner = Some(id);
+            conn.nested = Some(Nested::Inner(id));
         }
         self.set_deadline(user, None);
         self.pump_establish(now, id);
@@ -49,7 +49,7 @@ impl Shard {
         }
         if let (Some(conn), Some(outside)) = (self.conns.get_mut(carrier), outside) {
             conn.downstream = Attach::Socket(outside);
-            conn.carries = Some(id);
+            conn.nested = Some(Nested::Carrier(id));
         }
         let (Some(inside), Some(outside)) = (inside, outside) else {
             self.release_conn(now, carrier, false);
@@ -100,25 +100,20 @@ impl Shard {
         };
         let Some(conn) = self.conns.get_mut(user) else { return };
         if matches!(conn.phase, Phase::Leasing(_)) {
-            conn.inner = None;
+            conn.nested = None;
             self.fail_conn(now, user, failure);
         }
     }
 
     /// A connection has ended: the tunnel that was there for it alone, or that it carried, ends with it.
-    pub(super) fn end_nested(
-        &mut self,
-        now: Instant,
-        inner: Option<TunnelRef>,
-        carries: Option<TunnelRef>,
-        failure: Option<&Failure>,
-    ) {
-        if let Some(id) = inner {
-            self.close_tunnel(now, id, "sole", report::closed());
-        }
-        if let Some(id) = carries {
-            let failure = failure.cloned().unwrap_or_else(report::closed);
-            self.drop_tunnel(now, id, "carrier", failure);
+    pub(super) fn end_nested(&mut self, now: Instant, nested: Option<Nested>, failure: Option<&Failure>) {
+        match nested {
+            Some(Nested::Inner(id)) => self.close_tunnel(now, id, "sole", report::closed()),
+            Some(Nested::Carrier(id)) => {
+                let failure = failure.cloned().unwrap_or_else(report::closed);
+                self.drop_tunnel(now, id, "carrier", failure);
+            }
+            None => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::state::{Attach, ConnId, Failure, Lease, Phase, SocketId};
+use super::state::{Attach, ConnId, Failure, Lease, Nested, Phase, SocketId};
 use super::{Shard, report};
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
 use crate::http2::{ErrorCode, OpenError, StreamId};
@@ -147,7 +147,7 @@ impl Shard {
     pub(super) fn ask_again(&mut self, now: Instant, id: ConnId) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let Phase::Asking(lease) = &mut conn.phase else { return false };
-        if lease.retries >= MAX_RETRIES || conn.inner.is_some() {
+        if lease.retries >= MAX_RETRIES || matches!(conn.nested, Some(Nested::Inner(_))) {
             return false;
         }
         lease.retries = lease.retries.saturating_add(1);
@@ -175,9 +175,9 @@ impl Shard {
             return;
         }
         conn.phase = Phase::Relaying;
-        let (downstream, carries) = (conn.downstream, conn.carries);
+        let (downstream, nested) = (conn.downstream, conn.nested);
         self.set_deadline(id, None);
-        if let Some(inner) = carries {
+        if let Some(Nested::Carrier(inner)) = nested {
             self.carried(now, inner);
         }
         if let Attach::Socket(socket) = downstream {

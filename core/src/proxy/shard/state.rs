@@ -143,10 +143,17 @@ pub(super) struct Conn {
     pub(super) back: Option<Box<Loan>>,
     /// Why it failed, when something other than the relay's outcome is to be reported.
     pub(super) failure: Option<Box<Failure>>,
-    /// The tunnel that is there for this connection alone (double HBONE).
-    pub(super) inner: Option<TunnelRef>,
-    /// The inner tunnel whose transport this connection is.
-    pub(super) carries: Option<TunnelRef>,
+    /// Its part in double HBONE, if any.
+    pub(super) nested: Option<Nested>,
+}
+
+/// What a connection has to do with an inner tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nested {
+    /// The tunnel is there for this connection alone.
+    Inner(TunnelRef),
+    /// The tunnel's transport is this connection.
+    Carrier(TunnelRef),
 }
 
 impl Conn {
