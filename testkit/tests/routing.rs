@@ -2,5 +2,7 @@
 
 #[path = "routing/choice.rs"]
 mod choice;
+#[path = "routing/explained.rs"]
+mod explained;
 #[path = "routing/shards.rs"]
 mod shards;
