@@ -1,4 +1,4 @@
-//! Routing against a reference chooser, and whole shards as waypoints and at the border of networks.
+//! Routing against a reference chooser, explained as JSON, and in whole shards.
 
 #[path = "routing/choice.rs"]
 mod choice;

@@ -28,8 +28,8 @@ const ADDRESSES: [&[&str]; 5] =
 
 /// A workload whose every part is one of a few, so that parts meet.
 fn workload(uid: String) -> impl Strategy<Value = Workload> {
-    let place = vec(select(vec!["", "a", "b"]), 5);
-    let network = prop_oneof![3 => Just(""), 1 => Just("far")];
+    let place = vec(select(vec!["", "a"]), 5);
+    let network = select(vec!["", "far"]);
     let ports = prop_oneof![
         2 => Just(vec![]),
         1 => Just(vec![(80, 9090)]),
@@ -56,9 +56,12 @@ fn workload(uid: String) -> impl Strategy<Value = Workload> {
 fn service() -> impl Strategy<Value = Service> {
     use LoadBalancingMode::{Failover, Standard, Strict};
     use RoutingScope::{Cluster, Network, Node, Region, Subzone, Zone};
-    let scopes = subsequence(vec![Network, Region, Zone, Subzone, Node, Cluster], 0..=4).prop_shuffle();
+    let mixed = subsequence(vec![Network, Region, Zone, Subzone, Node, Cluster], 0..=4).prop_shuffle();
+    let network_first = subsequence(vec![Region, Zone, Subzone, Node, Cluster], 1..=3)
+        .prop_map(|scopes| [vec![Network], scopes].concat());
+    let scopes = prop_oneof![mixed, network_first];
     let families = vec![IpFamilies::Automatic, IpFamilies::Ipv4, IpFamilies::Ipv6, IpFamilies::Dual];
-    (scopes, select(vec![Standard, Strict, Failover]), any::<bool>(), select(families)).prop_map(
+    (scopes, select(vec![Standard, Strict, Failover, Failover]), any::<bool>(), select(families)).prop_map(
         |(preferences, mode, all, ip_families)| {
             let health = if all { HealthPolicy::AllowAll } else { HealthPolicy::OnlyHealthy };
             let mut service = Service::new(name());

@@ -1,10 +1,14 @@
-//! Whole shards: a captured waypoint with a PROXY tunnel, refusals of what is not here yet.
+//! Whole shards: a captured waypoint whose application is told who calls, and names that nobody resolves yet.
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use adit_core::proxy::SocketId;
 use adit_core::proxy::observed::Observed;
 use adit_core::proxy::proxy_protocol::SIGNATURE;
 use adit_testkit::sim::mesh::{add, config, parse, room};
 use adit_testkit::sim::{NodeId, Room, Script, Weather};
+use adit_testkit::wire::Intruder;
+use adit_testkit::wire::frames::{END_STREAM, connect, data};
 
 const MESH: &str = r#"
 workloads:
@@ -14,15 +18,11 @@ workloads:
 - {uid: w, name: waypoint, namespace: ns, serviceAccount: waypoint, workloadIps: [10.0.0.100], protocol: HBONE,
    services: {ns/waypoint: {}}, applicationTunnel: {protocol: PROXY, port: 15088}}
 - {uid: n, name: named, namespace: ns, workloadIps: [], hostname: named.example, services: {ns/named: {}}}
-- {uid: f, name: far, namespace: ns, network: far, workloadIps: [10.9.0.2], services: {ns/far: {}},
-   networkGateway: {destination: far/10.9.0.200, hboneMtlsPort: 15008}}
-- {uid: g, name: gateway, namespace: ns, network: far, workloadIps: [10.9.0.200], services: {}}
 services:
 - {name: web, namespace: ns, hostname: web, vips: [/10.1.0.1], ports: {80: 8080},
    waypoint: {destination: ns/waypoint, hboneMtlsPort: 15008}}
 - {name: waypoint, namespace: ns, hostname: waypoint, vips: [], ports: {15008: 15008}}
 - {name: named, namespace: ns, hostname: named, vips: [/10.1.0.3], ports: {80: 80}}
-- {name: far, namespace: ns, hostname: far, vips: [/10.1.0.4], ports: {80: 80}}
 policies: []
 "#;
 
@@ -107,6 +107,60 @@ fn an_application_is_told_who_calls_before_the_first_octet() {
     }
 }
 
+const PROXIED: &str = r#"
+workloads:
+- {uid: c, name: client, namespace: ns, serviceAccount: client, workloadIps: [10.0.0.1], protocol: HBONE, services: {}}
+- {uid: s, name: server, namespace: ns, serviceAccount: server, workloadIps: [10.0.0.2], protocol: HBONE, services: {},
+   applicationTunnel: {protocol: PROXY}}
+services: []
+policies: []
+"#;
+
+/// A client of a workload that takes PROXY headers but does not read yet. It does not wait for 200 either.
+fn eager(sends: &[u8]) -> (Intruder, SocketId) {
+    let mut it = Intruder::client(|_| {});
+    let now = it.now();
+    it.shard.handle_mesh(now, parse(PROXIED));
+    it.hello(&[]);
+    it.apps_read = false;
+    it.send(&[connect(1), data(1, END_STREAM, sends)].concat());
+    let socket = it.apps().next().expect("the application").0;
+    (it, socket)
+}
+
+fn answers(it: &Intruder) -> usize {
+    it.frames().iter().filter(|frame| frame.kind == 1).count()
+}
+
+#[test]
+fn nothing_goes_on_before_the_header_has_left() {
+    for sends in [&b"eager"[..], b""] {
+        let (mut it, socket) = eager(sends);
+        let app = it.apps().next().expect("the application").1;
+        assert_eq!((answers(&it), app.got.len(), app.fin), (0, 0, false), "it was blocked");
+        it.apps_read = true;
+        let now = it.now();
+        it.shard.handle_writable(now, socket);
+        it.pump();
+        let app = it.apps().next().expect("the application").1;
+        let header = 16 + told(addr("10.0.0.1:40000")).len();
+        assert_eq!((&app.got[..12], &app.got[header..]), (&SIGNATURE[..], sends));
+        assert_eq!((answers(&it), app.fin), (1, true));
+    }
+}
+
+#[test]
+fn an_application_that_never_takes_the_header_is_a_503() {
+    let (mut it, _) = eager(b"x");
+    it.pass(Duration::from_secs(11));
+    assert_eq!((answers(&it), it.shard.connections()), (1, 0));
+    let error = it.observed().iter().find_map(|observed| match observed {
+        Observed::ConnectionClosed { error, .. } => error.clone(),
+        _ => None,
+    });
+    assert_eq!(error.as_deref(), Some("connection failed: connection timed out"));
+}
+
 #[test]
 fn an_application_that_is_not_there_is_a_503() {
     let (mut room, client, waypoint) = world(None, Weather::default());
@@ -120,12 +174,4 @@ fn a_name_has_no_address_without_a_resolver() {
     let (mut room, client, _) = world(None, Weather::default());
     call(&mut room, client, "10.1.0.3:80", b"x");
     assert_eq!(errors(&room, client), ["no ip addresses were resolved for workload: n"]);
-}
-
-#[test]
-fn another_network_is_refused_by_name() {
-    let (mut room, client, _) = world(None, Weather::default());
-    call(&mut room, client, "10.1.0.4:80", b"x");
-    let text = "connection failed: gateways to other networks (double HBONE) are not here yet";
-    assert_eq!(errors(&room, client), [text]);
 }
