@@ -30,7 +30,11 @@ pub fn shard_config(config: &Config, ports: Ports, seed: u64) -> ShardConfig {
     let share = |whole: usize| whole.div_ceil(shards);
     let mut illegal_ports = vec![ports.hbone, ports.inbound_plain, ports.outbound];
     illegal_ports.extend(ports.socks5);
-    let route = RouteConfig { hbone_port: ports.hbone, illegal_ports, ..RouteConfig::default() };
+    let route = RouteConfig {
+        hbone_port: ports.hbone,
+        illegal_ports,
+        localhost_app_tunnel: config.localhost_app_tunnel,
+    };
     let deadlines = config.deadlines;
     ShardConfig {
         client: Arc::new(tunnel(TunnelConfig::client(), config)),
@@ -107,6 +111,7 @@ mod tests {
             ("POOL_MAX_STREAMS_PER_CONNECTION", "7"),
             ("POOL_UNUSED_RELEASE_TIMEOUT", "8s"),
             ("ENABLE_RESPONSE_BAGGAGE", "false"),
+            ("LOCALHOST_APP_TUNNEL", "false"),
             ("ADIT_RESETS_AS_FIN", "true"),
             ("NETWORK", "n"),
         ];
@@ -114,10 +119,8 @@ mod tests {
         let config = Config::from_vars(&vars, Cpus(NonZeroUsize::MIN)).unwrap();
         let ports = Ports { outbound: 1, inbound_plain: 2, hbone: 3, socks5: Some(4) };
         let shard = shard_config(&config, ports, 99);
-        assert_eq!(
-            shard.route,
-            RouteConfig { hbone_port: 3, illegal_ports: vec![3, 2, 1, 4], ..RouteConfig::default() }
-        );
+        let illegal_ports = vec![3, 2, 1, 4];
+        assert_eq!(shard.route, RouteConfig { hbone_port: 3, illegal_ports, localhost_app_tunnel: false });
         assert_eq!((shard.max_held, shard.max_held_per_identity), (4, 3));
         assert_eq!((shard.max_handshakes, shard.max_inbound_tunnels, shard.pool.max_tunnels), (1, 2, 2));
         assert_eq!(shard.max_connections, 3);

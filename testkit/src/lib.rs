@@ -5,6 +5,7 @@
 pub mod fuzz;
 pub mod models;
 pub mod netns;
+pub mod oracle;
 pub mod pair;
 pub mod pki;
 pub mod replay;

@@ -11,6 +11,7 @@ mod text;
 pub use arrival::{Arrival, Judged, PolicyLine};
 pub use endpoints::{EndpointLine, EndpointSet};
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -53,7 +54,7 @@ pub enum Outcome {
     /// It is closed, with this error in the access log.
     Refused(String),
     /// It is sent on.
-    Sent(Path),
+    Sent(Box<Path>),
 }
 
 /// How a connection is sent on.
@@ -122,7 +123,7 @@ pub fn explain(
         endpoints: endpoints::drawn_from(mesh, source, target, &reasons),
         reasons: reasons.iter().map(ToString::to_string).collect(),
         outcome: match &plan {
-            Ok(plan) => Outcome::Sent(path(mesh, config, source, client, plan)),
+            Ok(plan) => Outcome::Sent(Box::new(path(mesh, config, source, client, plan))),
             Err(error) => Outcome::Refused(error.to_string()),
         },
     }

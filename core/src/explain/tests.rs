@@ -117,9 +117,8 @@ because     the target is service default/web
 #[test]
 fn a_connection_that_policies_deny() {
     let explanation = explained("10.1.0.1:81");
-    let Outcome::Sent(Path { arrival: Arrival::Judged(judged), .. }) = explanation.outcome else {
-        panic!("{explanation}");
-    };
+    let Outcome::Sent(path) = &explanation.outcome else { panic!("{explanation}") };
+    let Arrival::Judged(judged) = &path.arrival else { panic!("{explanation}") };
     assert_eq!((judged.allowed, judged.because.as_str()), (false, "allow policies exist, but none allowed"));
     assert_eq!(judged.destination.to_string(), "10.0.0.2:8081");
 }

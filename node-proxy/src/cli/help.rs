@@ -47,6 +47,7 @@ Tunnels:
   HTTP2_CONNECTION_WINDOW_SIZE     [16777216]
   HTTP2_FRAME_SIZE                 [1048576]
   ENABLE_RESPONSE_BAGGAGE          describe workloads to each other [true]
+  LOCALHOST_APP_TUNNEL             dial applications with a PROXY tunnel on loopback [true]
   ADIT_RECORDS                     record protection: `in-place` (ours) or `rustls` [in-place]
   ADIT_RESETS_AS_FIN               end reset streams with FIN, as ztunnel does, instead of RST [false]
 

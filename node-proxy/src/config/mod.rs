@@ -61,6 +61,8 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// `ENABLE_RESPONSE_BAGGAGE`.
     pub response_baggage: bool,
+    /// `LOCALHOST_APP_TUNNEL`: applications that are told the client in a PROXY header are dialled on loopback.
+    pub localhost_app_tunnel: bool,
     /// `ADIT_RECORDS`: which implementation protects records.
     pub records: RecordMode,
     /// `ADIT_RECORD`: a directory for recordings of every shard ([`adit_runtime::record`]), which hold payload and the keys
@@ -229,6 +231,7 @@ impl Config {
             drain: drain(reader),
             threads: threads::count(reader, cpus),
             response_baggage: reader.boolean("ENABLE_RESPONSE_BAGGAGE", true),
+            localhost_app_tunnel: reader.boolean("LOCALHOST_APP_TUNNEL", true),
             record: recordings(reader, &mut warnings),
             records: reader
                 .word("ADIT_RECORDS", &[("in-place", RecordMode::InPlace), ("rustls", RecordMode::Rustls)])

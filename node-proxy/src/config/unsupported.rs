@@ -27,7 +27,6 @@ const RULES: &[(&str, Rule)] = &[
     ("TLS12_ENABLED", Rule::Only("false", "`false`: TLS 1.2 is not supported yet")),
     ("XDS_ON_DEMAND", Rule::Only("false", "`false`: on-demand discovery is not supported yet")),
     ("ENABLE_PROXY", Rule::Only("true", "`true`: without the proxy nothing would be left to run")),
-    ("LOCALHOST_APP_TUNNEL", Rule::Only("true", "`true`: application tunnels are not supported yet")),
     (
         "AUTHZ_POLICY_INFO_LOGGING",
         Rule::Only("false", "`false`: logging of policy reasons is not supported yet"),

@@ -161,6 +161,12 @@ fn the_waypoint_of_others_takes_nothing() {
     world.server.waypoint = host("elsewhere");
     world.mismatches(WAYPOINT, "10.1.0.1:8080");
     world.mismatches(WAYPOINT, "10.0.0.2:8080");
+    // A service that is there, with others behind it; another pod by its hostname.
+    world.server.waypoint = host(HOST);
+    world.mismatches(WAYPOINT, "10.0.0.2:8080");
+    world.server.hostname = "server.example".into();
+    world.server.waypoint = host("server.example");
+    world.mismatches(WAYPOINT, "10.0.0.2:8080");
     // Nor does the server take what its waypoint should.
     world.mismatches(SERVER, "10.1.0.1:8080");
 }
