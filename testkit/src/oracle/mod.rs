@@ -1,0 +1,3 @@
+//! The core's decisions once more, in the slow and obvious way: what the real ones are compared with.
+
+pub mod mesh;
