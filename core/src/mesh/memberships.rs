@@ -69,6 +69,12 @@ impl Memberships {
         self.0.get(at).map(|(_, ports)| ports)
     }
 
+    /// Whether the service of this name is one of them.
+    #[must_use]
+    pub fn contains_key(&self, name: &ServiceName) -> bool {
+        self.get(name).is_some()
+    }
+
     /// Adds a service, or replaces its ports. Copies the list: collect longer ones.
     pub fn insert(&mut self, name: ServiceName, ports: PortMap) {
         *self = self.0.iter().cloned().chain([(name, ports)]).collect();

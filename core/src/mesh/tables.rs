@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::fmt;
+use core::iter;
 use core::net::IpAddr;
 
 pub use change::{Change, MeshError};
@@ -220,40 +221,46 @@ impl Mesh {
         vip: IpAddr,
         client_namespace: &str,
     ) -> Option<&Arc<Service>> {
-        let address = halves(vip);
-        let exact = self.by_vip.range(address.0, |vip| vip.place(address, network));
-        best(exact.map(|vip| &vip.service), client_namespace)
-            .or_else(|| self.service_by_range(network, vip.to_canonical(), client_namespace))
+        let ranges = self.ranges_at(network, vip);
+        best(self.exactly_at(network, vip), client_namespace).or_else(|| {
+            let visible = ranges.filter(|range| range.service.is_visible_to(client_namespace));
+            let best = visible.min_by_key(|range| {
+                let own = &*range.service.name.namespace == client_namespace;
+                Reverse((own, range.cidr.prefix_len(), range.service.canonical))
+            });
+            best.map(|range| &range.service)
+        })
     }
 
-    /// One search per length of prefix that is in use.
-    fn service_by_range(&self, network: &str, vip: IpAddr, client_namespace: &str) -> Option<&Arc<Service>> {
-        let mut found = None;
-        let mut wildcard = 0u8;
-        loop {
-            let from = (network, vip.is_ipv6(), wildcard);
-            let longest = self.by_range.from(0, |range| range.class().cmp(&from)).next();
-            let class =
-                longest.map(Range::class).filter(|(of, v6, _)| (*of, *v6) == (network, vip.is_ipv6()));
-            let (Some(class), Some(longest)) = (class, longest) else { return found };
-            let prefix = IpNet::new(vip, longest.cidr.prefix_len()).ok()?.trunc().addr();
-            let here =
-                self.by_range.range(0, |range| (range.class(), range.cidr.addr()).cmp(&(class, prefix)));
-            let service = best(here.map(|range| &range.service), client_namespace);
-            if service.is_some_and(|service| &*service.name.namespace == client_namespace) {
-                return service;
-            }
-            found = found.or(service);
-            wildcard = class.2.checked_add(1)?;
-        }
-    }
-
-    /// Every service at a virtual address, whoever may see it: by exact address first, then by range.
+    /// Every service at a virtual address, whoever may see it: by exact address first, then by range, longest prefix
+    /// first.
     pub fn services_at(&self, network: &str, vip: IpAddr) -> impl Iterator<Item = &Arc<Service>> {
+        self.exactly_at(network, vip).chain(self.ranges_at(network, vip).map(|range| &range.service))
+    }
+
+    fn exactly_at(&self, network: &str, vip: IpAddr) -> impl Iterator<Item = &Arc<Service>> {
+        let address = halves(vip);
+        self.by_vip.range(address.0, move |vip| vip.place(address, network)).map(|vip| &vip.service)
+    }
+
+    /// The ranges that contain `vip`, the longest prefix first. Takes one search per length of prefix in use.
+    fn ranges_at(&self, network: &str, vip: IpAddr) -> impl Iterator<Item = &Range> {
         let vip = vip.to_canonical();
-        let exact = self.by_vip.get(network).and_then(|network| network.get(&vip)).into_iter().flatten();
-        let ranges = self.by_cidr.get(network).into_iter().flatten();
-        exact.chain(ranges.filter(move |(cidr, _)| cidr.contains(&vip)).map(|(_, service)| service))
+        let mut wildcard = Some(0);
+        let of_next_length = move || {
+            let from = (network, vip.is_ipv6(), wildcard?);
+            let longest = self.by_range.from(0, |range| range.class().cmp(&from)).next()?;
+            let class = (network, vip.is_ipv6(), longest.class().2);
+            if longest.class() != class {
+                return None;
+            }
+            wildcard = class.2.checked_add(1);
+            let prefix = IpNet::new(vip, longest.cidr.prefix_len()).ok()?.trunc().addr();
+            Some(
+                self.by_range.range(0, move |range| (range.class(), range.cidr.addr()).cmp(&(class, prefix))),
+            )
+        };
+        iter::from_fn(of_next_length).flatten()
     }
 
     /// Best service for a hostname as `client_namespace` sees it, ranked as [`service_by_vip`](Self::service_by_vip).
