@@ -10,7 +10,6 @@ use crate::mesh::{Authorization, NetworkMode, PolicyName, PolicyScope, Service, 
 
 /// What a control plane says about one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "made, applied and gone; a box would only cost an allocation")]
 pub enum Change {
     /// A workload, new or in the place of the one with its uid.
     Workload(Workload),
