@@ -1,5 +1,5 @@
 //! Adit's test kit: models of the core's machines, pairs of tunnels and whole shards on simulated networks, a tunnel on a
-//! real socket for foreign peers, network namespaces with real redirection, and the bodies of the fuzz targets.
+//! real socket for foreign peers, network namespaces with real redirection, oracles, and the bodies of the fuzz targets.
 #![forbid(unsafe_code)]
 
 pub mod fuzz;

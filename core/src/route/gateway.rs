@@ -77,7 +77,7 @@ pub(super) fn find<'a>(
                 workload
             }
             GatewayTarget::Hostname(name) => {
-                let workload = workload_by_hostname(mesh, name)?;
+                let workload = mesh.workload_by_hostname(name)?;
                 reasons.push(Reason::GatewayWorkload(Arc::clone(&workload.uid)));
                 workload
             }
@@ -159,8 +159,4 @@ fn is_named(workload: &Workload, name: &ServiceName) -> bool {
     !workload.hostname.is_empty()
         && workload.hostname == name.hostname
         && workload.namespace == name.namespace
-}
-
-fn workload_by_hostname<'a>(mesh: &'a Mesh, name: &ServiceName) -> Option<&'a Arc<Workload>> {
-    mesh.workloads().find(|workload| is_named(workload, name))
 }

@@ -1,6 +1,7 @@
 //! Reference answers, slow and obvious: written from the rules, not from the code under test.
 
 pub mod endpoints;
+pub mod mesh;
 
 /// How far counts are from what `weights` lead one to expect (Pearson's chi-square). What weighs nothing must not count.
 #[must_use]

@@ -13,6 +13,7 @@ use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 
 mod app;
+pub mod cluster;
 mod link;
 pub mod mesh;
 

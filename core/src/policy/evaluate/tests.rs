@@ -264,7 +264,7 @@ fn policies_on_trial_are_told_and_never_enforced() {
     assert_eq!(verdict, Verdict::Allow { by: None });
     assert_eq!(
         told,
-        ["dry-run: deny policy match: default/d (rule 0)", "dry-run: allow policy match: default/a (rule 0)"]
+        ["dry-run: allow policy match: default/a (rule 0)", "dry-run: deny policy match: default/d (rule 0)"]
     );
     let (verdict, told) = judge(vec![trial("a", Action::Allow, vec![])]);
     assert_eq!(verdict, Verdict::Allow { by: None });

@@ -177,7 +177,7 @@ fn a_service_that_the_waypoint_may_not_see_is_its_business_all_the_same() {
     world.service.waypoint = at(WAYPOINT_VIP);
     world.service.name.namespace = "other".into();
     world.service.visibility = Visibility::Namespace;
-    world.server.services.clear();
+    world.server.services = Default::default();
     world.admits(WAYPOINT, "10.1.0.1:8080", "10.0.0.100:8080", None);
 }
 

@@ -72,7 +72,7 @@ fn the_reasons_of_a_waypoint_are_told() {
 fn a_waypoint_named_by_the_hostname_of_a_workload() {
     let (pod, mut web) = web();
     let (mut proxy, _) = waypoint();
-    proxy.services.clear();
+    proxy.services = Default::default();
     proxy.hostname = "waypoint.example".into();
     web.waypoint = Some(named("waypoint.example", 15021));
     let plan = plan(&[&pod, &proxy], &[&web], "10.1.0.1:80").unwrap();
