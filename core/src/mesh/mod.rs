@@ -9,7 +9,8 @@ mod tables;
 mod workload;
 
 pub use authorization::{
-    Action, Authorization, Clause, Match, PolicyName, Rule, Scope as PolicyScope, ServiceAccount, StringMatch,
+    Action, Authorization, Clause, Match, MatchList, PolicyName, Rule, Scope as PolicyScope, ServiceAccount,
+    StringMatch, Unreadable,
 };
 pub use gateway::{GatewayAddress, GatewayTarget, WeightedWaypoint};
 pub use service::{
