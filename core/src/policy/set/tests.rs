@@ -13,6 +13,7 @@ use crate::mesh::{Clause, Match, MatchList, PolicyName, PolicyScope, Rule, Servi
 use crate::policy::judge;
 
 mod closed;
+mod edges;
 mod oracle;
 mod random;
 
