@@ -1,6 +1,8 @@
 //! Policy entries. Whatever cannot be read is an error: leaving out one condition could admit more than was meant.
 
-use adit_core::mesh::{Action, Authorization, Clause, Match, PolicyScope, Rule, ServiceAccount, StringMatch, Unreadable};
+use adit_core::mesh::{
+    Action, Authorization, Clause, Match, PolicyScope, Rule, ServiceAccount, StringMatch, Unreadable,
+};
 use ipnet::IpNet;
 
 use super::error::{Entry, Problem};

@@ -236,11 +236,7 @@ impl Meet for ServiceAccount {
 impl Meet for IpNet {
     fn meet(&self, other: &Self) -> Option<Option<Self>> {
         let (one, two) = (self.trunc(), other.trunc());
-        Some(if one.contains(&two) {
-            Some(two)
-        } else {
-            two.contains(&one).then_some(one)
-        })
+        Some(if one.contains(&two) { Some(two) } else { two.contains(&one).then_some(one) })
     }
 }
 

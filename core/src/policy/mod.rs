@@ -17,10 +17,10 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use crate::identity::Identity;
-use crate::mesh::{Mesh, Workload};
 pub use crate::mesh::{
     Action, Authorization, Clause, Match, PolicyName, PolicyScope, Rule, ServiceAccount, StringMatch,
 };
+use crate::mesh::{Mesh, Workload};
 
 /// What is known about one inbound connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,9 @@ impl fmt::Display for Consulted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (policy, scope, action, dry_run, matched) = match self {
             Self::Unknown(key) => return write!(f, "{key}: listed by the workload, but unknown"),
-            Self::Known { policy, scope, action, dry_run, matched } => (policy, scope, action, dry_run, matched),
+            Self::Known { policy, scope, action, dry_run, matched } => {
+                (policy, scope, action, dry_run, matched)
+            }
         };
         let action = match action {
             Action::Allow => "ALLOW",

@@ -50,7 +50,10 @@ impl PolicySet {
         };
         let on_trial = || policies.iter().flatten().filter(|policy| policy.dry_run);
         let trial = on_trial().next().is_some().then(|| {
-            Box::new(Trial { index: Index::new(on_trial()), any_allow: those(Action::Allow, true).next().is_some() })
+            Box::new(Trial {
+                index: Index::new(on_trial()),
+                any_allow: those(Action::Allow, true).next().is_some(),
+            })
         });
         Self {
             deny: Index::new(those(Action::Deny, false)),

@@ -90,9 +90,8 @@ impl<'a> Subject<'a> {
             return false;
         }
         let namespace = |text: &StringMatch| text.matches(self.namespace());
-        let account = |wanted: &ServiceAccount| {
-            self.account() == Some((&*wanted.namespace, &*wanted.service_account))
-        };
+        let account =
+            |wanted: &ServiceAccount| self.account() == Some((&*wanted.namespace, &*wanted.service_account));
         let principal = |text: &StringMatch| self.principal().is_some_and(|p| text.matches(p));
         let source = |cidr: &IpNet| cidr.contains(&self.source);
         let destination = |cidr: &IpNet| cidr.contains(&self.destination);

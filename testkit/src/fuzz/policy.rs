@@ -73,8 +73,12 @@ fn policy(choices: &mut Choices<'_>, number: u8) -> Authorization {
     let mut policy = Authorization {
         namespace: ["a", "b"][usize::from(drawn & 1)].into(),
         name: format!("p{number}").into(),
-        scope: [PolicyScope::Global, PolicyScope::Namespace, PolicyScope::WorkloadSelector, PolicyScope::Namespace]
-            [usize::from(drawn >> 1 & 3)],
+        scope: [
+            PolicyScope::Global,
+            PolicyScope::Namespace,
+            PolicyScope::WorkloadSelector,
+            PolicyScope::Namespace,
+        ][usize::from(drawn >> 1 & 3)],
         action: if drawn & 8 == 0 { Action::Allow } else { Action::Deny },
         rules: vec![],
         dry_run: drawn & 0x30 == 0x30,
@@ -121,8 +125,20 @@ fn any_match(choices: &mut Choices<'_>) -> Match {
 }
 
 fn text(drawn: u8) -> StringMatch {
-    let texts =
-        ["", "a", "ab", "b", "td/ns/a/sa/a", "td/ns/a/sa/b", "t", "td/", "td/ns/ab", "sa/b", "ba", "t.d/ns/a/sa/a"];
+    let texts = [
+        "",
+        "a",
+        "ab",
+        "b",
+        "td/ns/a/sa/a",
+        "td/ns/a/sa/b",
+        "t",
+        "td/",
+        "td/ns/ab",
+        "sa/b",
+        "ba",
+        "t.d/ns/a/sa/a",
+    ];
     let text = texts[usize::from(drawn >> 2) % texts.len()].into();
     match drawn & 3 {
         0 => StringMatch::Exact(text),

@@ -119,15 +119,27 @@ impl<'a> Subject<'a> {
         let unwanted = |list, hits: bool| !hits && (denies || !m.unreadable.contains(list));
         wanted(L::Namespaces, m.namespaces.is_empty(), m.namespaces.iter().any(namespace))
             && unwanted(L::NotNamespaces, m.not_namespaces.iter().any(namespace))
-            && wanted(L::ServiceAccounts, m.service_accounts.is_empty(), m.service_accounts.iter().any(account))
+            && wanted(
+                L::ServiceAccounts,
+                m.service_accounts.is_empty(),
+                m.service_accounts.iter().any(account),
+            )
             && unwanted(L::NotServiceAccounts, m.not_service_accounts.iter().any(account))
             && wanted(L::Principals, m.principals.is_empty(), m.principals.iter().any(principal))
             && unwanted(L::NotPrincipals, m.not_principals.iter().any(principal))
             && wanted(L::SourceIps, m.source_ips.is_empty(), m.source_ips.iter().any(source))
             && unwanted(L::NotSourceIps, m.not_source_ips.iter().any(source))
-            && wanted(L::DestinationIps, m.destination_ips.is_empty(), m.destination_ips.iter().any(destination))
+            && wanted(
+                L::DestinationIps,
+                m.destination_ips.is_empty(),
+                m.destination_ips.iter().any(destination),
+            )
             && unwanted(L::NotDestinationIps, m.not_destination_ips.iter().any(destination))
-            && wanted(L::DestinationPorts, m.destination_ports.is_empty(), m.destination_ports.iter().any(port))
+            && wanted(
+                L::DestinationPorts,
+                m.destination_ports.is_empty(),
+                m.destination_ports.iter().any(port),
+            )
             && unwanted(L::NotDestinationPorts, m.not_destination_ports.iter().any(port))
     }
 }

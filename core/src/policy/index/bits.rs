@@ -25,7 +25,8 @@ impl Bits {
     pub(super) fn all(count: usize) -> Self {
         let mut bits: SmallVec<[u64; 32]> = smallvec::smallvec![u64::MAX; words(count)];
         if let (Some(last), rest @ 1..) = (bits.last_mut(), count & 63) {
-            *last = u64::MAX.checked_shr(u32::try_from(64usize.saturating_sub(rest)).unwrap_or(0)).unwrap_or(0);
+            *last =
+                u64::MAX.checked_shr(u32::try_from(64usize.saturating_sub(rest)).unwrap_or(0)).unwrap_or(0);
         }
         Self(bits)
     }

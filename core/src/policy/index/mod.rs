@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 
 use self::bits::Bits;
 use self::tables::{Accounts, Nets, Ports, Table, Texts};
+use super::Authorization;
 use super::alternatives::{Alternative, Alternatives, Field};
 use super::subject::Subject;
-use super::Authorization;
 
 /// One field of all alternatives.
 #[derive(Clone, Debug)]
@@ -33,12 +33,13 @@ impl<T: Table> Column<T> {
             for (_, number) in numbered().filter(|(field, _)| field.wanted.is_none()) {
                 indifferent.insert(number);
             }
-            let entries =
-                numbered().flat_map(|(field, number)| field.wanted.iter().flatten().map(move |e| (e, number)));
+            let entries = numbered()
+                .flat_map(|(field, number)| field.wanted.iter().flatten().map(move |e| (e, number)));
             (indifferent, T::new(entries, count))
         });
         let unwanted = fields.clone().any(|field| !field.unwanted.is_empty()).then(|| {
-            let entries = numbered().flat_map(|(field, number)| field.unwanted.iter().map(move |e| (e, number)));
+            let entries =
+                numbered().flat_map(|(field, number)| field.unwanted.iter().map(move |e| (e, number)));
             T::new(entries, count)
         });
         Self { wanted, unwanted }

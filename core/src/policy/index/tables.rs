@@ -124,11 +124,7 @@ impl Table for Texts {
     fn each(&self, value: Option<&[u8]>, mut hit: impl FnMut(&Hits)) {
         let Some(value) = value else { return };
         self.exact.find(|key| key.as_bytes().cmp(value)).into_iter().for_each(&mut hit);
-        self.prefixes.each(
-            |key| key.as_bytes() <= value,
-            |key| value.starts_with(key.as_bytes()),
-            &mut hit,
-        );
+        self.prefixes.each(|key| key.as_bytes() <= value, |key| value.starts_with(key.as_bytes()), &mut hit);
         if !self.suffixes.is_empty() {
             let reversed: SmallVec<[u8; 128]> = value.iter().rev().copied().collect();
             self.suffixes.each(|key| **key <= *reversed, |key| reversed.starts_with(key), &mut hit);

@@ -9,7 +9,9 @@ use ipnet::IpNet;
 
 use super::*;
 use crate::identity::Identity;
-use crate::mesh::{Clause, Match, MatchList, PolicyName, PolicyScope, Rule, ServiceAccount, StringMatch, Unreadable};
+use crate::mesh::{
+    Clause, Match, MatchList, PolicyName, PolicyScope, Rule, ServiceAccount, StringMatch, Unreadable,
+};
 use crate::policy::judge;
 
 mod closed;

@@ -106,7 +106,8 @@ impl Shard {
         let report = self.conns.get(id).and_then(|conn| conn.report.as_ref());
         if let Some(connection) = report {
             let said = set.on_trial(&facts).into_iter();
-            self.observed.extend(said.map(|said| Observed::DryRun { connection: Arc::clone(connection), said }));
+            self.observed
+                .extend(said.map(|said| Observed::DryRun { connection: Arc::clone(connection), said }));
         }
         let verdict = set.judge(&facts);
         if let Some(conn) = self.conns.get_mut(id) {

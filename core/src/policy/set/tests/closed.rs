@@ -7,9 +7,8 @@ use super::*;
 fn admits(action: Action, m: &Match) -> [bool; 2] {
     let source = identity("spiffe://cluster.local/ns/prod/sa/web");
     let mesh = mesh(vec![policy("p", action, vec![rule(vec![vec![m.clone()]])])]);
-    [Some(&source), None].map(|source| {
-        matches!(authorize(&mesh, &target(), &facts(source)), Verdict::Allow { .. })
-    })
+    [Some(&source), None]
+        .map(|source| matches!(authorize(&mesh, &target(), &facts(source)), Verdict::Allow { .. }))
 }
 
 fn unreadable(list: MatchList) -> Unreadable {
@@ -50,7 +49,11 @@ fn what_else_a_list_says_still_counts() {
         unreadable: unreadable(MatchList::NotSourceIps),
         ..Match::default()
     };
-    assert_eq!(admits(Action::Allow, &unwanted), [false; 2], "the unreadable range may have been the client's");
+    assert_eq!(
+        admits(Action::Allow, &unwanted),
+        [false; 2],
+        "the unreadable range may have been the client's"
+    );
     assert_eq!(admits(Action::Deny, &unwanted), [false; 2]);
     let unwanted = Match { not_source_ips: nets("10.0.1.0/24"), ..unwanted };
     assert_eq!(admits(Action::Deny, &unwanted), [true; 2], "surely not meant");
@@ -90,7 +93,8 @@ fn fail_open_1_a_listed_policy_that_istiod_never_makes_is_closed() {
 fn fail_open_2_a_static_policy_that_is_not_listed_does_not_hide_the_missing_one() {
     let mut target = target();
     target.authorization_policies = vec!["default/converted_peer_authentication_y".into()];
-    let mut strict = policy("istio_converted_static_strict", Action::Deny, vec![rule(vec![vec![plaintext()]])]);
+    let mut strict =
+        policy("istio_converted_static_strict", Action::Deny, vec![rule(vec![vec![plaintext()]])]);
     (strict.namespace, strict.scope) = ("istio-system".into(), PolicyScope::WorkloadSelector);
     let Verdict::Deny(reason) = authorize(&mesh(vec![strict]), &target, &facts(None)) else { panic!("open") };
     assert_eq!(reason.to_string(), "workload lists unknown policy default/converted_peer_authentication_y");

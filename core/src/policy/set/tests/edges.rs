@@ -85,7 +85,9 @@ fn a_set_is_current_until_something_that_bears_on_the_workload_changes() {
     // An unknown one becomes known.
     let set = PolicySet::new(&before, &listing(&["default/late"]));
     assert!(set.is_current(&before, &listing(&["default/late"])));
-    assert!(!set.is_current(&mesh(vec![p(), policy("late", Action::Allow, vec![])]), &listing(&["default/late"])));
+    assert!(
+        !set.is_current(&mesh(vec![p(), policy("late", Action::Allow, vec![])]), &listing(&["default/late"]))
+    );
 }
 
 #[test]
@@ -129,7 +131,11 @@ fn lists_of_one_field_in_two_clauses_must_both_hit() {
         for namespace in ["prod", "prodigy", "x"] {
             let source = Identity::new("td", namespace, "a").unwrap();
             let denied = matches!(authorize(&mesh, &target(), &facts(Some(&source))), Verdict::Deny(_));
-            assert_eq!(denied, one.matches(namespace) && two.matches(namespace), "{one:?} {two:?} {namespace}");
+            assert_eq!(
+                denied,
+                one.matches(namespace) && two.matches(namespace),
+                "{one:?} {two:?} {namespace}"
+            );
         }
     }
 }

@@ -47,21 +47,23 @@ fn any_match() -> impl Strategy<Value = Match> {
     let port = || 1u16..4;
     let texts = (few(text_match()), few(text_match()), few(text_match()), few(text_match()));
     let rest = (few(account()), few(account()), few(cidr()), few(cidr()), few(cidr()), few(cidr()));
-    (texts, rest, few(port()), few(port()), unreadable()).prop_map(|(texts, rest, ports, not_ports, unreadable)| Match {
-        namespaces: texts.0,
-        not_namespaces: texts.1,
-        principals: texts.2,
-        not_principals: texts.3,
-        service_accounts: rest.0,
-        not_service_accounts: rest.1,
-        source_ips: rest.2,
-        not_source_ips: rest.3,
-        destination_ips: rest.4,
-        not_destination_ips: rest.5,
-        destination_ports: ports,
-        not_destination_ports: not_ports,
-        unreadable,
-    })
+    (texts, rest, few(port()), few(port()), unreadable()).prop_map(
+        |(texts, rest, ports, not_ports, unreadable)| Match {
+            namespaces: texts.0,
+            not_namespaces: texts.1,
+            principals: texts.2,
+            not_principals: texts.3,
+            service_accounts: rest.0,
+            not_service_accounts: rest.1,
+            source_ips: rest.2,
+            not_source_ips: rest.3,
+            destination_ips: rest.4,
+            not_destination_ips: rest.5,
+            destination_ports: ports,
+            not_destination_ports: not_ports,
+            unreadable,
+        },
+    )
 }
 
 fn any_policy() -> impl Strategy<Value = Authorization> {
