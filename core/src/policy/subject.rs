@@ -129,6 +129,7 @@ impl Reading {
 
     /// Nothing unwanted hits.
     fn unwanted<T>(&self, name: MatchList, list: &[T], hits: impl Fn(&T) -> bool) -> bool {
-        !(self.unreadable.contains(name) && self.action == Action::Allow) && !list.iter().any(hits)
+        let unreadable = self.unreadable.contains(name) && self.action == Action::Allow;
+        !unreadable && !list.iter().any(hits)
     }
 }
