@@ -1,5 +1,6 @@
 //! One run: every system, every test, interleaved in rounds; medians and ratios at the end.
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,37 @@ pub(crate) struct Options {
     /// An `envoy` binary; Envoy is left out without one.
     #[arg(long)]
     envoy: Option<PathBuf>,
+}
+
+/// What to measure of proxies that run already.
+#[derive(Args)]
+pub(crate) struct Against {
+    /// Where to connect so that the connection arrives, through the proxies, at `adit-bench app`.
+    #[arg(long)]
+    entry: SocketAddr,
+    /// The proxies' processes, outbound first.
+    #[arg(long, required = true)]
+    pid: Vec<u32>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Runs the tests through proxies that run already, and prints one line each.
+pub(crate) fn against(against: &Against) -> Result<(), Failure> {
+    let running = Running::elsewhere(against.entry, against.pid.clone());
+    let options = &against.options;
+    for _ in 0..options.rounds {
+        for (name, test) in selected(options) {
+            let sample = one(options, *test, &running).map_err(|error| format!("{name}: {error}"))?;
+            let cpu: String = sample.cpu.iter().map(|cpu| format!(" {:9.3}", cpu * 1e6)).collect();
+            println!("{name:>11}{cpu}  {:.0}/s{}", sample.rate, sample.note);
+        }
+    }
+    Ok(())
+}
+
+fn selected(options: &Options) -> impl Iterator<Item = &'static (&'static str, Test)> {
+    TESTS.iter().filter(|(name, _)| options.only.is_empty() || options.only.iter().any(|only| only == name))
 }
 
 /// The system all others are compared with.
@@ -88,10 +120,7 @@ fn rounds(options: &Options, scratch: &std::path::Path) -> Result<(), Failure> {
         .into_iter()
         .filter(|system| !options.without.iter().any(|name| *name == system.name()))
         .collect();
-    let tests: Vec<_> = TESTS
-        .iter()
-        .filter(|(name, _)| options.only.is_empty() || options.only.iter().any(|only| only == name))
-        .collect();
+    let tests: Vec<_> = selected(options).collect();
     let mut samples: BTreeMap<(&str, &'static str), Vec<Sample>> = BTreeMap::new();
     for round in 0..options.rounds {
         for (test_name, test) in &tests {

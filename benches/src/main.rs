@@ -34,6 +34,8 @@ struct Args {
 enum Command {
     /// Runs everything and prints ratios.
     E2e(harness::Options),
+    /// Measures proxies that run already, whoever made them.
+    Against(harness::Against),
     /// The application: echoes, swallows or sources octets, as the first octet of a connection says.
     App {
         /// Where to listen.
@@ -87,6 +89,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::E2e(options) => harness::run(&options),
+        Command::Against(options) => harness::against(&options),
         Command::App { listen } => load::app(listen),
         Command::Copy { listen, to } => copy::run(listen, to),
         Command::StandinOut { listen, peer, target, pki, workers } => {

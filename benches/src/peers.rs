@@ -16,6 +16,13 @@ pub(crate) struct Running {
     children: Vec<Child>,
 }
 
+impl Running {
+    /// Proxies that somebody else has started.
+    pub(crate) fn elsewhere(entry: SocketAddr, pids: Vec<u32>) -> Self {
+        Self { entry, pids, children: Vec::new() }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         for child in &mut self.children {

@@ -24,6 +24,7 @@ extern crate std;
 
 pub mod buffer;
 pub mod drain;
+pub mod explain;
 pub mod hbone;
 pub mod http2;
 pub mod identity;

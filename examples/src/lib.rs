@@ -80,7 +80,7 @@ impl World {
     pub fn shard(&self, name: &str, hbone_port: u16) -> Shard {
         let local =
             LocalWorkload { namespace: "demo".into(), name: name.into(), service_account: name.into() };
-        let route = RouteConfig { hbone_port, illegal_ports: vec![hbone_port] };
+        let route = RouteConfig { hbone_port, illegal_ports: vec![hbone_port], ..RouteConfig::default() };
         let config = ShardConfig::new(local, route, u64::from(hbone_port));
         Shard::new(Arc::new(config), Arc::clone(&self.mesh), Instant::ZERO)
     }

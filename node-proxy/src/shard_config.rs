@@ -30,7 +30,7 @@ pub fn shard_config(config: &Config, ports: Ports, seed: u64) -> ShardConfig {
     let share = |whole: usize| whole.div_ceil(shards);
     let mut illegal_ports = vec![ports.hbone, ports.inbound_plain, ports.outbound];
     illegal_ports.extend(ports.socks5);
-    let route = RouteConfig { hbone_port: ports.hbone, illegal_ports };
+    let route = RouteConfig { hbone_port: ports.hbone, illegal_ports, ..RouteConfig::default() };
     let deadlines = config.deadlines;
     ShardConfig {
         client: Arc::new(tunnel(TunnelConfig::client(), config)),

@@ -64,8 +64,8 @@ pub(super) struct Workload {
     #[serde(default)]
     pub(super) locality: Locality,
     pub(super) capacity: Option<u32>,
-    pub(super) waypoint: Option<Value>,
-    pub(super) network_gateway: Option<Value>,
+    pub(super) waypoint: Option<Gateway>,
+    pub(super) network_gateway: Option<Gateway>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -143,9 +143,23 @@ pub(super) struct Service {
     pub(super) visibility: Visibility,
     #[serde(default)]
     pub(super) endpoints: Unique<String, Value>,
-    pub(super) waypoint: Option<Value>,
+    pub(super) waypoint: Option<Gateway>,
     #[serde(default)]
-    pub(super) weighted_waypoints: Vec<Value>,
+    pub(super) weighted_waypoints: Vec<WeightedWaypoint>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Gateway {
+    pub(super) destination: String,
+    pub(super) hbone_mtls_port: Port,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WeightedWaypoint {
+    pub(super) destination: Gateway,
+    pub(super) weight: u32,
 }
 
 /// Both forms which istioctl reads.

@@ -2,20 +2,19 @@
 
 use adit_core::mesh::{
     HealthPolicy, IpFamilies, LoadBalancing, LoadBalancingMode, NetworkAddress, NetworkCidr, RoutingScope,
-    Service, ServiceName, Visibility,
+    Service, ServiceName, Visibility, WeightedWaypoint,
 };
 
 use super::error::{Entry, Problem};
 use super::schema;
-use super::values::{address, cidr, each, ports};
+use super::values::{address, cidr, each, gateway, maybe_gateway, ports};
 
 pub(super) fn service(position: usize, file: schema::Service) -> Result<Service, Problem> {
     let entry = Entry::service(position, &file.name);
-    entry.unsupported(&[
-        ("waypoint", file.waypoint.is_some()),
-        ("weightedWaypoints", !file.weighted_waypoints.is_empty()),
-        ("endpoints (name the service in the workloads' services instead)", !file.endpoints.0.is_empty()),
-    ])?;
+    entry.unsupported(&[(
+        "endpoints (name the service in the workloads' services instead)",
+        !file.endpoints.0.is_empty(),
+    )])?;
     for (field, value) in [("namespace", &file.namespace), ("hostname", &file.hostname)] {
         if value.is_empty() {
             return Err(entry.value(field, value, "a name"));
@@ -31,8 +30,11 @@ pub(super) fn service(position: usize, file: schema::Service) -> Result<Service,
         subject_alt_names: each("subjectAltNames", &file.subject_alt_names, |field, san| {
             san.parse().map_err(|error| entry.identity(field, san, error))
         })?,
-        waypoint: None,
-        weighted_waypoints: Vec::new(),
+        waypoint: maybe_gateway(&entry, "waypoint", file.waypoint.as_ref())?,
+        weighted_waypoints: each("weightedWaypoints", &file.weighted_waypoints, |field, waypoint| {
+            let gateway = gateway(&entry, field, &waypoint.destination)?;
+            Ok(WeightedWaypoint { gateway, weight: waypoint.weight })
+        })?,
         load_balancing: file.load_balancer.map(load_balancing).unwrap_or_default(),
         ip_families: match file.ip_families {
             None => IpFamilies::Automatic,

@@ -1,8 +1,9 @@
 use std::net::IpAddr;
 
 use adit_core::mesh::{
-    Action, ApplicationProtocol, ApplicationTunnel, Health, HealthPolicy, IpFamilies, LoadBalancingMode,
-    NetworkMode, RoutingScope, ServiceName, StringMatch, TunnelProtocol, Visibility,
+    Action, ApplicationProtocol, ApplicationTunnel, GatewayAddress, GatewayTarget, Health, HealthPolicy,
+    IpFamilies, LoadBalancingMode, NetworkAddress, NetworkMode, RoutingScope, ServiceName, StringMatch,
+    TunnelProtocol, Visibility,
 };
 
 use super::*;
@@ -308,7 +309,7 @@ policies:
         "mesh.yaml: 8 problems
   workloads[0] (a): workloadIps[0]: got \"10.0.0.300\", expected an IPv4 or IPv6 address
   workloads[1] (b): services: got \"example.com\", expected namespace/hostname
-  workloads[3]: workloadIps: got \"[]\", expected at least one IP address
+  workloads[3]: workloadIps: got \"[]\", expected at least one IP address, or a hostname or networkGateway
   workloads[4] (d): trustDomain, namespace, serviceAccount: \"spiffe://cluster.local/ns//sa/default\" is no identity: \
          namespace and service account must be one or more of A-Z, a-z, 0-9, '.', '-' and '_', and neither '.' nor '..'
   services[0] (s): vips[0]: got \"10.0.0.1\", expected network/address; with the default network: /10.0.0.1
@@ -319,33 +320,77 @@ policies:
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused_by_name() {
-    refused(
+fn gateways_hostnames_and_tunnels() {
+    let mesh = parsed(
         r#"
 workloads:
 - name: a
   namespace: default
   services: {}
-  workloadIps: [10.0.0.1]
+  workloadIps: []
   waypoint: {destination: /10.0.0.2, hboneMtlsPort: 15008}
-  networkGateway: {destination: /10.0.0.3, hboneMtlsPort: 15009}
+  networkGateway: {destination: "far/::ffff:10.0.0.3", hboneMtlsPort: 15009}
   hostname: example.com
-  applicationTunnel: {protocol: PROXY}
+  applicationTunnel: {protocol: PROXY, port: 15088}
 services:
 - name: s
   namespace: default
   hostname: h
   vips: []
   ports: {}
-  waypoint: {destination: default/waypoint, hboneMtlsPort: 15008}
-  weightedWaypoints: [{destination: {destination: default/waypoint, hboneMtlsPort: 15008}, weight: 1}]
-  endpoints: {uid: {}}
+  waypoint: {destination: default/waypoint.example, hboneMtlsPort: 15008}
+  weightedWaypoints:
+  - {destination: {destination: default/canary, hboneMtlsPort: 15008}, weight: 1}
+  - {destination: {destination: /fd00::1, hboneMtlsPort: 15008}, weight: 0}
 "#,
-        "mesh.yaml: 2 problems
-  workloads[0] (a): not supported yet: waypoint, networkGateway, hostname, applicationTunnel with protocol PROXY; \
-         remove it to go on without
-  services[0] (s): not supported yet: waypoint, weightedWaypoints, endpoints (name the service in the workloads' \
-         services instead); remove it to go on without",
+    );
+    let address = |network: &str, address: &str, hbone_port| {
+        let address = NetworkAddress { network: network.into(), address: address.parse().unwrap() };
+        Arc::new(GatewayAddress { target: GatewayTarget::Address(address), hbone_port })
+    };
+    let named = |hostname: &str| {
+        let name = ServiceName { namespace: "default".into(), hostname: hostname.into() };
+        Arc::new(GatewayAddress { target: GatewayTarget::Hostname(name), hbone_port: 15008 })
+    };
+    let workload = mesh.workloads().next().unwrap();
+    assert_eq!(workload.waypoint, Some(address("", "10.0.0.2", 15008)));
+    assert_eq!(workload.network_gateway, Some(address("far", "10.0.0.3", 15009)));
+    assert_eq!((&*workload.hostname, workload.addresses.len()), ("example.com", 0));
+    let tunnel = ApplicationTunnel { protocol: ApplicationProtocol::Proxy, port: Some(15088) };
+    assert_eq!(workload.application_tunnel, Some(tunnel));
+    let service = mesh.services().next().unwrap();
+    assert_eq!(service.waypoint, Some(named("waypoint.example")));
+    let weighted: Vec<_> =
+        service.weighted_waypoints.iter().map(|w| (Arc::clone(&w.gateway), w.weight)).collect();
+    assert_eq!(weighted, [(named("canary"), 1), (address("", "fd00::1", 15008), 0)]);
+}
+
+#[test]
+fn gateways_that_make_no_sense_are_refused() {
+    let with = |gateway: &str| {
+        format!(
+            "workloads:\n- {{namespace: a, services: {{}}, workloadIps: [10.0.0.1], waypoint: {gateway}}}\n"
+        )
+    };
+    refused(
+        &with("{destination: 10.0.0.2, hboneMtlsPort: 15008}"),
+        "mesh.yaml: workloads[0]: waypoint: got \"10.0.0.2\", expected network/address or namespace/hostname; with the \
+         default network: /10.0.0.1",
+    );
+    refused_with(
+        &with("{destination: /10.0.0.2, hboneMtlsPort: 0}"),
+        &["waypoint", "an hboneMtlsPort between 1 and 65535"],
+    );
+    refused_with(&with("{destination: /10.0.0.2}"), &["hboneMtlsPort"]);
+    refused_with(&with("{destination: /10.0.0.2, hboneMtlsPort: 1, weight: 1}"), &["weight"]);
+}
+
+#[test]
+fn what_is_not_supported_yet_is_refused_by_name() {
+    refused(
+        "services: [{name: s, namespace: default, hostname: h, vips: [], ports: {}, endpoints: {uid: {}}}]",
+        "mesh.yaml: services[0] (s): not supported yet: endpoints (name the service in the workloads' services instead); \
+         remove it to go on without",
     );
 }
 

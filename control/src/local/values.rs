@@ -5,13 +5,14 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use adit_core::mesh::{ServiceName, StringMatch};
+use adit_core::mesh::{GatewayAddress, GatewayTarget, NetworkAddress, ServiceName, StringMatch};
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, EnumAccess, MapAccess, VariantAccess, Visitor};
 
 use super::error::{self, Problem};
-use super::schema::Ports;
+use super::schema::{Gateway, Ports};
 
 /// A port, as a number or (as a key of JSON, which is YAML) as a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,6 +163,42 @@ pub(super) fn service_name(entry: &error::Entry, field: &str, text: &str) -> Res
         }
         _ => Err(entry.value(field, text, "namespace/hostname")),
     }
+}
+
+/// Where a waypoint or a network gateway is: `network/address` (the network may be empty) or `namespace/hostname`, and a
+/// port.
+pub(super) fn gateway(
+    entry: &error::Entry,
+    field: &str,
+    file: &Gateway,
+) -> Result<Arc<GatewayAddress>, Problem> {
+    let text = &file.destination;
+    let address = text.split_once('/').and_then(|(network, ip)| Some((network, ip.parse::<IpAddr>().ok()?)));
+    let target = match address {
+        Some((network, ip)) => {
+            GatewayTarget::Address(NetworkAddress { network: network.into(), address: ip.to_canonical() })
+        }
+        None => GatewayTarget::Hostname(service_name(entry, field, text).map_err(|_| {
+            entry.value(
+                field,
+                text,
+                "network/address or namespace/hostname; with the default network: /10.0.0.1",
+            )
+        })?),
+    };
+    if file.hbone_mtls_port.0 == 0 {
+        return Err(entry.value(field, 0, "an hboneMtlsPort between 1 and 65535"));
+    }
+    Ok(Arc::new(GatewayAddress { target, hbone_port: file.hbone_mtls_port.0 }))
+}
+
+/// [`gateway`] where there may be none.
+pub(super) fn maybe_gateway(
+    entry: &error::Entry,
+    field: &str,
+    file: Option<&Gateway>,
+) -> Result<Option<Arc<GatewayAddress>>, Problem> {
+    file.map(|file| gateway(entry, field, file)).transpose()
 }
 
 /// An IP address; IPv4 in IPv6 notation becomes IPv4.

@@ -8,21 +8,18 @@ use adit_core::mesh::{
 
 use super::error::{Entry, Problem};
 use super::schema;
-use super::values::{address, each, ports, service_name};
+use super::values::{address, each, maybe_gateway, ports, service_name};
 
 /// Defaults for what is left out are ztunnel's (datapath §2.3). Without a uid the entry gets one from its name and
 /// position, as a uid is what everything else refers to.
 pub(super) fn workload(position: usize, file: schema::Workload) -> Result<Workload, Problem> {
     let entry = Entry::workload(position, if file.name.is_empty() { &file.uid } else { &file.name });
-    let proxied = file.application_tunnel.is_some_and(|tunnel| tunnel.protocol == schema::TunnelKind::Proxy);
-    entry.unsupported(&[
-        ("waypoint", file.waypoint.is_some()),
-        ("networkGateway", file.network_gateway.is_some()),
-        ("hostname", !file.hostname.is_empty()),
-        ("applicationTunnel with protocol PROXY", proxied),
-    ])?;
-    if file.workload_ips.is_empty() {
-        return Err(entry.value("workloadIps", "[]", "at least one IP address"));
+    if file.workload_ips.is_empty() && file.hostname.is_empty() && file.network_gateway.is_none() {
+        return Err(entry.value(
+            "workloadIps",
+            "[]",
+            "at least one IP address, or a hostname or networkGateway",
+        ));
     }
     let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
     let identity = identity(
@@ -38,6 +35,9 @@ pub(super) fn workload(position: usize, file: schema::Workload) -> Result<Worklo
         let service = service_name(&entry, "services", name)?;
         workload.services.insert(service, ports(&entry, &format!("services[{name}]"), mapped)?);
     }
+    workload.waypoint = maybe_gateway(&entry, "waypoint", file.waypoint.as_ref())?;
+    workload.network_gateway = maybe_gateway(&entry, "networkGateway", file.network_gateway.as_ref())?;
+    workload.hostname = file.hostname.into();
     workload.authorization_policies =
         file.authorization_policies.iter().map(|key| key.as_str().into()).collect();
     workload.network = file.network.into();
@@ -60,7 +60,10 @@ pub(super) fn workload(position: usize, file: schema::Workload) -> Result<Worklo
         schema::WorkloadType::Job => WorkloadType::Job,
     };
     workload.application_tunnel = file.application_tunnel.map(|tunnel| ApplicationTunnel {
-        protocol: ApplicationProtocol::None,
+        protocol: match tunnel.protocol {
+            schema::TunnelKind::None => ApplicationProtocol::None,
+            schema::TunnelKind::Proxy => ApplicationProtocol::Proxy,
+        },
         // 0 keeps the target port, as in the wire schema.
         port: tunnel.port.map(|port| port.0).filter(|port| *port != 0),
     });

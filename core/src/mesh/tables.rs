@@ -245,6 +245,14 @@ impl Mesh {
         })
     }
 
+    /// Every service at a virtual address, whoever may see it: by exact address first, then by range.
+    pub fn services_at(&self, network: &str, vip: IpAddr) -> impl Iterator<Item = &Arc<Service>> {
+        let vip = vip.to_canonical();
+        let exact = self.by_vip.get(network).and_then(|network| network.get(&vip)).into_iter().flatten();
+        let ranges = self.by_cidr.get(network).into_iter().flatten();
+        exact.chain(ranges.filter(move |(cidr, _)| cidr.contains(&vip)).map(|(_, service)| service))
+    }
+
     /// Best service for a hostname as `client_namespace` sees it, ranked as [`service_by_vip`](Self::service_by_vip).
     #[must_use]
     pub fn service_by_hostname(&self, hostname: &str, client_namespace: &str) -> Option<&Arc<Service>> {

@@ -3,8 +3,44 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Rng;
+use super::{Reason, Rng};
 use crate::mesh::{LoadBalancing, LoadBalancingMode, Mesh, RoutingScope, Service, Workload};
+
+/// How the port of an endpoint is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PortRule {
+    /// The service must have the port, and it must lead somewhere.
+    Standard,
+    /// For waypoints: an endpoint whose application tunnel takes any port may also be reached at one that its service
+    /// does not have, or has by name only.
+    Waypoint,
+}
+
+/// One healthy endpoint of a service, as one client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint<'a> {
+    /// Who it is. Its chance is in proportion to its capacity.
+    pub workload: &'a Arc<Workload>,
+    /// Its port for what the client asked for; 0 with [`Standing::NoPort`].
+    pub port: u16,
+    /// How well it matches the service's routing preferences, as the service's mode counts that.
+    pub rank: usize,
+    /// Whether it may be drawn.
+    pub standing: Standing,
+}
+
+/// Whether an endpoint may be drawn, or why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It may, by its capacity.
+    Eligible,
+    /// It has neither address nor hostname, nor a gateway in front of its network.
+    Unreachable,
+    /// It has no port for what is asked.
+    NoPort,
+    /// The routing preferences rule it out.
+    NotPreferred,
+}
 
 /// The endpoint drawn for one connection.
 #[derive(Debug)]
@@ -18,6 +54,12 @@ pub(super) struct Pick<'a> {
     pub(super) of: usize,
 }
 
+impl Pick<'_> {
+    pub(super) fn reason(&self) -> Reason {
+        Reason::Endpoint { uid: Arc::clone(&self.workload.uid), eligible: self.eligible, of: self.of }
+    }
+}
+
 /// Draws an endpoint of `service` for a connection of `source` to service port `port`.
 ///
 /// `None`: the service does not have this port, or no endpoint is left, or none has weight. Services in PASSTHROUGH
@@ -27,61 +69,92 @@ pub(super) fn pick<'a>(
     service: &Service,
     port: u16,
     source: &Workload,
+    rule: PortRule,
     rng: &mut Rng,
 ) -> Option<Pick<'a>> {
-    service.ports.get(&port)?;
-    let endpoints = mesh.endpoints(&service.name);
-    let reachable = endpoints
-        .iter()
-        .filter(|endpoint| !endpoint.addresses.is_empty())
-        .filter_map(|endpoint| Some((endpoint, service.port_at(endpoint, port)?)));
-    let eligible = prefer(&service.load_balancing, source, reachable.collect());
-    let (workload, port) = draw(&eligible, rng)?;
-    Some(Pick { workload, port, eligible: eligible.len(), of: endpoints.len() })
+    let mut endpoints = endpoints(mesh, service, port, source, rule);
+    let of = endpoints.len();
+    endpoints.retain(|endpoint| endpoint.standing == Standing::Eligible);
+    let drawn = rng.weighted(&endpoints, |endpoint| u64::from(endpoint.workload.capacity))?;
+    Some(Pick { workload: drawn.workload, port: drawn.port, eligible: endpoints.len(), of })
 }
 
-type Candidate<'a> = (&'a Arc<Workload>, u16);
-
-/// Drops the candidates which the routing preferences rule out.
-fn prefer<'a>(rules: &LoadBalancing, source: &Workload, mut all: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
-    let rank = |candidate: &Candidate<'_>| Rank::of(&rules.preferences, source, candidate.0);
-    match rules.mode {
-        LoadBalancingMode::Standard | LoadBalancingMode::Passthrough => {}
-        LoadBalancingMode::Strict => all.retain(|c| rank(c).matched == rules.preferences.len()),
-        LoadBalancingMode::Failover => {
-            let best = all.iter().map(|c| rank(c).weighted).max();
-            all.retain(|c| Some(rank(c).weighted) == best);
+/// The endpoints of `service` that its health policy accepts, with what becomes of each when `source` connects to
+/// service port `port`; ordered by uid.
+#[must_use]
+pub fn endpoints<'a>(
+    mesh: &'a Mesh,
+    service: &Service,
+    port: u16,
+    source: &Workload,
+    rule: PortRule,
+) -> Vec<Endpoint<'a>> {
+    let rules = &service.load_balancing;
+    let judge = |workload: &'a Arc<Workload>| {
+        let target = port_of(service, workload, port, rule);
+        let standing = match target {
+            _ if !is_reachable(workload, source) => Standing::Unreachable,
+            None => Standing::NoPort,
+            Some(_) => Standing::Eligible,
+        };
+        let rank = rank(rules, source, workload);
+        Endpoint { workload, port: target.unwrap_or(0), rank, standing }
+    };
+    let mut endpoints: Vec<_> = mesh.endpoints(&service.name).iter().map(judge).collect();
+    let eligible = endpoints.iter().filter(|endpoint| endpoint.standing == Standing::Eligible);
+    let required = match rules.mode {
+        LoadBalancingMode::Standard | LoadBalancingMode::Passthrough => 0,
+        LoadBalancingMode::Strict => rules.preferences.len(),
+        LoadBalancingMode::Failover => eligible.map(|endpoint| endpoint.rank).max().unwrap_or(0),
+    };
+    for endpoint in &mut endpoints {
+        if endpoint.standing == Standing::Eligible && endpoint.rank < required {
+            endpoint.standing = Standing::NotPreferred;
         }
     }
-    all
+    endpoints
 }
 
-/// How well an endpoint matches the preferences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rank {
-    /// Preferences matched in order until the first mismatch.
-    matched: usize,
-    /// The same with the bonus for being in the client's network, if that is what counts first.
-    weighted: usize,
+/// An endpoint without address can be dialled by its name, or through the gateway of its network.
+fn is_reachable(endpoint: &Workload, source: &Workload) -> bool {
+    !endpoint.addresses.is_empty()
+        || !endpoint.hostname.is_empty()
+        || (endpoint.network != source.network && endpoint.network_gateway.is_some())
 }
 
-impl Rank {
-    fn of(preferences: &[RoutingScope], source: &Workload, endpoint: &Workload) -> Self {
-        let (mut matched, mut bonus) = (0usize, 0usize);
-        for (position, scope) in preferences.iter().enumerate() {
-            let first_is_network = position == 0 && *scope == RoutingScope::Network;
-            if same(*scope, source, endpoint) {
-                matched = matched.saturating_add(1);
-                if first_is_network {
-                    // Any endpoint in the network outranks all outside it.
-                    bonus = preferences.len().saturating_sub(1);
-                }
-            } else if !first_is_network {
-                // Endpoints of other networks are still ranked by what follows.
-                break;
-            }
+fn port_of(service: &Service, endpoint: &Workload, port: u16, rule: PortRule) -> Option<u16> {
+    let has_port = service.ports.contains_key(&port);
+    match rule {
+        PortRule::Standard => service.port_at(endpoint, port).filter(|_| has_port),
+        PortRule::Waypoint => {
+            let tunnel = endpoint.application_tunnel;
+            let mapped = service.port_at(endpoint, port).filter(|_| has_port || tunnel.is_some());
+            mapped.or_else(|| tunnel?.port.map(|_| port))
         }
-        Self { matched, weighted: matched.saturating_add(bonus) }
+    }
+}
+
+/// How well an endpoint matches the preferences: how many it matches in order until the first mismatch.
+///
+/// FAILOVER gives a network that is the first preference a bonus, so that any endpoint in the client's network
+/// outranks all outside it; those are still ranked by what follows.
+fn rank(rules: &LoadBalancing, source: &Workload, endpoint: &Workload) -> usize {
+    let (mut matched, mut bonus) = (0usize, 0usize);
+    for (position, scope) in rules.preferences.iter().enumerate() {
+        let first_is_network = position == 0 && *scope == RoutingScope::Network;
+        if same(*scope, source, endpoint) {
+            matched = matched.saturating_add(1);
+            if first_is_network {
+                bonus = rules.preferences.len().saturating_sub(1);
+            }
+        } else if !first_is_network {
+            break;
+        }
+    }
+    match rules.mode {
+        LoadBalancingMode::Failover => matched.saturating_add(bonus),
+        LoadBalancingMode::Strict => matched,
+        LoadBalancingMode::Standard | LoadBalancingMode::Passthrough => 0,
     }
 }
 
@@ -94,20 +167,6 @@ fn same(scope: RoutingScope, source: &Workload, endpoint: &Workload) -> bool {
         RoutingScope::Cluster => source.cluster == endpoint.cluster,
         RoutingScope::Network => source.network == endpoint.network,
     }
-}
-
-/// Draws one candidate with a chance in proportion to its capacity.
-fn draw<'a>(candidates: &[Candidate<'a>], rng: &mut Rng) -> Option<Candidate<'a>> {
-    let weight = |candidate: &Candidate<'_>| u64::from(candidate.0.capacity);
-    let total = candidates.iter().map(weight).fold(0u64, u64::saturating_add);
-    let mut ticket = rng.below(total);
-    for candidate in candidates {
-        match ticket.checked_sub(weight(candidate)) {
-            Some(rest) => ticket = rest,
-            None => return Some(*candidate),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -35,6 +35,19 @@ impl Rng {
             }
         }
     }
+
+    /// Draws one of `items` with a chance in proportion to its weight; `None` when all of them weigh nothing.
+    pub fn weighted<'a, T>(&mut self, items: &'a [T], weight: impl Fn(&T) -> u64) -> Option<&'a T> {
+        let total = items.iter().map(&weight).fold(0u64, u64::saturating_add);
+        let mut ticket = self.below(total);
+        for item in items {
+            match ticket.checked_sub(weight(item)) {
+                Some(rest) => ticket = rest,
+                None => return Some(item),
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]

@@ -238,8 +238,16 @@ fn each_bad_value_is_named_with_what_was_expected() {
 fn every_variable_refuses_nonsense() {
     // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
     // LOG_FORMAT knows one word, as upstream.
-    const TEXT: [&str; 7] =
-        ["LOCAL_XDS", "LOCAL_XDS_PATH", "LOCAL_CA_DIR", "NETWORK", "TRUST_DOMAIN", "RUST_LOG", "LOG_FORMAT"];
+    const TEXT: [&str; 8] = [
+        "LOCAL_XDS",
+        "LOCAL_XDS_PATH",
+        "ADIT_RECORD",
+        "LOCAL_CA_DIR",
+        "NETWORK",
+        "TRUST_DOMAIN",
+        "RUST_LOG",
+        "LOG_FORMAT",
+    ];
     let (mut refused, mut taken) = (0, Vec::new());
     for name in variables() {
         match Config::from_vars(&vars(&[(name, "~nonsense~")]), FOUR) {

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::ports::{CertificateReply, CertificateSource, Observer};
 use crate::runtime::Runtime;
 use crate::slots::{Connection, Reading, Transport, Writing};
+use crate::pipe;
 use crate::socket::{self, Dialled};
 
 /// An address nobody has.
@@ -29,6 +30,13 @@ where
             Action::Dial { socket, to, source } => {
                 if let Err(error) = self.dial(socket, to, source) {
                     self.engine.handle_error(self.now, socket, socket::socket_error(&error));
+                }
+            }
+            Action::Join { sockets: [a, b] } => {
+                let (near, far) = pipe::pair();
+                for (id, end) in [(a, near), (b, far)] {
+                    self.slots.insert(Connection::new(id, Transport::Pipe(end), Writing::Open));
+                    self.soon.push_back(id);
                 }
             }
             Action::ShutdownWrite { socket } => self.shutdown_write(socket),

@@ -298,6 +298,9 @@ impl Room {
             Action::Dial { socket, to, source } => {
                 self.dial(id, socket, to, source.map_or(to, |ip| SocketAddr::new(ip, 40_000)))
             }
+            Action::Join { sockets: [a, b] } => {
+                self.add_link([End::Node(id, a), End::Node(id, b)]);
+            }
             Action::ShutdownWrite { socket } => {
                 if let Some(&(link, end)) = self.nodes[id.0].links.get(&socket) {
                     self.links[link.0].finish(end);

@@ -319,6 +319,8 @@ impl Intruder {
                     self.shard.handle_connected(now, socket, addr("10.0.0.2:50000"));
                 }
             }
+            // Only towards a gateway, which an intruder is not.
+            Action::Join { .. } => {}
             Action::ShutdownWrite { socket } => {
                 if let Some(app) = self.apps.get_mut(&socket) {
                     app.fin = true;

@@ -111,6 +111,8 @@ impl Shard {
             back: None,
             judged: None,
             failure: None,
+            inner: None,
+            carries: None,
         })
     }
 

@@ -100,7 +100,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if !matches!(conn.phase, Phase::Relaying) {
             let failure = Failure::new(Flag::Connect, format_args!("io error: {error}"));
-            return self.fail_conn(now, id, &failure);
+            return self.answer_and_fail(now, id, 503, &failure);
         }
         if self.config.resets_as_fin {
             conn.relay.handle_gone(now, end);
@@ -145,6 +145,7 @@ impl Shard {
             }
         }
         self.give_loans(&mut conn);
+        self.end_nested(now, conn.inner, conn.carries, conn.failure.as_ref());
         if let Some(connection) = conn.report {
             let (forth, back) = (conn.relay.total(End::Downstream), conn.relay.total(End::Upstream));
             let (bytes_sent, bytes_received) = match connection.direction {

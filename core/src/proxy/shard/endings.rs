@@ -13,7 +13,7 @@ impl Shard {
     /// Says GOAWAY to the peer of an inbound tunnel; its streams go on. Outbound tunnels follow the pool.
     pub(super) fn drain_tunnel(&mut self, now: Instant, id: TunnelRef) {
         let Some(slot) = self.tunnels.get_mut(id) else { return };
-        if slot.pooled.is_some() {
+        if slot.direction == Direction::Outbound {
             return;
         }
         if slot.ready {
@@ -107,6 +107,7 @@ impl Shard {
     }
 
     fn leave_pool(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
+        self.fail_sole(now, id, failure);
         let Some(slot) = self.tunnels.get_mut(id) else { return };
         let ready = slot.ready;
         if let Some((pool_id, _)) = &slot.pooled {

@@ -6,8 +6,8 @@ use super::{Shard, report};
 use crate::hbone::{ConnectRequest, RequestError};
 use crate::http2::StreamId;
 use crate::policy::Verdict;
-use crate::proxy::Observed;
 use crate::proxy::observed::Direction;
+use crate::proxy::{Observed, proxy_protocol};
 use crate::route;
 use crate::time::Instant;
 
@@ -28,17 +28,17 @@ impl Shard {
             let error = report::no_local_workload(&self.config.local);
             return self.deny_early(now, id, Direction::Inbound, peer, target, &error.text);
         };
-        let plan = match route::admit_plain(&self.mesh, &self.config.route, &local, target) {
+        let plan = match route::admit_plain(&self.mesh, &self.config.route, &local, peer, target) {
             Ok(plan) => plan,
             Err(error) => return self.deny_early(now, id, Direction::Inbound, peer, target, &error),
         };
         let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
         self.open_report(id, report::inbound_plain(&local, source.as_deref(), peer, &plan));
-        let judged = Judged { source: None, source_address: peer, destination: plan.to };
+        let judged = Judged { source: None, source_address: peer, destination: plan.destination };
         if let Verdict::Deny(reason) = self.judge(id, judged) {
             return self.fail_conn(now, id, &report::denied(&reason));
         }
-        self.dial_upstream(now, id, plan.to, preserved(peer, plan.to));
+        self.dial_upstream(now, id, plan.to, plan.source.bind());
     }
 
     /// A request arrived on an inbound tunnel. What is not a CONNECT was answered 400 by the tunnel.
@@ -74,7 +74,8 @@ impl Shard {
             self.refused(peer, connected, &error.text);
             return self.reject(now, asked, UNAVAILABLE);
         };
-        let plan = route::admit_hbone(&self.mesh, &self.config.route, &local, connected, &asked.authority);
+        let route = &self.config.route;
+        let plan = route::admit_hbone(&self.mesh, route, &local, peer, connected, &asked.authority);
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
@@ -109,12 +110,20 @@ impl Shard {
             slot.streams.insert(asked.stream, id);
         }
         self.open_report(id, report);
-        let judged = Judged { source: Some(identity), source_address: peer, destination: plan.to };
+        let judged =
+            Judged { source: Some(identity.clone()), source_address: peer, destination: plan.destination };
         if let Verdict::Deny(reason) = self.judge(id, judged) {
             self.answer_and_fail(now, id, DENIED, &report::denied(&reason));
             return;
         }
-        self.dial_upstream(now, id, plan.to, preserved(peer, plan.to));
+        if let Some(destination) = plan.announced {
+            let header = proxy_protocol::header(peer, destination, Some(&identity));
+            let loan = self.loan(&header, false);
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.forth = Some(loan);
+            }
+        }
+        self.dial_upstream(now, id, plan.to, plan.source.bind());
     }
 
     /// The application is there: 200.
@@ -168,9 +177,3 @@ impl Shard {
 }
 
 const UNKNOWN: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
-
-/// The source address to show the application: the client's, unless it calls itself or is of the other family
-/// (datapath §5.6).
-fn preserved(peer: SocketAddr, to: SocketAddr) -> Option<core::net::IpAddr> {
-    (peer.ip() != to.ip() && peer.is_ipv4() == to.is_ipv4()).then_some(peer.ip())
-}

@@ -311,6 +311,10 @@ impl Shard {
                     self.buffers.give(loan.chunk);
                 }
             }
+            if !relayed && empty && end == End::Upstream {
+                // The PROXY header has been written.
+                return self.upstream_connected(now, id);
+            }
             if relayed {
                 conn.relay.handle_delivered(now, from, u64::try_from(taken).unwrap_or(u64::MAX));
                 if empty && let Attach::Socket(source) = conn.attach(from) {

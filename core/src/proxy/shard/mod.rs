@@ -28,6 +28,7 @@ mod conns;
 mod endings;
 mod inbound;
 mod io;
+mod nested;
 mod outbound;
 mod policies;
 mod report;
@@ -64,6 +65,11 @@ pub enum Action {
         to: SocketAddr,
         /// Bind to this address first, where the listener is transparent (datapath §5.6).
         source: Option<IpAddr>,
+    },
+    /// Join two new sockets to each other: what is written to one is read from the other. Neither is waited for.
+    Join {
+        /// Both ends.
+        sockets: [SocketId; 2],
     },
     /// Send FIN: `wire` has given everything.
     ShutdownWrite {

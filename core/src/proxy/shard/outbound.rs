@@ -13,7 +13,7 @@ use crate::pool::{PoolEvent, Refused, TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
 use crate::proxy::socks::SocksStep;
-use crate::route::{self, Hop};
+use crate::route::{self, Hop, RouteError};
 use crate::time::Instant;
 
 /// How often a CONNECT that no peer has looked at is sent again.
@@ -37,27 +37,39 @@ impl Shard {
         };
         let service = plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname));
         self.open_report(id, report::outbound(&local, peer, &plan, trace));
+        let request = |authority| ConnectRequest {
+            authority,
+            baggage: Some(local.baggage()),
+            forwarded: Some(Forwarded { source: Some(peer), host: service.clone() }),
+            traceparent: Some(trace),
+            forwarded_network: None,
+        };
         match plan.hop {
             Hop::Plain { to } => self.dial_upstream(now, id, to, None),
+            // Without a resolver no name has an address.
+            Hop::Resolve(name) => {
+                let failure = Failure::new(Flag::Connect, RouteError::NotResolved(name.workload));
+                self.fail_conn(now, id, &failure);
+            }
             Hop::Hbone { dial, authority, expected } => {
-                let request = ConnectRequest {
-                    authority,
-                    baggage: Some(local.baggage()),
-                    forwarded: Some(Forwarded { source: Some(peer), host: service }),
-                    traceparent: Some(trace),
-                    forwarded_network: None,
-                };
-                let key = TunnelKey {
-                    source: local.identity(),
-                    expected,
-                    destination: dial,
-                    source_ip: Some(peer.ip()),
-                };
+                let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
+                let lease = Lease { key: key.clone(), request: request(authority), retries: 0 };
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.phase = Phase::Leasing(Box::new(Lease { key: key.clone(), request, retries: 0 }));
+                    conn.phase = Phase::Leasing(Box::new(lease));
                 }
                 self.set_deadline(id, None);
                 self.pool.acquire(now, id.into(), key);
+            }
+            Hop::DoubleHbone { dial, gateway, authority, expected } => {
+                let lease = |expected, request| {
+                    let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
+                    Lease { key, request, retries: 0 }
+                };
+                let outer = lease(gateway, request(authority.clone()));
+                let network = Some(self.mesh.network().into());
+                let inner =
+                    lease(expected, ConnectRequest { forwarded_network: network, ..request(authority) });
+                self.start_nested(now, id, outer, inner);
             }
         }
     }
@@ -135,7 +147,7 @@ impl Shard {
     pub(super) fn ask_again(&mut self, now: Instant, id: ConnId) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let Phase::Asking(lease) = &mut conn.phase else { return false };
-        if lease.retries >= MAX_RETRIES {
+        if lease.retries >= MAX_RETRIES || conn.inner.is_some() {
             return false;
         }
         lease.retries = lease.retries.saturating_add(1);
@@ -163,8 +175,11 @@ impl Shard {
             return;
         }
         conn.phase = Phase::Relaying;
-        let downstream = conn.downstream;
+        let (downstream, carries) = (conn.downstream, conn.carries);
         self.set_deadline(id, None);
+        if let Some(inner) = carries {
+            self.carried(now, inner);
+        }
         if let Attach::Socket(socket) = downstream {
             self.resume(socket);
             self.urge(socket);
@@ -222,11 +237,15 @@ impl Shard {
         self.urge(socket);
     }
 
-    /// The dial of the upstream end succeeded.
+    /// The dial of the upstream end succeeded. A PROXY header goes first, within the deadline of the dial; only then is
+    /// the connection open to the client.
     pub(super) fn upstream_connected(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if !matches!(conn.phase, Phase::Dialing) {
             return;
+        }
+        if let (Some(_), Attach::Socket(upstream)) = (&conn.forth, conn.upstream) {
+            return self.urge(upstream);
         }
         conn.phase = Phase::Relaying;
         let (downstream, upstream) = (conn.downstream, conn.upstream);
@@ -247,10 +266,13 @@ impl Shard {
     }
 }
 
-/// The address a connection is reported under: what was dialled.
-pub(super) fn dialled(hop: &Hop) -> (SocketAddr, Option<Authority>) {
+/// The address a connection is reported under, where it is known: what was dialled.
+pub(super) fn dialled(hop: &Hop) -> (Option<SocketAddr>, Option<Authority>) {
     match hop {
-        Hop::Plain { to } => (*to, None),
-        Hop::Hbone { dial, authority, .. } => (*dial, Some(authority.clone())),
+        Hop::Plain { to } => (Some(*to), None),
+        Hop::Hbone { dial, authority, .. } | Hop::DoubleHbone { dial, authority, .. } => {
+            (Some(*dial), Some(authority.clone()))
+        }
+        Hop::Resolve(_) => (None, None),
     }
 }

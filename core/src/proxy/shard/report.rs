@@ -16,9 +16,9 @@ use crate::policy::DenyReason;
 use crate::proxy::observed::{Connection, Direction, Flag, Observed, Party};
 use crate::route::{Hop, InboundPlan, OutboundPlan};
 
-fn party(workload: &Workload, address: SocketAddr) -> Party {
+fn party(workload: &Workload, address: impl Into<Option<SocketAddr>>) -> Party {
     Party {
-        address: Some(address),
+        address: address.into(),
         workload: Some(Arc::clone(&workload.name)),
         namespace: Some(Arc::clone(&workload.namespace)),
         identity: None,
@@ -37,9 +37,9 @@ pub(super) fn outbound(
     let mut source = party(local, peer);
     let mut destination = match &plan.destination {
         Some(workload) => party(workload, address),
-        None => Party { address: Some(address), ..Party::default() },
+        None => Party { address, ..Party::default() },
     };
-    if matches!(plan.hop, Hop::Hbone { .. }) {
+    if !matches!(plan.hop, Hop::Plain { .. }) {
         source.identity = Some(local.identity());
         destination.identity = plan.destination.as_ref().map(|workload| workload.identity());
     }
@@ -68,7 +68,7 @@ pub(super) fn inbound_plain(
             Some(workload) => party(workload, peer),
             None => Party { address: Some(peer), ..Party::default() },
         },
-        destination: party(local, plan.to),
+        destination: party(local, plan.destination),
         hbone_authority: None,
         service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
         trace: None,

@@ -8,7 +8,7 @@ use crate::buffer::Chunk;
 use crate::hbone::establish::Establish;
 use crate::hbone::{Authority, ConnectRequest, Tunnel};
 use crate::http2::StreamId;
-use crate::identity::Identity;
+use crate::identity::{Identity, IdentitySet};
 use crate::policy::Facts;
 use crate::pool::{RequestId, TunnelId, TunnelKey};
 use crate::proxy::observed::{Connection, Direction, Flag};
@@ -146,6 +146,10 @@ pub(super) struct Conn {
     pub(super) judged: Option<Box<Judged>>,
     /// Why it failed, when something other than the relay's outcome is to be reported.
     pub(super) failure: Option<Failure>,
+    /// The tunnel that is there for this connection alone (double HBONE).
+    pub(super) inner: Option<TunnelRef>,
+    /// The inner tunnel whose transport this connection is.
+    pub(super) carries: Option<TunnelRef>,
 }
 
 /// [`Facts`] that outlive the moment.
@@ -239,6 +243,8 @@ pub(super) struct TunnelSlot {
     pub(super) context: Option<Arc<TlsContext>>,
     /// Outbound only: how the pool knows it.
     pub(super) pooled: Option<(TunnelId, TunnelKey)>,
+    /// Inner tunnels only: whom it serves.
+    pub(super) sole: Option<Box<Sole>>,
     pub(super) tunnel: Option<Box<Tunnel>>,
     pub(super) streams: BTreeMap<StreamId, ConnId>,
     pub(super) served: u64,
@@ -262,7 +268,24 @@ pub(super) struct Closing {
     pub(super) failure: Failure,
 }
 
+/// What an inner tunnel is for.
+#[derive(Debug)]
+pub(super) struct Sole {
+    /// The one connection it serves.
+    pub(super) user: ConnId,
+    /// Who may be at its other end.
+    pub(super) expected: IdentitySet,
+    /// How it gets its transport.
+    pub(super) outer: Lease,
+}
+
 impl TunnelSlot {
+    /// Who may be at the other end, if it is us who called.
+    pub(super) fn expected(&self) -> Option<&IdentitySet> {
+        let pooled = self.pooled.as_ref().map(|(_, key)| &key.expected);
+        pooled.or_else(|| self.sole.as_ref().map(|sole| &sole.expected))
+    }
+
     /// Whether it is dialled on behalf of somebody else than `identity`.
     pub(super) fn is_of_another(&self, identity: Option<&Identity>) -> bool {
         self.pooled.as_ref().is_some_and(|(_, key)| Some(&key.source) != identity)

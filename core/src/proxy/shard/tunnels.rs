@@ -17,7 +17,7 @@ use crate::time::Instant;
 use crate::tls::Session;
 
 /// The address of our end before it is known.
-const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+pub(super) const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Shard {
     // ---- beginnings
@@ -65,7 +65,7 @@ impl Shard {
         Some(socket)
     }
 
-    fn slot(
+    pub(super) fn slot(
         &mut self,
         direction: Direction,
         remote: SocketAddr,
@@ -83,6 +83,7 @@ impl Shard {
             establish,
             context: None,
             pooled,
+            sole: None,
             tunnel: None,
             streams: BTreeMap::new(),
             served: 0,
@@ -144,7 +145,7 @@ impl Shard {
     }
 
     /// Does what establishment asks for.
-    fn pump_establish(&mut self, now: Instant, id: TunnelRef) {
+    pub(super) fn pump_establish(&mut self, now: Instant, id: TunnelRef) {
         loop {
             let Some(slot) = self.tunnels.get_mut(id) else { return };
             let Some(event) = slot.establish.poll_event() else { break };
@@ -168,6 +169,11 @@ impl Shard {
                     }
                 },
                 EstablishEvent::Dial => {
+                    if let Some(sole) = &slot.sole {
+                        let outer = sole.outer.clone();
+                        self.carry(now, id, outer);
+                        continue;
+                    }
                     let to = slot.remote;
                     match self.sockets.insert(Socket::new(Role::Tunnel(id), false)) {
                         Some(socket) => {
@@ -188,8 +194,8 @@ impl Shard {
     fn start_tls(&mut self, now: Instant, id: TunnelRef) {
         let Some(slot) = self.tunnels.get_mut(id) else { return };
         let Some(context) = &slot.context else { return };
-        let tunnel = match &slot.pooled {
-            Some((_, key)) => Session::client(context, &key.expected)
+        let tunnel = match slot.expected() {
+            Some(expected) => Session::client(context, expected)
                 .map(|session| Tunnel::client(session, Arc::clone(&self.config.client), now)),
             None => Session::server(context)
                 .map(|session| Tunnel::server(session, Arc::clone(&self.config.server), now)),
@@ -218,9 +224,13 @@ impl Shard {
                 address: slot.remote,
             });
         }
-        match &slot.pooled {
-            Some((pool_id, _)) => self.pool.handle_dialed(now, *pool_id, Ok(limit)),
-            None => {
+        match (&slot.pooled, &slot.sole) {
+            (Some((pool_id, _)), _) => self.pool.handle_dialed(now, *pool_id, Ok(limit)),
+            (None, Some(sole)) => {
+                let user = sole.user;
+                self.open_inner(now, id, user);
+            }
+            (None, None) => {
                 self.handshakes = self.handshakes.saturating_sub(1);
                 if !self.drain.is_open() {
                     self.drain_tunnel(now, id);

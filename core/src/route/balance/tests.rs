@@ -40,7 +40,7 @@ fn mesh(service: &Service, endpoints: Vec<Workload>) -> Mesh {
 fn drawn(service: &Service, endpoints: &[Workload], source: &Workload) -> Vec<String> {
     let (mesh, mut rng) = (mesh(service, endpoints.to_vec()), Rng::new(1));
     let mut drawn: Vec<_> = (0..200)
-        .filter_map(|_| pick(&mesh, service, 80, source, &mut rng))
+        .filter_map(|_| pick(&mesh, service, 80, source, PortRule::Standard, &mut rng))
         .map(|pick| pick.workload.uid.to_string())
         .collect();
     drawn.sort();
@@ -125,7 +125,7 @@ fn what_cannot_be_reached_is_no_candidate() {
 
     // A port the service does not have.
     let mesh = mesh(&service(), vec![plain.clone()]);
-    assert!(pick(&mesh, &service(), 81, &source, &mut Rng::new(1)).is_none());
+    assert!(pick(&mesh, &service(), 81, &source, PortRule::Standard, &mut Rng::new(1)).is_none());
 
     // A named port: only endpoints with a mapping of their own.
     let mut named = service();
@@ -143,7 +143,8 @@ fn the_endpoints_own_port_mapping_wins() {
     own.services.insert(name(), [(80, 9090), (81, 7070)].into());
     let pick_port = |endpoint: Workload| {
         let mesh = mesh(&service(), vec![endpoint]);
-        pick(&mesh, &service(), 80, &workload("source", ""), &mut Rng::new(1)).map(|pick| pick.port)
+        pick(&mesh, &service(), 80, &workload("source", ""), PortRule::Standard, &mut Rng::new(1))
+            .map(|pick| pick.port)
     };
     assert_eq!(pick_port(own), Some(9090));
     assert_eq!(pick_port(workload("b", "")), Some(8080));
@@ -172,7 +173,7 @@ fn choice_follows_capacity() {
     let draws = 60_000u32;
     let mut seen = [0u32; 6];
     for _ in 0..draws {
-        let pick = pick(&mesh, &service(), 80, &source, &mut rng).unwrap();
+        let pick = pick(&mesh, &service(), 80, &source, PortRule::Standard, &mut rng).unwrap();
         seen[pick.workload.uid.parse::<usize>().unwrap()] += 1;
     }
     assert_eq!(seen[4], 0);

@@ -2,6 +2,9 @@ use std::string::ToString;
 use std::vec;
 
 use super::*;
+
+mod waypoints;
+
 use crate::identity::Identity;
 use crate::mesh::{ApplicationProtocol, ApplicationTunnel, NetworkAddress, Visibility};
 
@@ -10,6 +13,8 @@ const HOST: &str = "server.default.svc.cluster.local";
 fn name(hostname: &str) -> ServiceName {
     ServiceName { namespace: "default".into(), hostname: hostname.into() }
 }
+
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 40_000);
 
 /// At 10.0.0.2; an endpoint of `HOST`.
 fn server() -> Workload {
@@ -45,7 +50,7 @@ fn authority(text: &str) -> Authority {
 
 fn admit(local: &Workload, connected: &str, target: &str) -> Result<InboundPlan, AdmitError> {
     let connected = connected.parse().unwrap();
-    admit_hbone(&mesh(vec![service()]), &RouteConfig::default(), local, connected, &authority(target))
+    admit_hbone(&mesh(vec![service()]), &RouteConfig::default(), local, CLIENT, connected, &authority(target))
 }
 
 #[track_caller]
@@ -109,6 +114,7 @@ fn hostnames_of_services_we_may_not_see_are_unknown() {
             &mesh(services),
             &RouteConfig::default(),
             &server(),
+            CLIENT,
             "10.0.0.2:15008".parse().unwrap(),
             &target,
         )
@@ -138,7 +144,8 @@ fn an_application_tunnel_takes_any_address_and_fixes_the_port() {
 #[test]
 fn plaintext_goes_where_it_was_going() {
     let mesh = mesh(vec![service()]);
-    let admit = |to: &str| admit_plain(&mesh, &RouteConfig::default(), &server(), to.parse().unwrap());
+    let admit =
+        |to: &str| admit_plain(&mesh, &RouteConfig::default(), &server(), CLIENT, to.parse().unwrap());
     let plan = admit("[::ffff:10.0.0.2]:8080").unwrap();
     assert_eq!(plan.to.to_string(), "10.0.0.2:8080");
     assert_eq!(&*plan.service.unwrap().name.hostname, HOST);

@@ -2,6 +2,9 @@ use std::string::ToString;
 use std::vec;
 
 use super::*;
+
+mod waypoints;
+
 use crate::identity::Identity;
 use crate::mesh::{Health, IpFamilies, LoadBalancing, NetworkAddress, NetworkMode, ServiceName};
 
@@ -231,7 +234,7 @@ fn loops_are_refused() {
 fn the_hbone_port_is_configurable() {
     let pod = workload("pod", &["127.0.0.3"], Hbone);
     let mesh = Mesh::new("".into(), vec![pod], vec![], vec![]).unwrap();
-    let config = RouteConfig { hbone_port: 25008, illegal_ports: vec![25008] };
+    let config = RouteConfig { hbone_port: 25008, illegal_ports: vec![25008], ..RouteConfig::default() };
     let target = "[::ffff:127.0.0.3]:80".parse().unwrap();
     let plan = outbound(&mesh, &config, &client(), target, &mut Rng::new(1)).unwrap();
     assert_eq!(plan.hop, hbone("127.0.0.3:25008", "127.0.0.3:80", &["pod"]));

@@ -1,0 +1,127 @@
+//! What the destination's own proxy would make of a connection: admission and policies.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use serde::Serialize;
+
+use crate::mesh::{Mesh, TunnelProtocol, Workload};
+use crate::policy::{self, Consulted, Facts, Verdict};
+use crate::route::{self, Hop, InboundPlan, OutboundPlan, RouteConfig};
+
+/// What becomes of a connection at its next peer, as far as the mesh's tables tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Arrival {
+    /// The next peer is outside the mesh, or has no proxy: no policy of the mesh is enforced.
+    NotJudged,
+    /// Somebody else decides: a waypoint, or what is behind a network gateway.
+    Elsewhere(String),
+    /// The destination's proxy refuses the CONNECT.
+    Refused {
+        /// The status it answers with.
+        status: u16,
+        /// Its access log's error.
+        error: String,
+    },
+    /// The destination's proxy asks the policies.
+    Judged(Judged),
+}
+
+/// What policies say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judged {
+    /// The destination that they look at.
+    pub destination: SocketAddr,
+    /// Where the application is dialled.
+    pub application: SocketAddr,
+    /// Which source address it is shown.
+    pub shown_source: String,
+    /// Those that bear on the destination.
+    pub policies: Vec<PolicyLine>,
+    /// Whether the connection is admitted.
+    pub allowed: bool,
+    /// The rule that decided, or why none did.
+    pub because: String,
+    /// What policies on trial would have said.
+    pub dry_run: Vec<String>,
+}
+
+/// One policy that bears on a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyLine {
+    /// `namespace/name`.
+    pub name: String,
+    /// `Allow` or `Deny`; none for a policy that is listed and not known.
+    pub action: Option<String>,
+    /// Only on trial.
+    pub dry_run: bool,
+    /// Position of its first rule that holds, from 0.
+    pub matched: Option<usize>,
+}
+
+pub(super) fn arrival(
+    mesh: &Mesh,
+    config: &RouteConfig,
+    source: &Workload,
+    client: IpAddr,
+    plan: &OutboundPlan,
+) -> Arrival {
+    let elsewhere = |who: &str| Arrival::Elsewhere(who.into());
+    match (&plan.hop, &plan.destination) {
+        (Hop::Plain { .. }, _) | (_, None) => Arrival::NotJudged,
+        (Hop::DoubleHbone { .. }, Some(_)) => elsewhere("the other network's proxies decide"),
+        (Hop::Hbone { .. } | Hop::Resolve(_), Some(_)) if plan.waypoint.is_some() => {
+            elsewhere("the waypoint decides")
+        }
+        (Hop::Resolve(_), Some(to)) if to.protocol == TunnelProtocol::None => Arrival::NotJudged,
+        (Hop::Resolve(_), Some(_)) => elsewhere("the address must be resolved first"),
+        (Hop::Hbone { dial, authority, .. }, Some(to)) => {
+            let client = SocketAddr::new(client, 0);
+            match route::admit_hbone(mesh, config, to, client, *dial, authority) {
+                Ok(inbound) => Arrival::Judged(judged(mesh, source, to, client, &inbound)),
+                Err(error) => Arrival::Refused { status: error.status(), error: error.to_string() },
+            }
+        }
+    }
+}
+
+fn judged(
+    mesh: &Mesh,
+    source: &Workload,
+    to: &Workload,
+    client: SocketAddr,
+    inbound: &InboundPlan,
+) -> Judged {
+    let identity = source.identity();
+    let facts = Facts { source: Some(&identity), source_address: client, destination: inbound.destination };
+    let judgement = policy::judge(mesh, to, &facts);
+    let (allowed, because) = match judgement.verdict {
+        Verdict::Allow { by: Some(rule) } => (true, rule.to_string()),
+        Verdict::Allow { by: None } => (true, "no ALLOW policy bears on the workload".to_string()),
+        Verdict::Deny(reason) => (false, reason.to_string()),
+    };
+    let policies = judgement.consulted.iter().map(|consulted| match consulted {
+        Consulted::Known { policy, action, dry_run, matched, .. } => PolicyLine {
+            name: policy.to_string(),
+            action: Some(alloc::format!("{action:?}")),
+            dry_run: *dry_run,
+            matched: *matched,
+        },
+        Consulted::Unknown(key) => {
+            PolicyLine { name: key.to_string(), action: None, dry_run: false, matched: None }
+        }
+    });
+    Judged {
+        destination: inbound.destination,
+        application: inbound.to,
+        shown_source: inbound.source.to_string(),
+        policies: policies.collect(),
+        allowed,
+        because,
+        dry_run: judgement.on_trial.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Double HBONE: a tunnel of its own inside a stream of a pooled one (datapath §2.7).
+//!
+//! ```text
+//! user connection ── stream ─▶ inner tunnel ── socket ═══ socket ── carrier ── stream ─▶ pooled tunnel ─▶ gateway
+//! ```
+//! The inner tunnel is an ordinary one, whose transport is one end of a pair of sockets within the process; the carrier
+//! is an ordinary connection from the other end, which nobody is told of. So flow control, deadlines, caps and half-close
+//! hold inside as they do outside. The inner tunnel serves one user connection and ends with it.
+use alloc::boxed::Box;
+
+use super::state::{Attach, ConnId, Lease, Phase, Role, Socket, Sole, TunnelRef};
+use super::tunnels::NO_ADDRESS;
+use super::{Action, Shard, report};
+use crate::hbone::establish::Establish;
+use crate::proxy::observed::{Direction, Flag};
+use crate::proxy::relay::End;
+use crate::proxy::shard::Failure;
+use crate::time::Instant;
+
+impl Shard {
+    /// Sends a user connection through a tunnel of its own, `inner`, within a stream got with `outer`.
+    pub(super) fn start_nested(&mut self, now: Instant, user: ConnId, outer: Lease, inner: Lease) {
+        let establish = Establish::client(now, self.config.establish);
+        let remote = outer.key.destination;
+        let mut slot = self.slot(Direction::Outbound, remote, NO_ADDRESS, establish, None);
+        slot.sole = Some(Box::new(Sole { user, expected: inner.key.expected.clone(), outer }));
+        let Some(id) = self.tunnels.insert(slot) else {
+            return self.fail_conn(now, user, &report::too_many_sockets());
+        };
+        if let Some(conn) = self.conns.get_mut(user) {
+            conn.phase = Phase::Leasing(Box::new(inner));
+            conn.inner = Some(id);
+        }
+        self.set_deadline(user, None);
+        self.pump_establish(now, id);
+    }
+
+    /// Gets the inner tunnel `id` its transport: a carrier, which asks the pool for a stream to the gateway.
+    pub(super) fn carry(&mut self, now: Instant, id: TunnelRef, outer: Lease) {
+        let key = outer.key.clone();
+        let Some(carrier) = self.new_conn(now, Phase::Leasing(Box::new(outer))) else {
+            return self.drop_tunnel(now, id, "dial", report::too_many_sockets());
+        };
+        let inside = self.sockets.insert(Socket::new(Role::Tunnel(id), false));
+        let role = Role::App { conn: carrier, end: End::Downstream };
+        let outside = self.sockets.insert(Socket::new(role, true));
+        if let (Some(slot), Some(inside)) = (self.tunnels.get_mut(id), inside) {
+            slot.socket = Some(inside);
+        }
+        if let (Some(conn), Some(outside)) = (self.conns.get_mut(carrier), outside) {
+            conn.downstream = Attach::Socket(outside);
+            conn.carries = Some(id);
+        }
+        let (Some(inside), Some(outside)) = (inside, outside) else {
+            self.release_conn(now, carrier, false);
+            return self.drop_tunnel(now, id, "dial", report::too_many_sockets());
+        };
+        self.actions.push_back(Action::Join { sockets: [inside, outside] });
+        self.pool.acquire(now, carrier.into(), key);
+    }
+
+    /// The gateway has taken the carrier's CONNECT: the inner tunnel has a transport.
+    pub(super) fn carried(&mut self, now: Instant, id: TunnelRef) {
+        let Some(socket) = self.tunnels.get(id).and_then(|slot| slot.socket) else { return };
+        if let Some(entry) = self.sockets.get_mut(socket) {
+            entry.connected = true;
+        }
+        self.tunnel_connected(now, id, NO_ADDRESS);
+    }
+
+    /// The inner tunnel is ready: its user's CONNECT goes out.
+    pub(super) fn open_inner(&mut self, now: Instant, id: TunnelRef, user: ConnId) {
+        let Some(conn) = self.conns.get_mut(user) else { return };
+        let Some(slot) = self.tunnels.get_mut(id) else { return };
+        let Phase::Leasing(lease) = &conn.phase else { return };
+        match slot.tunnel.as_mut().map(|tunnel| tunnel.open(now, &lease.request)) {
+            Some(Ok(stream)) => {
+                if let Phase::Leasing(lease) = core::mem::replace(&mut conn.phase, Phase::Dialing) {
+                    conn.phase = Phase::Asking(lease);
+                }
+                conn.upstream = Attach::Stream(id, stream);
+                slot.streams.insert(stream, user);
+                slot.served = slot.served.saturating_add(1);
+                self.set_deadline(user, Some(now + self.config.connect_timeout));
+                self.touch(id);
+            }
+            Some(Err(error)) => {
+                let failure = Failure::new(Flag::Http2HandshakeFailure, format_args!("h2 failed: {error}"));
+                self.fail_conn(now, user, &failure);
+            }
+            None => {}
+        }
+    }
+
+    /// An inner tunnel has ended: its user, if still waiting for it, fails.
+    pub(super) fn fail_sole(&mut self, now: Instant, id: TunnelRef, failure: &Failure) {
+        let Some(user) = self.tunnels.get(id).and_then(|slot| slot.sole.as_ref()).map(|sole| sole.user)
+        else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(user) else { return };
+        if matches!(conn.phase, Phase::Leasing(_)) {
+            conn.inner = None;
+            self.fail_conn(now, user, failure);
+        }
+    }
+
+    /// A connection has ended: the tunnel that was there for it alone, or that it carried, ends with it.
+    pub(super) fn end_nested(
+        &mut self,
+        now: Instant,
+        inner: Option<TunnelRef>,
+        carries: Option<TunnelRef>,
+        failure: Option<&Failure>,
+    ) {
+        if let Some(id) = inner {
+            self.close_tunnel(now, id, "sole", report::closed());
+        }
+        if let Some(id) = carries {
+            let failure = failure.cloned().unwrap_or_else(report::closed);
+            self.drop_tunnel(now, id, "carrier", failure);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Double HBONE with whole shards (datapath §2.7): a client's proxy, a gateway of its network, and, behind that, the
+//! proxy of a workload in another network.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use adit_core::identity::Identity;
+use adit_core::mesh::{
+    GatewayAddress, GatewayTarget, Mesh, NetworkAddress, Service, ServiceName, TunnelProtocol, Workload,
+};
+use adit_core::proxy::observed::{Flag, Observed};
+use adit_core::proxy::{Listener, Shard};
+use adit_core::time::Instant;
+use adit_testkit::sim::mesh::{add, config, room};
+use adit_testkit::sim::{NodeId, Room, Script, Weather};
+
+/// The service, as the client dials it.
+const VIP: &str = "10.96.0.1:80";
+/// Where the gateway's application, which is the far proxy, is found.
+const BEHIND: &str = "10.0.0.2:9999";
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn workload(name: &str, address: &str, network: &str) -> Workload {
+    let identity = Identity::new("cluster.local", "shop", name).expect("an identity");
+    let mut workload = Workload::new(name, name, identity);
+    workload.addresses = vec![addr(address).ip()];
+    workload.network = network.into();
+    workload.protocol = TunnelProtocol::Hbone;
+    workload
+}
+
+/// The service `web`, port 80, at `target` on `endpoint`.
+fn behind_service(endpoint: &mut Workload, target: u16) -> Service {
+    let name = ServiceName { namespace: "shop".into(), hostname: "web.shop.svc".into() };
+    let mut service = Service::new(name.clone());
+    service.ports.insert(80, target);
+    endpoint.services.insert(name, [(80, target)].into());
+    service
+}
+
+fn mesh(network: &str, workloads: Vec<Workload>, service: Service) -> Arc<Mesh> {
+    Arc::new(Mesh::new(network.into(), workloads, vec![service], vec![]).expect("a mesh"))
+}
+
+struct World {
+    room: Room,
+    client: NodeId,
+    gateway: NodeId,
+    server: NodeId,
+}
+
+/// `alternative`: whom the service says may answer inside.
+fn world(seed: u64, weather: Weather, alternative: Option<&str>) -> World {
+    let mut room = room(seed, weather);
+
+    let mut far = workload("server", "10.0.0.3:0", "n2");
+    let mut service = behind_service(&mut far, 8080);
+    let near = NetworkAddress { network: "n1".into(), address: addr("10.0.0.2:0").ip() };
+    far.network_gateway =
+        Some(Arc::new(GatewayAddress { target: GatewayTarget::Address(near), hbone_port: 15_008 }));
+    service.addresses = vec![NetworkAddress { network: "n1".into(), address: addr(VIP).ip() }];
+    service.subject_alt_names = alternative
+        .map(|name| Identity::new("cluster.local", "shop", name).expect("an identity"))
+        .into_iter()
+        .collect();
+    let seen = vec![workload("client", "10.0.0.1:0", "n1"), workload("gateway", "10.0.0.2:0", "n1"), far];
+    let client = add(
+        &mut room,
+        config("shop", "client", "client"),
+        &mesh("n1", seen, service),
+        addr("10.0.0.1:0").ip(),
+    );
+
+    let mut own = workload("gateway", "10.0.0.2:0", "n1");
+    let service = behind_service(&mut own, addr(BEHIND).port());
+    let gateway = add(
+        &mut room,
+        config("shop", "gateway", "gateway"),
+        &mesh("n1", vec![own], service),
+        addr("10.0.0.2:0").ip(),
+    );
+
+    let mut own = workload("server", "10.0.0.3:0", "n2");
+    let service = behind_service(&mut own, 8080);
+    let shard = Shard::new(
+        Arc::new(config("shop", "server", "server")),
+        mesh("n2", vec![own], service),
+        Instant::from_millis(1),
+    );
+    let server = room.add_node(shard, &[(addr(BEHIND), Listener::InboundHbone)]);
+    room.serve(addr("10.0.0.2:8080"), Script::echo());
+    World { room, client, gateway, server }
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
+}
+
+fn endings(observed: &[Observed]) -> Vec<(Flag, Option<String>)> {
+    observed
+        .iter()
+        .filter_map(|observed| match observed {
+            Observed::ConnectionClosed { flag, error, .. } => Some((*flag, error.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn tunnels_opened(observed: &[Observed]) -> usize {
+    observed.iter().filter(|observed| matches!(observed, Observed::TunnelOpened { .. })).count()
+}
+
+#[test]
+fn a_connection_crosses_networks_in_a_tunnel_within_a_tunnel() {
+    for (seed, chunk, len) in [(1, 64 << 10, 300_000), (2, 7, 300), (3, 100, 40_000), (4, 1 << 20, 3 << 20)] {
+        let weather = Weather { chunk, ..Weather::default() };
+        let World { mut room, client, gateway, server } = world(seed, weather, Some("server"));
+        let sent = pattern(len);
+        let app = room.connect(client, addr("10.0.0.1:40000"), addr(VIP), Script::send(sent.clone()));
+        room.run(2_000_000);
+        assert!(room.app(app).got() == sent, "seed {seed}: {} of {len} octets", room.app(app).got().len());
+        assert!(room.app(app).saw_fin(), "seed {seed}");
+        for node in [client, gateway, server] {
+            assert_eq!(endings(room.observed(node)), [(Flag::None, None)], "seed {seed}, {node:?}");
+            assert_eq!(room.shard(node).connections(), 0, "seed {seed}, {node:?}");
+        }
+        // The inner tunnel has gone with its connection; the outer one waits for the next.
+        assert_eq!(room.shard(client).tunnels(), 1, "seed {seed}");
+        assert_eq!(room.shard(server).tunnels(), 0, "seed {seed}");
+        assert_eq!(room.shard(client).buffered(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn connections_share_the_outer_tunnel_and_nothing_else() {
+    let World { mut room, client, gateway, server } = world(7, Weather::default(), Some("server"));
+    let sent = pattern(5_000);
+    let apps: Vec<_> = (0..5)
+        .map(|n| {
+            room.connect(
+                client,
+                SocketAddr::new(addr("10.0.0.1:0").ip(), 40_000 + n),
+                addr(VIP),
+                Script::send(sent.clone()),
+            )
+        })
+        .collect();
+    room.run(2_000_000);
+    assert!(apps.iter().all(|app| room.app(*app).got() == sent));
+    assert_eq!(tunnels_opened(room.observed(gateway)), 1);
+    assert_eq!(tunnels_opened(room.observed(server)), 5);
+}
+
+#[test]
+fn nobody_is_expected_inside_when_the_service_names_nobody() {
+    for wrong in [None, Some("impostor")] {
+        let World { mut room, client, gateway, server } = world(9, Weather::default(), wrong);
+        let app = room.connect(client, addr("10.0.0.1:40000"), addr(VIP), Script::send(pattern(100)));
+        room.run(2_000_000);
+        assert_eq!(room.app(app).got(), b"");
+        let endings = endings(room.observed(client));
+        let [(Flag::TlsFailure | Flag::Connect, Some(text))] = &endings[..] else { panic!("{endings:?}") };
+        assert!(text.contains("identity") || text.contains("tls"), "{text}");
+        assert_eq!(room.shard(client).connections(), 0);
+        assert_eq!(room.shard(gateway).connections(), 0);
+        assert_eq!(room.shard(server).tunnels(), 0);
+    }
+}
+
+#[test]
+fn the_end_of_the_outer_tunnel_ends_what_is_inside() {
+    let World { mut room, client, gateway, .. } = world(11, Weather::default(), Some("server"));
+    let hold = Script { finish: false, ..Script::send(pattern(1_000)) };
+    let app = room.connect(client, addr("10.0.0.1:40000"), addr(VIP), hold);
+    room.run(2_000_000);
+    assert_eq!(room.app(app).got().len(), 1_000);
+    room.kill(gateway);
+    room.run(2_000_000);
+    assert!(room.app(app).saw_reset() || room.app(app).saw_fin());
+    assert_eq!(room.shard(client).connections(), 0);
+    assert_eq!(room.shard(client).tunnels(), 0);
+}
