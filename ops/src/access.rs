@@ -32,8 +32,9 @@ pub fn log(observed: &Observed) {
             "{}",
             said
         ),
-        Observed::NoLongerAllowed { connection, reason } => tracing::info!(
+        Observed::NoLongerAllowed { connection, reason } => tracing::event!(
             target: "rbac",
+            tracing::Level::INFO,
             src.addr = connection.source.address.map(display),
             src.identity = connection.source.identity.as_ref().map(ToString::to_string),
             dst.addr = connection.destination.address.map(display),
