@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use crate::mesh::{Mesh, TunnelProtocol, Workload};
-use crate::policy::{self, Facts, Verdict};
+use crate::policy::{self, Consulted, Facts, Verdict};
 use crate::route::{self, Hop, InboundPlan, OutboundPlan, RouteConfig};
 
 /// What becomes of a connection at its next peer, as far as the mesh's tables tell.
@@ -59,6 +59,8 @@ pub struct PolicyLine {
     pub action: Option<String>,
     /// Only on trial.
     pub dry_run: bool,
+    /// Position of its first rule that holds, from 0.
+    pub matched: Option<usize>,
 }
 
 pub(super) fn arrival(
@@ -96,18 +98,22 @@ fn judged(
 ) -> Judged {
     let identity = source.identity();
     let facts = Facts { source: Some(&identity), source_address: client, destination: inbound.destination };
-    let (allowed, because) = match policy::authorize(mesh, to, &facts) {
+    let judgement = policy::judge(mesh, to, &facts);
+    let (allowed, because) = match judgement.verdict {
         Verdict::Allow { by: Some(rule) } => (true, rule.to_string()),
         Verdict::Allow { by: None } => (true, "no ALLOW policy bears on the workload".to_string()),
         Verdict::Deny(reason) => (false, reason.to_string()),
     };
-    let policies = mesh.policies_for(to).map(|policy| match policy {
-        Ok(policy) => PolicyLine {
-            name: policy.key(),
-            action: Some(alloc::format!("{:?}", policy.action)),
-            dry_run: policy.dry_run,
+    let policies = judgement.consulted.iter().map(|consulted| match consulted {
+        Consulted::Known { policy, action, dry_run, matched, .. } => PolicyLine {
+            name: policy.to_string(),
+            action: Some(alloc::format!("{action:?}")),
+            dry_run: *dry_run,
+            matched: *matched,
         },
-        Err(key) => PolicyLine { name: key.to_string(), action: None, dry_run: false },
+        Consulted::Unknown(key) => {
+            PolicyLine { name: key.to_string(), action: None, dry_run: false, matched: None }
+        }
     });
     Judged {
         destination: inbound.destination,
@@ -116,6 +122,6 @@ fn judged(
         policies: policies.collect(),
         allowed,
         because,
-        dry_run: policy::dry_run(mesh, to, &facts).iter().map(ToString::to_string).collect(),
+        dry_run: judgement.on_trial.iter().map(ToString::to_string).collect(),
     }
 }

@@ -104,7 +104,7 @@ authority   10.0.0.2:8080
 expected    spiffe://cluster.local/ns/default/sa/near
 pool key    spiffe://cluster.local/ns/default/sa/client (10.0.0.1) to 10.0.0.2:15008 as spiffe://cluster.local/ns/default/sa/near
 application 10.0.0.2:8080, shown the client's address 10.0.0.1
-policies    default/only-8080 Allow
+policies    default/only-8080 Allow: rule 0 matches
 verdict     allowed: default/only-8080 (rule 0)
 because     the target is service default/web
             endpoint c//Pod/default/near drawn from 1 eligible of 2

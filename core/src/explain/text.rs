@@ -119,7 +119,9 @@ impl fmt::Display for Judged {
         let policies = self.policies.iter().map(|policy| {
             let action = policy.action.as_deref().unwrap_or("not known");
             let trial = if policy.dry_run { ", on trial" } else { "" };
-            alloc::format!("{} {action}{trial}", policy.name)
+            let matched =
+                policy.matched.map(|rule| alloc::format!(": rule {rule} matches")).unwrap_or_default();
+            alloc::format!("{} {action}{trial}{matched}", policy.name)
         });
         rows(f, "policies", policies)?;
         let verdict = if self.allowed { "allowed" } else { "denied" };

@@ -161,6 +161,22 @@ impl<K: From<Key> + Into<Key>, T> Slab<K, T> {
         self.len
     }
 
+    /// How many slots there are, in use or not.
+    pub(super) fn slots(&self) -> usize {
+        self.pages.len().saturating_mul(usize::try_from(PAGE).unwrap_or_default())
+    }
+
+    /// The keys in use among `count` slots from `first` on.
+    pub(super) fn keys_within(&self, first: usize, count: usize) -> impl Iterator<Item = K> {
+        (first..first.saturating_add(count)).filter_map(|at| {
+            let index = u32::try_from(at).ok()?;
+            let (number, at) = place(Key { index, generation: 0 });
+            let slot = self.pages.get(usize::try_from(number).ok()?)?.slots.get(usize::try_from(at).ok()?)?;
+            slot.value.as_ref()?;
+            Some(Key { index, generation: slot.generation }.into())
+        })
+    }
+
     /// All keys in use, in slot order.
     pub(super) fn keys(&self) -> impl Iterator<Item = K> {
         self.pages.iter().zip(0_u32..).flat_map(|(page, number)| {

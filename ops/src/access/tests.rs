@@ -157,3 +157,16 @@ fn only_a_tunnel_that_broke_a_budget_is_worth_a_warning() {
     let lines = capture("info", Format::Plain, || log(&closed(true)));
     assert!(lines[0].1.contains("\twarn\ttunnel\t") && lines[0].1.contains("reason=\"pings\""), "{lines:?}");
 }
+
+#[test]
+fn a_policy_update_says_whom_it_closes() {
+    let closed = || {
+        let reason = adit_core::policy::DenyReason::NoneAllowed;
+        log(&Observed::NoLongerAllowed { connection: connection(), reason });
+    };
+    let lines = capture("info", Format::Plain, closed);
+    let expected = "info\trbac\tconnection closed because it's no longer allowed after a policy update\t\
+                    src.addr=10.0.0.1:4242 dst.addr=10.0.0.2:15008 \
+                    reason=\"allow policies exist, but none allowed\"\n";
+    assert_eq!(tail(&lines[0].1), expected);
+}
