@@ -380,4 +380,4 @@ fn be16(octets: &[u8], at: usize) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
