@@ -36,7 +36,7 @@ pub struct ForwarderConfig {
 }
 
 impl ForwarderConfig {
-    /// Defaults of resolv.conf; 256 queries per source, 1024 and 1 MiB in all.
+    /// Defaults of resolv.conf; 256 queries per source, 512 and 1 MiB in all.
     #[must_use]
     pub const fn new(servers: Vec<SocketAddr>) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl ForwarderConfig {
             rounds: 2,
             rotate: false,
             per_source: 256,
-            total: 1024,
+            total: 512,
             octets: 1 << 20,
         }
     }

@@ -12,8 +12,10 @@ pub mod encode;
 pub mod forward;
 mod lookup;
 pub mod message;
+mod observed;
 mod resolver;
 
 pub use forward::{Forwarder, ForwarderConfig};
+pub use observed::{Asked, DnsObserved};
 pub use message::{Edns, MessageError, Query, Question, RecordType, Transport};
 pub use resolver::{Answer, Client, NotOurs, Resolution, Resolver, kubernetes_search};
