@@ -11,6 +11,7 @@ mod sockets;
 mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_core::dns::{Asked, DnsObserved, ForwarderConfig, Resolver};
 use adit_core::mesh::Mesh;
@@ -49,6 +50,8 @@ pub struct Setup {
     pub egress: Arc<dyn Egress>,
     /// Gets the figures for metrics.
     pub observer: Observer,
+    /// How long a question waits for the mesh to know its workload before it fails (datapath §7.1: 5 s).
+    pub patience: Duration,
     /// The tables; every question sees the newest.
     pub mesh: watch::Receiver<Arc<Mesh>>,
 }

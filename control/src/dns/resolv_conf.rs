@@ -29,7 +29,9 @@ pub enum ResolvConfError {
         error: std::io::Error,
     },
     /// A `nameserver` line without an address.
-    #[error("resolv.conf line {line}: `{value}` is no address of a name server; write one such as `nameserver 10.96.0.10`")]
+    #[error(
+        "resolv.conf line {line}: `{value}` is no address of a name server; write one such as `nameserver 10.96.0.10`"
+    )]
     NameServer {
         /// Counted from 1.
         line: usize,
@@ -37,7 +39,9 @@ pub enum ResolvConfError {
         value: String,
     },
     /// A link-local address with a zone that is no interface here.
-    #[error("resolv.conf line {line}: `{zone}` is no network interface; write its name or number behind the %")]
+    #[error(
+        "resolv.conf line {line}: `{zone}` is no network interface; write its name or number behind the %"
+    )]
     Zone {
         /// Counted from 1.
         line: usize,
@@ -53,7 +57,9 @@ pub enum ResolvConfError {
         option: String,
     },
     /// No name server at all.
-    #[error("resolv.conf names no server to relay DNS questions to; add a line such as `nameserver 10.96.0.10`")]
+    #[error(
+        "resolv.conf names no server to relay DNS questions to; add a line such as `nameserver 10.96.0.10`"
+    )]
     NoServers,
 }
 
@@ -149,7 +155,11 @@ fn domain(word: &str) -> Option<Arc<str>> {
     (!domain.is_empty()).then(|| domain.to_ascii_lowercase().into())
 }
 
-fn server(value: &str, line: usize, zone: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, ResolvConfError> {
+fn server(
+    value: &str,
+    line: usize,
+    zone: impl Fn(&str) -> Option<u32>,
+) -> Result<SocketAddr, ResolvConfError> {
     let unreadable = || ResolvConfError::NameServer { line, value: value.to_owned() };
     let Some((address, interface)) = value.split_once('%') else {
         let address: IpAddr = value.parse().map_err(|_| unreadable())?;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use adit_core::dns::encode::{self, Rcode};
 use adit_core::dns::forward::{Attempt, ForwardAction, ForwardError, Outcome, QueryId};
 use adit_core::dns::{
-    Answer, Asked, Client, DnsObserved, Forwarder, NotOurs, Query, RecordType, Resolution, Resolver, Transport,
-    kubernetes_search,
+    Answer, Asked, Client, DnsObserved, Forwarder, NotOurs, Query, RecordType, Resolution, Resolver,
+    Transport, kubernetes_search,
 };
 use adit_core::mesh::{Mesh, Workload};
 use adit_core::route::Rng;
@@ -25,8 +25,6 @@ use super::client::{Connection, Reply};
 use super::upstream::Upstream;
 use super::{Listeners, Setup, Subject};
 
-/// How long a question waits for the mesh to know its workload, and a connection to a name server for an answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Most connections of clients; further ones are closed at once.
 const MOST_CONNECTIONS: usize = 256;
 /// Most questions that wait for the mesh to know their workload; further ones fail at once.
@@ -260,7 +258,7 @@ impl Server {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let parked = self.parked.front().map(|parked| parked.since + PATIENCE);
+        let parked = self.parked.front().map(|parked| parked.since + self.setup.patience);
         self.forwarder.poll_deadline().into_iter().chain(parked).min()
     }
 
@@ -298,7 +296,7 @@ impl Server {
 
     fn handle_timeout(&mut self) {
         let now = self.now();
-        while self.parked.front().is_some_and(|parked| parked.since + PATIENCE <= now) {
+        while self.parked.front().is_some_and(|parked| parked.since + self.setup.patience <= now) {
             if let Some(parked) = self.parked.pop_front() {
                 let Subject { namespace, name, .. } = &self.setup.subject;
                 tracing::debug!(target: "dns", "no workload {namespace}/{name} in the mesh");
@@ -362,7 +360,8 @@ impl Server {
             Some(workload) => {
                 let mesh = self.mesh();
                 let domain = &self.setup.resolver.cluster_domain;
-                let kubernetes = self.setup.search.is_none().then(|| kubernetes_search(&workload.namespace, domain));
+                let kubernetes =
+                    self.setup.search.is_none().then(|| kubernetes_search(&workload.namespace, domain));
                 let search = kubernetes.as_ref().map_or(self.setup.search.as_deref(), |search| Some(search));
                 let client = Client::new(workload, search.unwrap_or_default());
                 self.setup.resolver.resolve(&mesh, &client, &query, &mut self.rng)

@@ -24,7 +24,10 @@ impl Listeners {
         for address in addresses {
             let named = |protocol: &'static str| {
                 move |error: io::Error| {
-                    io::Error::new(error.kind(), format!("DNS proxy cannot listen on {address} ({protocol}): {error}"))
+                    io::Error::new(
+                        error.kind(),
+                        format!("DNS proxy cannot listen on {address} ({protocol}): {error}"),
+                    )
                 }
             };
             listeners.udp.push(UdpSocket::bind(address).map_err(named("UDP"))?);

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_core::dns::Transport;
 use adit_core::dns::forward::Attempt;
@@ -12,8 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Egress;
-use super::server::{Event, PATIENCE};
+use super::server::Event;
 
+/// How long a connection to a name server may take (datapath §7.5).
+const CONNECT: Duration = Duration::from_secs(5);
 /// Most octets of a message.
 const MOST: usize = 65_535;
 
@@ -54,7 +57,7 @@ impl Upstream {
 
     async fn tcp(&self, message: Vec<u8>) -> io::Result<()> {
         let socket = TcpSocket::from_std_stream(self.egress.tcp(self.server)?.into());
-        let mut stream = timeout(PATIENCE, socket.connect(self.server)).await??;
+        let mut stream = timeout(CONNECT, socket.connect(self.server)).await??;
         stream.write_all(&framed(&message)).await?;
         loop {
             let length = stream.read_u16().await?;

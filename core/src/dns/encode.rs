@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::message::{CLASS_INTERNET, Edns, FLAG_DO, FLAG_RESPONSE, HEADER, Query, RecordType, TYPE_OPT, Tail};
+use super::message::{
+    CLASS_INTERNET, Edns, FLAG_DO, FLAG_RESPONSE, HEADER, Query, RecordType, TYPE_OPT, Tail,
+};
 use super::resolver::Answer;
 
 /// Seconds that a client may keep our records (datapath §7.4).
@@ -133,8 +135,14 @@ impl Header {
         let octet = |at: usize| query.get(at).copied().unwrap_or(0);
         let asked = u16::from_be_bytes([octet(2), octet(3)]);
         let flags = FLAG_RESPONSE | FLAG_RECURSION_AVAILABLE | asked & COPIED | self.flags;
-        let words =
-            [u16::from_be_bytes([octet(0), octet(1)]), flags, self.questions, self.answers, 0, self.additionals];
+        let words = [
+            u16::from_be_bytes([octet(0), octet(1)]),
+            flags,
+            self.questions,
+            self.answers,
+            0,
+            self.additionals,
+        ];
         for (place, word) in message.chunks_exact_mut(2).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
         }

@@ -246,7 +246,8 @@ impl Forwarder {
         entropy: &mut dyn FnMut() -> u16,
     ) {
         let Some(pending) = self.pending.get_mut(&attempt.query) else { return };
-        let Some(asked) = usize::try_from(attempt.number).ok().and_then(|at| pending.asked.get_mut(at)) else {
+        let Some(asked) = usize::try_from(attempt.number).ok().and_then(|at| pending.asked.get_mut(at))
+        else {
             return;
         };
         if !asked.open {
@@ -315,7 +316,13 @@ impl Forwarder {
         self.pending.len()
     }
 
-    fn give_up(&mut self, now: Instant, attempt: Attempt, why: ForwardError, entropy: &mut dyn FnMut() -> u16) {
+    fn give_up(
+        &mut self,
+        now: Instant,
+        attempt: Attempt,
+        why: ForwardError,
+        entropy: &mut dyn FnMut() -> u16,
+    ) {
         let Some(pending) = self.pending.get_mut(&attempt.query) else { return };
         let at = usize::try_from(attempt.number).unwrap_or(usize::MAX);
         let latest = at.checked_add(1) == Some(pending.asked.len());
@@ -328,7 +335,13 @@ impl Forwarder {
 
     /// Asks the next server; after the last one the query has failed for reason `why`. Earlier attempts stay open: a
     /// slow server may still be the first to respond.
-    fn ask_next(&mut self, now: Instant, query: QueryId, why: ForwardError, entropy: &mut dyn FnMut() -> u16) {
+    fn ask_next(
+        &mut self,
+        now: Instant,
+        query: QueryId,
+        why: ForwardError,
+        entropy: &mut dyn FnMut() -> u16,
+    ) {
         let Some(pending) = self.pending.get_mut(&query) else { return };
         self.deadlines.remove(&(pending.deadline, query));
         let servers = &self.config.servers;

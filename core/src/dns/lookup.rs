@@ -43,7 +43,11 @@ impl Names<'_> {
     pub(super) fn aliases(&self, hostname: &str) -> Vec<Alias> {
         let mut aliases = Vec::<Alias>::new();
         let mut add = |name: &str, stripped| {
-            let forms = [String::from(name)].into_iter().chain(kubernetes_forms(name, self.client.namespace, self.domain));
+            let forms = [String::from(name)].into_iter().chain(kubernetes_forms(
+                name,
+                self.client.namespace,
+                self.domain,
+            ));
             for name in forms {
                 if aliases.iter().all(|alias| alias.name != name) {
                     aliases.push(Alias { name, stripped });
@@ -83,7 +87,11 @@ impl Names<'_> {
         // `min_by_key` keeps the first of equals.
         usable.min_by_key(|service| {
             let namespace = &*service.name.namespace;
-            Reverse((namespace == self.client.namespace, service.canonical, Some(namespace) == self.preferred))
+            Reverse((
+                namespace == self.client.namespace,
+                service.canonical,
+                Some(namespace) == self.preferred,
+            ))
         })
     }
 
@@ -122,12 +130,16 @@ pub(super) fn vips(service: &Service) -> impl Iterator<Item = (&str, core::net::
 }
 
 /// All services of this hostname in the order of their namespaces; none where the client can see none of them.
-fn services_named<'m>(mesh: &'m Mesh, hostname: &str, namespace: &str) -> impl Iterator<Item = &'m Arc<Service>> {
+fn services_named<'m>(
+    mesh: &'m Mesh,
+    hostname: &str,
+    namespace: &str,
+) -> impl Iterator<Item = &'m Arc<Service>> {
     // The look-up is indexed and answers nearly every name that is tried with none; only a hit walks the table.
     let known = mesh.service_by_hostname(hostname, namespace).map(|service| &service.name.hostname);
-    known.into_iter().flat_map(|hostname| {
-        mesh.services().filter(move |service| service.name.hostname == *hostname)
-    })
+    known
+        .into_iter()
+        .flat_map(|hostname| mesh.services().filter(move |service| service.name.hostname == *hostname))
 }
 
 /// What a name without the cluster's domain may be short for, by its number of labels.

@@ -16,6 +16,6 @@ mod observed;
 mod resolver;
 
 pub use forward::{Forwarder, ForwarderConfig};
-pub use observed::{Asked, DnsObserved};
 pub use message::{Edns, MessageError, Query, Question, RecordType, Transport};
+pub use observed::{Asked, DnsObserved};
 pub use resolver::{Answer, Client, NotOurs, Resolution, Resolver, kubernetes_search};

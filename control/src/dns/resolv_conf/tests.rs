@@ -38,7 +38,8 @@ fn a_machines_file() {
 
 #[test]
 fn numbers_stay_within_bounds() {
-    for (options, timeout, attempts) in [("timeout:0 attempts:0", 1, 1), ("timeout:100 attempts:100", 30, 5)] {
+    for (options, timeout, attempts) in [("timeout:0 attempts:0", 1, 1), ("timeout:100 attempts:100", 30, 5)]
+    {
         let conf = parse(&format!("nameserver ::1\noptions {options}\n")).unwrap();
         assert_eq!((conf.timeout.as_secs(), conf.attempts), (timeout, attempts));
     }
@@ -47,7 +48,10 @@ fn numbers_stay_within_bounds() {
 #[test]
 fn what_is_wrong_is_named_with_its_line() {
     for (text, expected) in [
-        ("", "resolv.conf names no server to relay DNS questions to; add a line such as `nameserver 10.96.0.10`"),
+        (
+            "",
+            "resolv.conf names no server to relay DNS questions to; add a line such as `nameserver 10.96.0.10`",
+        ),
         (
             "search x\nnameserver dns.example\n",
             "resolv.conf line 2: `dns.example` is no address of a name server; write one such as `nameserver 10.96.0.10`",

@@ -2,8 +2,8 @@
 use std::net::Ipv4Addr;
 use std::vec;
 
-use super::super::message::tests::{question, with_edns};
 use super::super::message::Transport;
+use super::super::message::tests::{question, with_edns};
 use super::*;
 use crate::mesh::ServiceName;
 

@@ -138,8 +138,12 @@ fn silence_moves_on_to_the_next_server_and_round_and_then_fails() {
         assert_eq!(rig.machine.poll_deadline(), Some(at(deadline)));
         seen.extend(rig.actions());
     }
-    let expected =
-        ["send 1.0 192.0.2.1 101", "send 1.1 192.0.2.2 102", "send 1.2 192.0.2.1 103", "send 1.3 192.0.2.2 104"];
+    let expected = [
+        "send 1.0 192.0.2.1 101",
+        "send 1.1 192.0.2.2 102",
+        "send 1.2 192.0.2.1 103",
+        "send 1.3 192.0.2.2 104",
+    ];
     assert_eq!(seen, expected);
     rig.timeout(20);
     assert_eq!(rig.actions(), ["reply 1 no name server answered in time", "close 1"]);

@@ -52,7 +52,10 @@ fn suffixes() {
 #[test]
 fn a_pods_search_domains() {
     let search = kubernetes_search("ns1", "cluster.local");
-    assert_eq!(search.each_ref().map(|domain| &**domain), ["ns1.svc.cluster.local", "svc.cluster.local", "cluster.local"]);
+    assert_eq!(
+        search.each_ref().map(|domain| &**domain),
+        ["ns1.svc.cluster.local", "svc.cluster.local", "cluster.local"]
+    );
 }
 
 #[test]

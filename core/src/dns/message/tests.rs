@@ -19,7 +19,13 @@ pub(crate) fn question(name: &str, record_type: RecordType) -> Vec<u8> {
 }
 
 /// The same with an OPT record: payload, version, DO.
-pub(crate) fn with_edns(name: &str, record_type: RecordType, payload: u16, version: u8, dnssec: bool) -> Vec<u8> {
+pub(crate) fn with_edns(
+    name: &str,
+    record_type: RecordType,
+    payload: u16,
+    version: u8,
+    dnssec: bool,
+) -> Vec<u8> {
     let mut message = question(name, record_type);
     message[11] = 1;
     message.extend_from_slice(&[0, 0, 41]);

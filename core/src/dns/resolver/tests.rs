@@ -16,8 +16,7 @@ fn ip(text: &str) -> IpAddr {
 /// A service `namespace/hostname` with virtual addresses `[network/]address`.
 fn service(name: &str, vips: &[&str]) -> Service {
     let (namespace, hostname) = name.split_once('/').unwrap();
-    let mut service =
-        Service::new(ServiceName { namespace: namespace.into(), hostname: hostname.into() });
+    let mut service = Service::new(ServiceName { namespace: namespace.into(), hostname: hostname.into() });
     service.addresses = vips
         .iter()
         .map(|vip| {
@@ -55,8 +54,7 @@ struct World {
 impl World {
     fn new(services: Vec<Service>, workloads: Vec<Workload>) -> Self {
         let mesh = Mesh::new("".into(), workloads, services, vec![]).unwrap();
-        let resolver =
-            Resolver { cluster_domain: DOMAIN.into(), ipv6: true, preferred_namespace: None };
+        let resolver = Resolver { cluster_domain: DOMAIN.into(), ipv6: true, preferred_namespace: None };
         Self { mesh, resolver }
     }
 
