@@ -104,8 +104,7 @@ pub fn failure(query: &[u8], rcode: Rcode) -> Vec<u8> {
         Some(Tail::Plain(edns)) => edns,
         Some(Tail::Other) | None => None,
     };
-    let mut message = Vec::with_capacity(HEADER);
-    message.resize(HEADER, 0);
+    let mut message = alloc::vec![0; HEADER];
     if let Some(question) = question {
         message.extend_from_slice(query.get(HEADER..question.end()).unwrap_or_default());
     }
