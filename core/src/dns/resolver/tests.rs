@@ -392,6 +392,17 @@ fn an_own_service_that_cannot_be_answered_hides_no_other() {
 }
 
 #[test]
+fn of_equally_named_services_hidden_ones_do_not_count() {
+    let hidden = with(service("ns2/x.io", &["1.0.0.2"]), |service| {
+        service.visibility = Visibility::Namespace;
+        service.canonical = true;
+    });
+    let world = World::new(vec![hidden, service("ns3/x.io", &["1.0.0.3"])], vec![]);
+    world.says_to("ns1", "x.io", A, "1.0.0.3");
+    world.says_to("ns2", "x.io", A, "1.0.0.2");
+}
+
+#[test]
 fn names_that_no_host_has_are_forwarded() {
     let world = world();
     let mut dotted = question("local.io", A);
