@@ -1,8 +1,9 @@
 //! Adit's control planes: where the tables and certificates of [`adit_core`] come from.
 //!
 //! [`local`] reads the mesh from a YAML file, [`ca`] is a certificate authority of our own. Neither is fit for
-//! production meshes; together they let a proxy run on a bare machine.
+//! production meshes; together they let a proxy run on a bare machine. [`dns`] is the DNS proxy around the core's decisions.
 #![forbid(unsafe_code)]
 
 pub mod ca;
+pub mod dns;
 pub mod local;

@@ -23,6 +23,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod buffer;
+pub mod dns;
 pub mod drain;
 pub mod explain;
 pub mod hbone;

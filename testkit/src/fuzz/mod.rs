@@ -1,6 +1,7 @@
 //! Bodies of the fuzz targets in `fuzz/`: each takes any octets and panics when a promise is broken.
 //!
 //! They live here so that plain `cargo test` compiles them and replays the corpus (`tests/fuzz_bodies.rs`).
+pub mod dns;
 pub mod frames;
 pub mod headers;
 pub mod hpack;
@@ -13,7 +14,7 @@ pub mod yaml;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("frames", frames::body),
     ("hpack", hpack::body),
     ("record_opener", tls::record_opener),
@@ -22,6 +23,7 @@ pub const TARGETS: [Target; 8] = [
     ("yaml", yaml::body),
     ("pair_hostile", pair_hostile::body),
     ("policy", policy::body),
+    ("dns", dns::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

@@ -3,9 +3,9 @@
 use super::rust_files;
 
 /// Ground floor first.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "time", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "pool", "route", "explain",
-    "drain", "proxy",
+    "dns", "drain", "proxy",
 ];
 
 /// From, to, why it is allowed all the same.

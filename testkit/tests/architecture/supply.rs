@@ -18,8 +18,18 @@ const LICENCES: [&str; 9] = [
 ];
 
 /// Crates of which the workspace builds several versions, because those who use them do not agree yet.
-const TWICE: [&str; 9] =
-    ["base64", "embedded-io", "getrandom", "hashbrown", "pem", "rand", "rand_core", "syn", "untrusted"];
+const TWICE: [&str; 10] = [
+    "base64",
+    "embedded-io",
+    "getrandom",
+    "hashbrown",
+    "pem",
+    "rand",
+    "rand_core",
+    "syn",
+    "synstructure",
+    "untrusted",
+];
 
 /// Every package that this platform builds for the workspace, tests included.
 fn packages() -> Vec<serde_json::Value> {

@@ -1,0 +1,112 @@
+//! The sockets of the DNS proxy: listening ones, and those that questions are relayed from.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Sockets that clients' questions come to.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For datagrams.
+    pub udp: Vec<UdpSocket>,
+    /// For connections.
+    pub tcp: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Both kinds on each address, in this thread's network namespace.
+    ///
+    /// # Errors
+    /// An address that cannot be bound; the text names it.
+    pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+        let mut listeners = Self::default();
+        for address in addresses {
+            let named = |protocol: &'static str| {
+                move |error: io::Error| {
+                    io::Error::new(
+                        error.kind(),
+                        format!("DNS proxy cannot listen on {address} ({protocol}): {error}"),
+                    )
+                }
+            };
+            listeners.udp.push(UdpSocket::bind(address).map_err(named("UDP"))?);
+            listeners.tcp.push(TcpListener::bind(address).map_err(named("TCP"))?);
+        }
+        Ok(listeners)
+    }
+
+    /// Both kinds on `port` of loopback: IPv4, and IPv6 where `ipv6` asks for it and the namespace has it.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind), but for an absent IPv6.
+    pub fn bind_loopback(port: u16, ipv6: bool) -> io::Result<Self> {
+        let mut listeners = Self::bind(&[(Ipv4Addr::LOCALHOST, port).into()])?;
+        if ipv6 {
+            match Self::bind(&[(Ipv6Addr::LOCALHOST, port).into()]) {
+                Ok(six) => {
+                    listeners.udp.extend(six.udp);
+                    listeners.tcp.extend(six.tcp);
+                }
+                Err(error) if is_absent(error.kind()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listeners)
+    }
+}
+
+/// `EADDRNOTAVAIL`, and `EAFNOSUPPORT` where the kernel was built or booted without IPv6.
+fn is_absent(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+}
+
+/// Makes sockets to name servers. An implementation for another network namespace enters it for the call.
+pub trait Egress: Send + Sync {
+    /// A datagram socket, non-blocking, connected to `server` from a port that the kernel draws: with the message id, it
+    /// is what somebody who forges responses must guess.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn udp(&self, server: SocketAddr) -> io::Result<UdpSocket>;
+
+    /// A stream socket, non-blocking, not connected yet, of the family of `server`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn tcp(&self, server: SocketAddr) -> io::Result<Socket>;
+}
+
+/// [`Egress`] in the thread's own network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Direct {
+    /// Mark of packets (`SO_MARK`, needs `CAP_NET_ADMIN`), so that redirection leaves them alone: else relayed questions
+    /// come straight back. `None` where nothing redirects.
+    pub mark: Option<u32>,
+}
+
+impl Direct {
+    fn socket(self, server: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(server), kind, Some(protocol))?;
+        socket.set_nonblocking(true)?;
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
+        Ok(socket)
+    }
+}
+
+impl Egress for Direct {
+    fn udp(&self, server: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = self.socket(server, Type::DGRAM, Protocol::UDP)?;
+        let any: IpAddr =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        socket.bind(&SocketAddr::new(any, 0).into())?;
+        socket.connect(&server.into())?;
+        Ok(socket.into())
+    }
+
+    fn tcp(&self, server: SocketAddr) -> io::Result<Socket> {
+        self.socket(server, Type::STREAM, Protocol::TCP)
+    }
+}
