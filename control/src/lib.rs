@@ -6,3 +6,4 @@
 
 pub mod ca;
 pub mod local;
+pub mod proto;
