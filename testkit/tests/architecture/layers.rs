@@ -3,9 +3,9 @@
 use super::rust_files;
 
 /// Ground floor first.
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     "time", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "route", "pool", "drain",
-    "proxy",
+    "xds", "proxy",
 ];
 
 /// From, to, why it is allowed all the same.
