@@ -1,4 +1,5 @@
 //! SPIFFE identities as Istio uses them: `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,11 +14,15 @@ const SCHEME: &str = "spiffe://";
 ///
 /// Only texts that the SPIFFE ID specification (§2) allows are identities, and of those only Istio's five-part form, so
 /// two identities are equal exactly when their texts are. Serialises as its text.
+/// Cheap to clone, and one pointer wide: there is one in every workload, and many workloads have the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
-    trust_domain: Arc<str>,
-    namespace: Arc<str>,
-    service_account: Arc<str>,
+pub struct Identity(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Parts {
+    trust_domain: Box<str>,
+    namespace: Box<str>,
+    service_account: Box<str>,
 }
 
 /// Why a text is no identity.
@@ -67,29 +72,34 @@ impl Identity {
         if !is_segment(namespace) || !is_segment(service_account) {
             return Err(IdentityError::Segment);
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             trust_domain: trust_domain.into(),
             namespace: namespace.into(),
             service_account: service_account.into(),
-        })
+        })))
     }
 
     /// The trust domain, such as `cluster.local`.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
-        &self.trust_domain
+        &self.0.trust_domain
     }
 
     /// The Kubernetes namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        &self.0.namespace
     }
 
     /// The Kubernetes service account.
     #[must_use]
     pub fn service_account(&self) -> &str {
-        &self.service_account
+        &self.0.service_account
+    }
+
+    /// How many values share this copy of the parts.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     /// The identity without `spiffe://`, as policies compare principals.
@@ -97,7 +107,7 @@ impl Identity {
         struct Principal<'a>(&'a Identity);
         impl fmt::Display for Principal<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let Identity { trust_domain, namespace, service_account } = self.0;
+                let Parts { trust_domain, namespace, service_account } = &*self.0.0;
                 write!(f, "{trust_domain}/ns/{namespace}/sa/{service_account}")
             }
         }

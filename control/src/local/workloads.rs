@@ -36,7 +36,7 @@ pub(super) fn workload(position: usize, file: schema::Workload) -> Result<Worklo
     workload.addresses = each("workloadIps", &file.workload_ips, |field, ip| address(&entry, field, ip))?;
     for (name, mapped) in &file.services.0 {
         let service = service_name(&entry, "services", name)?;
-        workload.services.insert(service, ports(&entry, &format!("services[{name}]"), mapped)?);
+        workload.services.insert(service, ports(&entry, &format!("services[{name}]"), mapped)?.into());
     }
     workload.authorization_policies =
         file.authorization_policies.iter().map(|key| key.as_str().into()).collect();

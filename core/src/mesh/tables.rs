@@ -1,184 +1,113 @@
-//! The tables themselves: built once from entries, checked, indexed, then only read.
+//! The tables themselves: what is known, and the look-ups.
+
+mod change;
 
 use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::fmt;
 use core::net::IpAddr;
 
+pub use change::{Change, MeshError};
 use ipnet::IpNet;
 
-use super::{
-    Authorization, NetworkMode, PolicyName, PolicyScope, Service, ServiceName, TunnelProtocol, Workload,
+use super::endpoints::Endpoints;
+use super::entries::{
+    Backed, ByHostname, ByName, ByNode, ByOwnHostname, ByPolicyName, ByScope, ByServiceName, ByUid, Located,
+    Range, Vip, halves, scope_key,
 };
+use super::index::Index;
+use super::interner::Interner;
+use super::keyed::Table;
+use super::{Authorization, PolicyScope, Service, ServiceName, Workload};
+use crate::identity::{Identity, IdentitySet};
 
-/// Why entries make no consistent mesh.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum MeshError {
-    /// Two workloads have the same uid.
-    #[error("workload {0} appears twice: give each its own uid")]
-    DuplicateWorkload(Arc<str>),
-    /// Two services have the same namespace and hostname.
-    #[error("service {0} appears twice: give each its own namespace and hostname")]
-    DuplicateService(ServiceName),
-    /// Two policies have the same namespace and name.
-    #[error("policy {0} appears twice: give each its own namespace and name")]
-    DuplicatePolicy(PolicyName),
-    /// A workload's `namespace` is not that of its identity: policies could be by-passed.
-    #[error("workload {uid} is in namespace {namespace}, but its identity is in {identity}")]
-    NamespaceMismatch {
-        /// The workload.
-        uid: Arc<str>,
-        /// Its namespace field.
-        namespace: Arc<str>,
-        /// Namespace of its identity.
-        identity: Arc<str>,
-    },
-}
-
-/// Everything known about the mesh; immutable, replaced whole, shared by all shards.
-#[derive(Debug, Default)]
+/// Everything known about the mesh.
+///
+/// A clone costs a dozen pointers and does not see later changes. A change copies what it touches and is held by a
+/// clone, some kilobytes, whatever the size of the mesh.
+///
+/// ```
+/// use adit_core::mesh::{Change, Mesh, Service, ServiceName};
+///
+/// let mut mesh = Mesh::empty("".into());
+/// let before = mesh.clone();
+/// let name = ServiceName { namespace: "default".into(), hostname: "echo".into() };
+/// mesh.apply(Change::Service(Service::new(name.clone())))?;
+/// assert!(mesh.service(&name).is_some() && before.service(&name).is_none());
+/// # Ok::<(), adit_core::mesh::MeshError>(())
+/// ```
+#[derive(Clone, Default)]
 pub struct Mesh {
     network: Arc<str>,
-    /// By uid.
-    workloads: BTreeMap<Arc<str>, Arc<Workload>>,
-    /// Sorted by `name_key`.
-    by_name: Vec<Arc<Workload>>,
-    /// Network → address → the best workload there.
-    by_address: BTreeMap<Arc<str>, BTreeMap<IpAddr, Arc<Workload>>>,
-    services: BTreeMap<ServiceName, Backed>,
-    /// Network → exact address → services, first seen first.
-    by_vip: BTreeMap<Arc<str>, BTreeMap<IpAddr, Vec<Arc<Service>>>>,
-    /// Network → ranges.
-    by_cidr: BTreeMap<Arc<str>, Vec<(IpNet, Arc<Service>)>>,
-    by_hostname: BTreeMap<Arc<str>, Vec<Arc<Service>>>,
-    /// By `namespace/name`.
-    policies: BTreeMap<Arc<str>, Arc<Authorization>>,
-    global_policies: Vec<Arc<Authorization>>,
-    namespace_policies: BTreeMap<Arc<str>, Vec<Arc<Authorization>>>,
+    version: u64,
+    workloads: Table<ByUid>,
+    by_name: Table<ByName>,
+    by_node: Table<ByNode>,
+    by_own_hostname: Table<ByOwnHostname>,
+    by_address: Index<Located>,
+    services: Table<ByServiceName>,
+    by_hostname: Table<ByHostname>,
+    by_vip: Index<Vip>,
+    by_range: Index<Range>,
+    policies: Table<ByPolicyName>,
+    by_scope: Table<ByScope>,
+    interner: Interner,
 }
 
-/// A service and the workloads behind it that its health policy accepts, ordered by uid.
-#[derive(Debug)]
-struct Backed {
-    service: Arc<Service>,
-    endpoints: Vec<Arc<Workload>>,
+impl fmt::Debug for Mesh {
+    /// Sizes only: there may be a hundred thousand entries.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh")
+            .field("network", &self.network)
+            .field("version", &self.version)
+            .field("workloads", &self.workloads.len())
+            .field("services", &self.services.len())
+            .field("policies", &self.policies.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Mesh {
-    /// Checks and indexes the entries; `network` is the one this proxy is in.
+    /// Nothing is known yet; `network` is the one this proxy is in.
+    #[must_use]
+    pub fn empty(network: Arc<str>) -> Self {
+        Self { network, ..Self::default() }
+    }
+
+    /// Checks and indexes entries that are all there is; `network` is the one this proxy is in.
     ///
-    /// A workload may name services that are not here: it becomes their endpoint when they are.
+    /// A workload may name services that are not here: it becomes their endpoint when they come.
     ///
     /// # Errors
-    /// A key that appears twice, or a workload whose namespace is not its identity's.
+    /// A key that appears twice, or what [`apply`](Self::apply) refuses.
     pub fn new(
         network: Arc<str>,
         workloads: Vec<Workload>,
         services: Vec<Service>,
         policies: Vec<Authorization>,
     ) -> Result<Self, MeshError> {
-        let mut mesh = Self { network, ..Self::default() };
+        let mut mesh = Self::empty(network);
         for service in services {
-            mesh.add_service(service)?;
+            if mesh.service(&service.name).is_some() {
+                return Err(MeshError::DuplicateService(service.name));
+            }
+            mesh.apply(Change::Service(service))?;
         }
         for workload in workloads {
-            mesh.add_workload(workload)?;
+            if mesh.workload(&workload.uid).is_some() {
+                return Err(MeshError::DuplicateWorkload(workload.uid));
+            }
+            mesh.apply(Change::Workload(workload))?;
         }
         for policy in policies {
-            mesh.add_policy(policy)?;
+            if mesh.policy(&policy.namespace, &policy.name).is_some() {
+                return Err(MeshError::DuplicatePolicy(policy.policy_name()));
+            }
+            mesh.apply(Change::Policy(policy))?;
         }
-        mesh.index_workloads();
         Ok(mesh)
-    }
-
-    fn add_service(&mut self, service: Service) -> Result<(), MeshError> {
-        let service = Arc::new(service);
-        match self.services.entry(service.name.clone()) {
-            Entry::Occupied(_) => return Err(MeshError::DuplicateService(service.name.clone())),
-            Entry::Vacant(slot) => {
-                slot.insert(Backed { service: Arc::clone(&service), endpoints: Vec::new() });
-            }
-        }
-        for vip in &service.addresses {
-            self.add_vip(&vip.network, vip.address, &service);
-        }
-        for range in &service.cidrs {
-            if range.cidr.prefix_len() == range.cidr.max_prefix_len() {
-                self.add_vip(&range.network, range.cidr.addr(), &service);
-            } else {
-                let ranges = self.by_cidr.entry(Arc::clone(&range.network)).or_default();
-                ranges.push((range.cidr, Arc::clone(&service)));
-            }
-        }
-        self.by_hostname.entry(Arc::clone(&service.name.hostname)).or_default().push(service);
-        Ok(())
-    }
-
-    fn add_vip(&mut self, network: &Arc<str>, vip: IpAddr, service: &Arc<Service>) {
-        let network = self.by_vip.entry(Arc::clone(network)).or_default();
-        network.entry(vip.to_canonical()).or_default().push(Arc::clone(service));
-    }
-
-    fn add_workload(&mut self, workload: Workload) -> Result<(), MeshError> {
-        if &*workload.namespace != workload.identity_ref().namespace() {
-            return Err(MeshError::NamespaceMismatch {
-                identity: workload.identity_ref().namespace().into(),
-                uid: workload.uid,
-                namespace: workload.namespace,
-            });
-        }
-        match self.workloads.entry(Arc::clone(&workload.uid)) {
-            Entry::Occupied(_) => return Err(MeshError::DuplicateWorkload(workload.uid)),
-            Entry::Vacant(slot) => {
-                slot.insert(Arc::new(workload));
-            }
-        }
-        Ok(())
-    }
-
-    fn add_policy(&mut self, policy: Authorization) -> Result<(), MeshError> {
-        let policy = Arc::new(policy);
-        match self.policies.entry(policy.key().into()) {
-            Entry::Occupied(_) => return Err(MeshError::DuplicatePolicy(policy.policy_name())),
-            Entry::Vacant(slot) => {
-                slot.insert(Arc::clone(&policy));
-            }
-        }
-        match policy.scope {
-            PolicyScope::Global => self.global_policies.push(policy),
-            PolicyScope::Namespace => {
-                self.namespace_policies.entry(Arc::clone(&policy.namespace)).or_default().push(policy);
-            }
-            PolicyScope::WorkloadSelector => {}
-        }
-        Ok(())
-    }
-
-    /// Everything derived from all workloads: addresses, names, endpoints.
-    fn index_workloads(&mut self) {
-        for workload in self.workloads.values() {
-            if workload.network_mode == NetworkMode::Standard {
-                let network = self.by_address.entry(Arc::clone(&workload.network)).or_default();
-                for address in &workload.addresses {
-                    let best = network.entry(address.to_canonical()).or_insert_with(|| Arc::clone(workload));
-                    if address_rank(workload) > address_rank(best) {
-                        *best = Arc::clone(workload);
-                    }
-                }
-            }
-            for name in workload.services.keys() {
-                if let Some(backed) = self.services.get_mut(name)
-                    && backed.service.accepts_health_of(workload)
-                {
-                    backed.endpoints.push(Arc::clone(workload));
-                }
-            }
-        }
-        self.by_name = self.workloads.values().cloned().collect();
-        self.by_name.sort_by(|a, b| name_key(a).cmp(&name_key(b)));
     }
 
     /// The network this proxy is in.
@@ -187,29 +116,62 @@ impl Mesh {
         &self.network
     }
 
-    /// All workloads, ordered by uid.
+    /// How often the tables have changed. Changes that say what was known do not count.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many workloads there are.
+    #[must_use]
+    pub const fn workload_count(&self) -> usize {
+        self.workloads.len()
+    }
+
+    /// All workloads, ordered by uid. Sorts them: for dumps, not for look-ups.
     pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
-        self.workloads.values()
+        let sorted: BTreeMap<&str, _> = self.workloads.iter().map(|entry| (&*entry.uid, entry)).collect();
+        sorted.into_values()
     }
 
-    /// All services, ordered by namespace and hostname.
+    /// All services, ordered by namespace and hostname. Sorts them: for dumps, not for look-ups.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values().map(|backed| &backed.service)
+        let known = self.services.iter().filter_map(|backed| Some((&backed.name, backed.service.as_ref()?)));
+        known.collect::<BTreeMap<_, _>>().into_values()
     }
 
-    /// All policies, ordered by key.
+    /// Services of which only endpoints have come, ordered by namespace and hostname, with these endpoints whatever
+    /// their health. Sorts them: for dumps, not for look-ups.
+    pub fn staged_services(&self) -> impl Iterator<Item = (&ServiceName, Endpoints<'_>)> {
+        let staged = self.services.iter().filter(|backed| backed.service.is_none());
+        let endpoints =
+            staged.map(|backed| (&backed.name, Endpoints { service: None, members: Some(&backed.members) }));
+        endpoints.collect::<BTreeMap<_, _>>().into_iter()
+    }
+
+    /// All policies, ordered by namespace and name. Sorts them: for dumps, not for look-ups.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Authorization>> {
-        self.policies.values()
+        let sorted: BTreeMap<_, _> =
+            self.policies.iter().map(|entry| ((&*entry.namespace, &*entry.name), entry)).collect();
+        sorted.into_values()
+    }
+
+    /// The workload of this uid.
+    #[must_use]
+    pub fn workload(&self, uid: &str) -> Option<&Arc<Workload>> {
+        self.workloads.get([uid])
     }
 
     /// The workload that owns `address` in `network`. Of several, a pod is preferred, then one that speaks HBONE,
     /// then the lowest uid; host-network workloads own no address.
     #[must_use]
     pub fn workload_by_address(&self, network: &str, address: IpAddr) -> Option<&Arc<Workload>> {
-        self.by_address.get(network)?.get(&address.to_canonical())
+        let address = halves(address);
+        let mut here = self.by_address.range(address.0, |located| located.place(address, network));
+        here.next().map(|located| &located.workload)
     }
 
-    /// The workload this proxy stands for (dedicated mode).
+    /// The workload this proxy stands for (dedicated mode); of several, that of the lowest uid.
     #[must_use]
     pub fn workload_by_name(
         &self,
@@ -217,13 +179,40 @@ impl Mesh {
         name: &str,
         service_account: &str,
     ) -> Option<&Arc<Workload>> {
-        let key = (namespace, name, service_account);
-        let at = self.by_name.partition_point(|workload| name_key(workload) < key);
-        self.by_name.get(at).filter(|workload| name_key(workload) == key)
+        self.by_name.get([namespace, name, service_account])
+    }
+
+    /// The workload that has this hostname, as gateways are referred to; of several, that of the lowest uid.
+    #[must_use]
+    pub fn workload_by_hostname(&self, name: &ServiceName) -> Option<&Arc<Workload>> {
+        self.by_own_hostname.get([&name.namespace, &name.hostname])
+    }
+
+    /// The identities of the workloads on `node`; without one, of all workloads, which takes time in their number.
+    #[must_use]
+    pub fn identities_on(&self, node: Option<&str>) -> IdentitySet {
+        let identity = |workload: &Arc<Workload>| workload.identity();
+        match node {
+            Some(node) => self.by_node.all([node]).map(identity).collect(),
+            None => self.workloads.iter().map(identity).collect(),
+        }
+    }
+
+    /// Whether a workload on `node` has this identity: its certificate is needed (interfaces §1.5). Without a node,
+    /// whether any workload has, which takes time in their number.
+    #[must_use]
+    pub fn has_identity(&self, node: Option<&str>, identity: &Identity) -> bool {
+        match node {
+            Some(node) => {
+                let key = [node, identity.trust_domain(), identity.namespace(), identity.service_account()];
+                self.by_node.get(key).is_some()
+            }
+            None => self.workloads.iter().any(|workload| workload.identity_ref() == identity),
+        }
     }
 
     /// Best service for a virtual address as `client_namespace` sees it: an exact address before ranges, the client's
-    /// own namespace first, then the longest prefix, then a canonical service, then the first one given.
+    /// own namespace first, then the longest prefix, then a canonical service, then the lowest name.
     #[must_use]
     pub fn service_by_vip(
         &self,
@@ -231,36 +220,67 @@ impl Mesh {
         vip: IpAddr,
         client_namespace: &str,
     ) -> Option<&Arc<Service>> {
-        let vip = vip.to_canonical();
-        let exact = self.by_vip.get(network).and_then(|network| network.get(&vip)).into_iter().flatten();
-        best(exact, client_namespace).or_else(|| {
-            let ranges = self.by_cidr.get(network)?.iter();
-            ranges
-                .filter(|(cidr, service)| cidr.contains(&vip) && service.is_visible_to(client_namespace))
-                .min_by_key(|(cidr, service)| {
-                    let own = &*service.name.namespace == client_namespace;
-                    Reverse((own, cidr.prefix_len(), service.canonical))
-                })
-                .map(|(_, service)| service)
-        })
+        let address = halves(vip);
+        let exact = self.by_vip.range(address.0, |vip| vip.place(address, network));
+        best(exact.map(|vip| &vip.service), client_namespace)
+            .or_else(|| self.service_by_range(network, vip.to_canonical(), client_namespace))
+    }
+
+    /// One search per length of prefix that is in use.
+    fn service_by_range(&self, network: &str, vip: IpAddr, client_namespace: &str) -> Option<&Arc<Service>> {
+        let mut found = None;
+        let mut wildcard = 0u8;
+        loop {
+            let from = (network, vip.is_ipv6(), wildcard);
+            let longest = self.by_range.from(0, |range| range.class().cmp(&from)).next();
+            let class =
+                longest.map(Range::class).filter(|(of, v6, _)| (*of, *v6) == (network, vip.is_ipv6()));
+            let (Some(class), Some(longest)) = (class, longest) else { return found };
+            let prefix = IpNet::new(vip, longest.cidr.prefix_len()).ok()?.trunc().addr();
+            let here =
+                self.by_range.range(0, |range| (range.class(), range.cidr.addr()).cmp(&(class, prefix)));
+            let service = best(here.map(|range| &range.service), client_namespace);
+            if service.is_some_and(|service| &*service.name.namespace == client_namespace) {
+                return service;
+            }
+            found = found.or(service);
+            wildcard = class.2.checked_add(1)?;
+        }
     }
 
     /// Best service for a hostname as `client_namespace` sees it, ranked as [`service_by_vip`](Self::service_by_vip).
+    /// The hostname of a wildcard service is its `*.…`, which nothing else matches here.
     #[must_use]
     pub fn service_by_hostname(&self, hostname: &str, client_namespace: &str) -> Option<&Arc<Service>> {
-        best(self.by_hostname.get(hostname).into_iter().flatten(), client_namespace)
+        best(self.by_hostname.all([hostname]), client_namespace)
+    }
+
+    /// All services of a hostname, ordered by namespace, visible or not.
+    pub fn services_by_hostname<'a>(&'a self, hostname: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
+        self.by_hostname.all([hostname])
     }
 
     /// The service of exactly this name.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
-        self.services.get(name).map(|backed| &backed.service)
+        self.backed(name)?.service.as_ref()
     }
 
-    /// The workloads behind a service that its health policy accepts, ordered by uid.
+    /// The workloads behind a service that its health policy accepts, ordered by uid; none behind an unknown one.
     #[must_use]
-    pub fn endpoints(&self, name: &ServiceName) -> &[Arc<Workload>] {
-        self.services.get(name).map_or(&[], |backed| &backed.endpoints)
+    pub fn endpoints(&self, name: &ServiceName) -> Endpoints<'_> {
+        let known = self.backed(name).and_then(|backed| Some((&**backed.service.as_ref()?, &backed.members)));
+        Endpoints { service: known.map(|(service, _)| service), members: known.map(|(_, members)| members) }
+    }
+
+    fn backed(&self, name: &ServiceName) -> Option<&Backed> {
+        self.services.get([&name.namespace, &name.hostname])
+    }
+
+    /// The policy of this name.
+    #[must_use]
+    pub fn policy(&self, namespace: &str, name: &str) -> Option<&Arc<Authorization>> {
+        self.policies.get([namespace, name])
     }
 
     /// The policies that bear on `workload`: global ones, those of its namespace, and those it lists. A listed key
@@ -269,22 +289,16 @@ impl Mesh {
         &'a self,
         workload: &'a Workload,
     ) -> impl Iterator<Item = Result<&'a Arc<Authorization>, &'a Arc<str>>> {
-        let namespace = self.namespace_policies.get(&workload.namespace).into_iter().flatten();
-        let listed = workload.authorization_policies.iter().map(|key| self.policies.get(key).ok_or(key));
-        self.global_policies.iter().chain(namespace).map(Ok).chain(listed)
+        let of_scope = |scope| self.by_scope.all(scope_key(scope, &workload.namespace)).map(Ok);
+        let listed = workload.authorization_policies.iter().map(|key| {
+            let (namespace, name) = key.split_once('/').ok_or(key)?;
+            self.policy(namespace, name).ok_or(key)
+        });
+        of_scope(PolicyScope::Global).chain(of_scope(PolicyScope::Namespace)).chain(listed)
     }
 }
 
-/// Which of several workloads on one address counts (datapath §2.3).
-fn address_rank(workload: &Workload) -> (bool, bool) {
-    (workload.uid.contains("//Pod/"), workload.protocol == TunnelProtocol::Hbone)
-}
-
-fn name_key(workload: &Workload) -> (&str, &str, &str) {
-    (&workload.namespace, &workload.name, workload.identity_ref().service_account())
-}
-
-/// Visible services only; the client's namespace, then canonical, then first seen.
+/// Visible services only; the client's namespace, then canonical, then the first.
 fn best<'a>(
     services: impl Iterator<Item = &'a Arc<Service>>,
     client_namespace: &str,

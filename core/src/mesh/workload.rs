@@ -1,11 +1,10 @@
 //! A workload: one application instance, with or without a proxy of its own (`istio.workload.Workload`).
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::{GatewayAddress, ServiceName};
+use super::{GatewayAddress, Memberships};
 use crate::hbone::Baggage;
 use crate::hbone::baggage::WorkloadType;
 use crate::identity::Identity;
@@ -79,7 +78,7 @@ pub struct Workload {
     pub uid: Arc<str>,
     /// Name of the pod or machine (`name`).
     pub name: Arc<str>,
-    /// Namespace; always that of [`identity`](Self::identity), which [`Mesh::new`](super::Mesh::new) checks.
+    /// Namespace; always that of [`identity`](Self::identity), which [`Mesh::apply`](super::Mesh::apply) checks.
     pub namespace: Arc<str>,
     identity: Identity,
     /// Addresses of its own; may be empty.
@@ -119,7 +118,7 @@ pub struct Workload {
     /// Weight among the endpoints of a service; 0 takes no traffic.
     pub capacity: u32,
     /// Services it is an endpoint of: service port → port of this workload, where it differs from the service's own.
-    pub services: BTreeMap<ServiceName, BTreeMap<u16, u16>>,
+    pub services: Memberships,
     /// Keys (`namespace/name`) of the policies that select it.
     pub authorization_policies: Vec<Arc<str>>,
 }
@@ -152,7 +151,7 @@ impl Workload {
             locality: Locality::default(),
             status: Health::default(),
             capacity: 1,
-            services: BTreeMap::new(),
+            services: Memberships::default(),
             authorization_policies: Vec::new(),
         }
     }
@@ -167,6 +166,11 @@ impl Workload {
     #[must_use]
     pub const fn identity_ref(&self) -> &Identity {
         &self.identity
+    }
+
+    /// For the tables, which put an equal one in its place.
+    pub(super) const fn identity_mut(&mut self) -> &mut Identity {
+        &mut self.identity
     }
 
     /// What the `baggage` header says about it (datapath §3.2); empty values are left out.

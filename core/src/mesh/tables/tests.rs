@@ -4,7 +4,8 @@ use std::vec;
 use super::*;
 use crate::identity::Identity;
 use crate::mesh::{
-    Action, Health, HealthPolicy, NetworkAddress, NetworkCidr, TunnelProtocol, Visibility, Workload,
+    Action, Health, HealthPolicy, NetworkAddress, NetworkCidr, NetworkMode, TunnelProtocol, Visibility,
+    Workload,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -94,7 +95,7 @@ fn addresses_are_per_network_and_in_either_notation() {
 fn host_network_workloads_are_found_by_name_and_service_only() {
     let mut host = workload("c//Pod/default/host", "10.0.0.9");
     host.network_mode = NetworkMode::HostNetwork;
-    host.services.insert(name("default", "web"), BTreeMap::new());
+    host.services.insert(name("default", "web"), Default::default());
     let mesh = mesh(vec![host], vec![service("default", "web", "10.1.0.1")]);
     assert!(mesh.workload_by_address("", ip("10.0.0.9")).is_none());
     assert_eq!(mesh.endpoints(&name("default", "web")).len(), 1);
@@ -134,9 +135,10 @@ fn one_vip_in_several_namespaces() {
 }
 
 #[test]
-fn without_own_or_canonical_service_the_first_given_wins() {
+fn without_own_or_canonical_service_the_lowest_name_wins() {
     let mesh = mesh(vec![], vec![service("b", "web", "10.1.0.1"), service("a", "web", "10.1.0.1")]);
-    vip_is(&mesh, "10.1.0.1", "elsewhere", Some("b/web"));
+    vip_is(&mesh, "10.1.0.1", "elsewhere", Some("a/web"));
+    assert_eq!(&*mesh.service_by_hostname("web", "elsewhere").unwrap().name.namespace, "a");
 }
 
 #[test]
@@ -186,9 +188,9 @@ fn endpoints_are_filtered_by_the_health_policy() {
     sick.status = Health::Unhealthy;
     let mut well = workload("c//Pod/default/well", "10.0.0.2");
     for workload in [&mut sick, &mut well] {
-        workload.services.insert(name("default", "strict"), BTreeMap::new());
-        workload.services.insert(name("default", "lenient"), BTreeMap::new());
-        workload.services.insert(name("default", "unknown"), BTreeMap::new());
+        workload.services.insert(name("default", "strict"), Default::default());
+        workload.services.insert(name("default", "lenient"), Default::default());
+        workload.services.insert(name("default", "unknown"), Default::default());
     }
     let mut lenient = service("default", "lenient", "10.1.0.2");
     lenient.load_balancing.health = HealthPolicy::AllowAll;
