@@ -32,6 +32,14 @@ pub fn log(observed: &Observed) {
             "{}",
             said
         ),
+        Observed::NoLongerAllowed { connection, reason } => tracing::info!(
+            target: "rbac",
+            src.addr = connection.source.address.map(display),
+            src.identity = connection.source.identity.as_ref().map(ToString::to_string),
+            dst.addr = connection.destination.address.map(display),
+            reason = %reason,
+            "connection closed because it's no longer allowed after a policy update"
+        ),
         Observed::EarlyDenied { source, destination, direction, error } => {
             early(*source, *destination, *direction, error);
         }

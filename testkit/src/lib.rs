@@ -7,6 +7,7 @@ pub mod models;
 pub mod netns;
 pub mod pair;
 pub mod pki;
+pub mod reference;
 pub mod replay;
 pub mod sim;
 pub mod wire;

@@ -1,6 +1,8 @@
 //! Policy entries. Whatever cannot be read is an error: leaving out one condition could admit more than was meant.
 
-use adit_core::mesh::{Action, Authorization, Clause, Match, PolicyScope, Rule, ServiceAccount, StringMatch};
+use adit_core::mesh::{
+    Action, Authorization, Clause, Match, PolicyScope, Rule, ServiceAccount, StringMatch, Unreadable,
+};
 use ipnet::IpNet;
 
 use super::error::{Entry, Problem};
@@ -55,6 +57,7 @@ fn read_match(entry: &Entry, field: &str, file: schema::Match) -> Result<Match, 
         not_destination_ips: cidrs("notDestinationIps", file.not_destination_ips)?,
         destination_ports: numbers(file.destination_ports),
         not_destination_ports: numbers(file.not_destination_ports),
+        unreadable: Unreadable::default(),
     })
 }
 

@@ -62,23 +62,87 @@ pub enum StringMatch {
 impl StringMatch {
     /// Whether `value` satisfies it.
     #[must_use]
-    pub fn matches(&self, value: &str) -> bool {
+    pub fn matches(&self, value: impl AsRef<[u8]>) -> bool {
+        let value = value.as_ref();
         match self {
-            Self::Exact(text) => value == &**text,
-            Self::Prefix(text) => value.starts_with(&**text),
-            Self::Suffix(text) => value.ends_with(&**text),
+            Self::Exact(text) => value == text.as_bytes(),
+            Self::Prefix(text) => value.starts_with(text.as_bytes()),
+            Self::Suffix(text) => value.ends_with(text.as_bytes()),
             Self::Presence => !value.is_empty(),
         }
     }
 }
 
 /// A service account of any trust domain (`ServiceAccountMatch`); both parts are compared exactly.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceAccount {
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
     pub service_account: Arc<str>,
+}
+
+/// One list of a [`Match`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum MatchList {
+    /// [`Match::namespaces`].
+    Namespaces,
+    /// [`Match::not_namespaces`].
+    NotNamespaces,
+    /// [`Match::service_accounts`].
+    ServiceAccounts,
+    /// [`Match::not_service_accounts`].
+    NotServiceAccounts,
+    /// [`Match::principals`].
+    Principals,
+    /// [`Match::not_principals`].
+    NotPrincipals,
+    /// [`Match::source_ips`].
+    SourceIps,
+    /// [`Match::not_source_ips`].
+    NotSourceIps,
+    /// [`Match::destination_ips`].
+    DestinationIps,
+    /// [`Match::not_destination_ips`].
+    NotDestinationIps,
+    /// [`Match::destination_ports`].
+    DestinationPorts,
+    /// [`Match::not_destination_ports`].
+    NotDestinationPorts,
+}
+
+/// Which lists of a [`Match`] held an entry that nobody could read: a CIDR of a wrong length, a port above 65535, a text
+/// match of no known kind.
+///
+/// Whoever loads a policy leaves such an entry out of the list and notes the list here. What the entry would have said
+/// is unknown, so the policy is taken at its strictest: in an ALLOW policy an unreadable entry that is wanted never hits
+/// and one that is not wanted always does; in a DENY policy it is the other way round. Nobody is admitted for the sake of
+/// an entry that could not be read. (ztunnel drops it, which can turn "some" into "any".)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Unreadable(u16);
+
+impl Unreadable {
+    const fn bit(list: MatchList) -> u16 {
+        1 << list as u8
+    }
+
+    /// Notes that `list` had an unreadable entry.
+    pub const fn add(&mut self, list: MatchList) {
+        self.0 |= Self::bit(list);
+    }
+
+    /// Whether `list` had one.
+    #[must_use]
+    pub const fn contains(self, list: MatchList) -> bool {
+        self.0 & Self::bit(list) != 0
+    }
+
+    /// Whether no list had one.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
 /// Conditions that must all hold. Each is a list of which one entry must hit (an empty list asks nothing) and a
@@ -109,6 +173,8 @@ pub struct Match {
     pub destination_ports: Vec<u16>,
     /// None of these ports.
     pub not_destination_ports: Vec<u16>,
+    /// Lists that had entries which could not be read.
+    pub unreadable: Unreadable,
 }
 
 impl Match {
@@ -127,6 +193,7 @@ impl Match {
             && self.not_destination_ips.is_empty()
             && self.destination_ports.is_empty()
             && self.not_destination_ports.is_empty()
+            && self.unreadable.is_empty()
     }
 }
 
@@ -162,6 +229,14 @@ pub struct Authorization {
 }
 
 impl Authorization {
+    /// What stands for a policy of which more than an entry is unreadable, such as its action: nobody can tell whom it
+    /// would refuse, so it refuses everybody. Where the scope is unknown too, take [`Scope::Namespace`].
+    #[must_use]
+    pub fn unreadable(namespace: Arc<str>, name: Arc<str>, scope: Scope) -> Self {
+        let rules = alloc::vec![Rule::default()];
+        Self { namespace, name, scope, action: Action::Deny, rules, dry_run: false }
+    }
+
     /// Its key as a value.
     #[must_use]
     pub fn policy_name(&self) -> PolicyName {

@@ -18,7 +18,8 @@ mod tables;
 mod workload;
 
 pub use authorization::{
-    Action, Authorization, Clause, Match, PolicyName, Rule, Scope as PolicyScope, ServiceAccount, StringMatch,
+    Action, Authorization, Clause, Match, MatchList, PolicyName, Rule, Scope as PolicyScope, ServiceAccount,
+    StringMatch, Unreadable,
 };
 pub use endpoints::{EndpointIter, Endpoints};
 pub use gateway::{GatewayAddress, GatewayTarget, WeightedWaypoint};

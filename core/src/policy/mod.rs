@@ -1,13 +1,18 @@
 //! Authorization (datapath §6.2–6.4): judges one inbound connection by the policies in the tables.
 //!
-//! Fails closed: entries that make no sense never reach the tables (whoever loads them must refuse them), and a
-//! workload that lists a policy nobody knows takes no connections.
+//! [`PolicySet`] holds what bears on one workload, indexed; [`judge`] builds one for a single question. Fails closed: a
+//! workload that lists a policy nobody knows takes no connections, and an entry that could not be read admits nobody
+//! (see [`Unreadable`](crate::mesh::Unreadable)).
 
-mod evaluate;
+mod alternatives;
+mod index;
+mod set;
+mod subject;
 
-pub use evaluate::{authorize, dry_run};
+pub use set::PolicySet;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
@@ -15,6 +20,7 @@ use crate::identity::Identity;
 pub use crate::mesh::{
     Action, Authorization, Clause, Match, PolicyName, PolicyScope, Rule, ServiceAccount, StringMatch,
 };
+use crate::mesh::{Mesh, Workload};
 
 /// What is known about one inbound connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,4 +94,69 @@ impl fmt::Display for DryRun {
             Self::NoneAllowed => f.write_str("dry-run: no allow policies match"),
         }
     }
+}
+
+/// A decision with everything that was asked on the way to it, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What traffic gets.
+    pub verdict: Verdict,
+    /// Every policy that bears on the workload, in the order in which they count: global ones, those of its namespace,
+    /// those that it lists.
+    pub consulted: Vec<Consulted>,
+    /// What the policies on trial would have said.
+    pub on_trial: Vec<DryRun>,
+}
+
+/// One policy that bears on a workload, and what it says about a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Consulted {
+    /// It is in the tables.
+    Known {
+        /// Its name.
+        policy: PolicyName,
+        /// Why it bears on the workload.
+        scope: PolicyScope,
+        /// What a match leads to.
+        action: Action,
+        /// Only on trial.
+        dry_run: bool,
+        /// Position of its first rule that holds, from 0.
+        matched: Option<usize>,
+    },
+    /// The workload lists this key, and no policy has it.
+    Unknown(Arc<str>),
+}
+
+impl fmt::Display for Consulted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (policy, scope, action, dry_run, matched) = match self {
+            Self::Unknown(key) => return write!(f, "{key}: listed by the workload, but unknown"),
+            Self::Known { policy, scope, action, dry_run, matched } => {
+                (policy, scope, action, dry_run, matched)
+            }
+        };
+        let action = match action {
+            Action::Allow => "ALLOW",
+            Action::Deny => "DENY",
+        };
+        let scope = match scope {
+            PolicyScope::Global => "of the whole mesh",
+            PolicyScope::Namespace => "of the namespace",
+            PolicyScope::WorkloadSelector => "listed by the workload",
+        };
+        let trial = if *dry_run { ", on trial" } else { "" };
+        write!(f, "{policy}: {action}, {scope}{trial}: ")?;
+        match matched {
+            Some(rule) => write!(f, "rule {rule} matches"),
+            None => f.write_str("no rule matches"),
+        }
+    }
+}
+
+/// Judges one connection to `destination`, with everything that was asked. Traffic is judged by
+/// [`PolicySet::judge`], which decides the same and explains nothing.
+#[must_use]
+pub fn judge(mesh: &Mesh, destination: &Workload, facts: &Facts<'_>) -> Judgement {
+    PolicySet::new(mesh, destination).explain(facts)
 }

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::hbone::{Authority, TraceParent};
 use crate::identity::Identity;
-use crate::policy::DryRun;
+use crate::policy::{DenyReason, DryRun};
 
 /// Which way a connection goes, seen from the workload this proxy stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +94,13 @@ pub enum Observed {
         connection: Arc<Connection>,
         /// The policy's say.
         said: DryRun,
+    },
+    /// The policies have changed, and this connection is allowed no more: it is being closed.
+    NoLongerAllowed {
+        /// The connection; its `ConnectionClosed` follows.
+        connection: Arc<Connection>,
+        /// Why.
+        reason: DenyReason,
     },
     /// Refused before enough context existed: logged as WARN "connection failed".
     EarlyDenied {

@@ -111,6 +111,20 @@ impl<K: From<Key> + Into<Key>, T> Slab<K, T> {
         self.len
     }
 
+    /// How many slots there are, in use or not.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The keys in use among `count` slots from `first` on.
+    pub(super) fn keys_within(&self, first: usize, count: usize) -> impl Iterator<Item = K> {
+        (first..first.saturating_add(count)).filter_map(|at| {
+            let slot = self.slots.get(at)?;
+            slot.value.as_ref()?;
+            Some(Key { index: u32::try_from(at).ok()?, generation: slot.generation }.into())
+        })
+    }
+
     /// All keys in use, in slot order.
     pub(super) fn keys(&self) -> impl Iterator<Item = K> {
         self.slots.iter().zip(0u32..).filter_map(|(slot, index)| {

@@ -36,6 +36,9 @@ pub(super) fn tell(event: &Event, since: Duration, style: Style) -> String {
             let source = source.map_or_else(|| "someone".to_owned(), |s| s.to_string());
             (style.red("✗"), format!("{source} refused: {error}"))
         }
+        Observed::NoLongerAllowed { connection, reason } => {
+            (style.red("✗"), format!("{} is allowed no more: {reason}", whose(connection)))
+        }
         Observed::DryRun { said, .. } => (style.dim("·"), said.to_string()),
         Observed::TunnelOpened { id, direction, peer, address } => {
             let way = match direction {

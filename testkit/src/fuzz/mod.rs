@@ -5,6 +5,7 @@ pub mod frames;
 pub mod headers;
 pub mod hpack;
 pub mod pair_hostile;
+pub mod policy;
 pub mod tls;
 pub mod yaml;
 
@@ -12,7 +13,7 @@ pub mod yaml;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("frames", frames::body),
     ("hpack", hpack::body),
     ("record_opener", tls::record_opener),
@@ -20,6 +21,7 @@ pub const TARGETS: [Target; 7] = [
     ("headers", headers::body),
     ("yaml", yaml::body),
     ("pair_hostile", pair_hostile::body),
+    ("policy", policy::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

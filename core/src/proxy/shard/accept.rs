@@ -109,6 +109,7 @@ impl Shard {
             armed: None,
             forth: None,
             back: None,
+            judged: None,
             failure: None,
         })
     }

@@ -1,19 +1,18 @@
 //! Inbound connections: admitted, judged, then dialled to the application (datapath §5.2, §5.7, §6).
 use core::net::SocketAddr;
 
-use super::state::{Asked, Attach, ConnId, Phase, TunnelRef};
+use super::state::{Asked, Attach, ConnId, Judged, Phase, TunnelRef};
 use super::{Shard, report};
 use crate::hbone::{ConnectRequest, RequestError};
 use crate::http2::StreamId;
-use crate::mesh::Workload;
-use crate::policy::{self, Facts, Verdict};
+use crate::policy::Verdict;
 use crate::proxy::Observed;
 use crate::proxy::observed::Direction;
 use crate::route;
 use crate::time::Instant;
 
 /// Statuses of datapath §3.3.
-const DENIED: u16 = 401;
+pub(super) const DENIED: u16 = 401;
 const UNAVAILABLE: u16 = 503;
 
 impl Shard {
@@ -35,8 +34,8 @@ impl Shard {
         };
         let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
         self.open_report(id, report::inbound_plain(&local, source.as_deref(), peer, &plan));
-        let facts = Facts { source: None, source_address: peer, destination: plan.to };
-        if let Verdict::Deny(reason) = self.judge(id, &local, &facts) {
+        let judged = Judged { source: None, source_address: peer, destination: plan.to };
+        if let Verdict::Deny(reason) = self.judge(id, judged) {
             return self.fail_conn(now, id, &report::denied(&reason));
         }
         self.dial_upstream(now, id, plan.to, preserved(peer, plan.to));
@@ -110,23 +109,12 @@ impl Shard {
             slot.streams.insert(asked.stream, id);
         }
         self.open_report(id, report);
-        let facts = Facts { source: Some(&identity), source_address: peer, destination: plan.to };
-        if let Verdict::Deny(reason) = self.judge(id, &local, &facts) {
+        let judged = Judged { source: Some(identity), source_address: peer, destination: plan.to };
+        if let Verdict::Deny(reason) = self.judge(id, judged) {
             self.answer_and_fail(now, id, DENIED, &report::denied(&reason));
             return;
         }
         self.dial_upstream(now, id, plan.to, preserved(peer, plan.to));
-    }
-
-    /// Asks the policies, those on trial too.
-    fn judge(&mut self, id: ConnId, local: &Workload, facts: &Facts<'_>) -> Verdict {
-        let report = self.conns.get(id).and_then(|conn| conn.report.clone());
-        for said in policy::dry_run(&self.mesh, local, facts) {
-            if let Some(connection) = report.clone() {
-                self.observed.push_back(Observed::DryRun { connection, said });
-            }
-        }
-        policy::authorize(&self.mesh, local, facts)
     }
 
     /// The application is there: 200.

@@ -29,12 +29,14 @@ mod endings;
 mod inbound;
 mod io;
 mod outbound;
+mod policies;
 mod report;
 mod state;
 mod tunnels;
 
 pub use config::{LocalWorkload, ShardConfig};
 pub use io::Areas;
+use policies::Policies;
 use state::{Conn, ConnId, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
 
@@ -116,6 +118,7 @@ pub struct Shard {
     config: Arc<ShardConfig>,
     mesh: Arc<Mesh>,
     local: Option<Arc<Workload>>,
+    policies: Policies,
     /// Who the local workload is, or was when last known: whom `context` is for.
     identity: Option<Identity>,
     context: Option<Arc<TlsContext>>,
@@ -161,6 +164,7 @@ impl Shard {
             pool: Pool::new(config.pool.clone()),
             mesh: Arc::default(),
             local: None,
+            policies: Policies::default(),
             identity: None,
             context: None,
             certificate_asked: false,
@@ -192,7 +196,8 @@ impl Shard {
 
     // ---- handle
 
-    /// The mesh changed: new connections see the new one. Should it give the local workload another identity, the next
+    /// The mesh changed: new connections see the new one. If the policies that bear on the local workload did, or which
+    /// ones do, open inbound connections are judged again, and closed when they are allowed no more (datapath §6.5). Should it give the local workload another identity, the next
     /// tunnel asks for that one's certificate; live tunnels keep theirs, but outbound ones carry no new connection.
     pub fn handle_mesh(&mut self, now: Instant, mesh: Arc<Mesh>) {
         let local = &self.config.local;
@@ -202,8 +207,9 @@ impl Shard {
         if identity.is_some() && identity != self.identity {
             self.identity = identity;
             self.identity_changed(now);
-            self.work(now);
         }
+        self.policies_changed(now);
+        self.work(now);
     }
 
     /// The certificate for `identity` arrived or changed; live tunnels keep theirs. Upon failure (`Err`: the text for
@@ -240,6 +246,9 @@ impl Shard {
                 Timer::Conn(id) => self.conn_timeout(now, id),
                 Timer::Tunnel(id) => self.tunnel_timeout(now, id),
             }
+        }
+        if self.policies.poll_timeout().is_some_and(|at| at <= now) {
+            self.judge_again(now);
         }
         self.pool.handle_timeout(now);
         self.drain.handle_timeout(now);
@@ -299,6 +308,7 @@ impl Shard {
             self.timers.first().map(|&(at, _)| at),
             self.pool.poll_timeout(),
             self.drain.poll_timeout(),
+            self.policies.poll_timeout(),
             self.trim_at,
         ]
         .into_iter()

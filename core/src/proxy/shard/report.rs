@@ -118,6 +118,10 @@ pub(super) fn denied(reason: &DenyReason) -> Failure {
     Failure::new(Flag::Deny, format_args!("connection closed due to policy rejection: {reason}"))
 }
 
+pub(super) fn no_longer_allowed() -> Failure {
+    Failure::new(Flag::Deny, "connection closed due to policy change")
+}
+
 pub(super) fn drained() -> Failure {
     Failure::new(Flag::Connect, "connection closed due to connection drain")
 }

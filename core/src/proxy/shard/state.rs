@@ -9,6 +9,7 @@ use crate::hbone::establish::Establish;
 use crate::hbone::{Authority, ConnectRequest, Tunnel};
 use crate::http2::StreamId;
 use crate::identity::Identity;
+use crate::policy::Facts;
 use crate::pool::{RequestId, TunnelId, TunnelKey};
 use crate::proxy::observed::{Connection, Direction, Flag};
 use crate::proxy::relay::{End, Relay};
@@ -141,8 +142,28 @@ pub(super) struct Conn {
     pub(super) forth: Option<Loan>,
     /// Octets for the downstream socket.
     pub(super) back: Option<Loan>,
+    /// Inbound: what the policies judged it by, and will again when they change.
+    pub(super) judged: Option<Box<Judged>>,
     /// Why it failed, when something other than the relay's outcome is to be reported.
     pub(super) failure: Option<Failure>,
+}
+
+/// [`Facts`] that outlive the moment.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    pub(super) source: Option<Identity>,
+    pub(super) source_address: SocketAddr,
+    pub(super) destination: SocketAddr,
+}
+
+impl Judged {
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            source: self.source.as_ref(),
+            source_address: self.source_address,
+            destination: self.destination,
+        }
+    }
 }
 
 impl Conn {

@@ -10,8 +10,24 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::mesh::{Action, Authorization, Match, PolicyScope, StringMatch};
+use crate::mesh::{Action, Authorization, Match, MatchList, PolicyScope, StringMatch};
 use crate::policy::Facts;
+
+/// All lists: wanted and unwanted of one field beside each other, in the order of `holds`.
+pub(super) const LISTS: [MatchList; 12] = [
+    MatchList::Namespaces,
+    MatchList::NotNamespaces,
+    MatchList::Principals,
+    MatchList::NotPrincipals,
+    MatchList::ServiceAccounts,
+    MatchList::NotServiceAccounts,
+    MatchList::SourceIps,
+    MatchList::NotSourceIps,
+    MatchList::DestinationIps,
+    MatchList::NotDestinationIps,
+    MatchList::DestinationPorts,
+    MatchList::NotDestinationPorts,
+];
 
 /// Whether a connection to a workload of namespace `default` that lists `listed` is admitted.
 pub(super) fn admits(policies: &[Authorization], listed: &[String], facts: &Facts<'_>) -> bool {
@@ -37,7 +53,7 @@ fn matches(policy: &Authorization, facts: &Facts<'_>) -> bool {
         for clause in &rule.clauses {
             let mut any_match = clause.matches.is_empty();
             for m in &clause.matches {
-                any_match = any_match || holds(m, facts);
+                any_match = any_match || holds(m, facts, policy.action);
             }
             all_clauses = all_clauses && any_match;
         }
@@ -46,7 +62,7 @@ fn matches(policy: &Authorization, facts: &Facts<'_>) -> bool {
     any_rule
 }
 
-fn holds(m: &Match, facts: &Facts<'_>) -> bool {
+fn holds(m: &Match, facts: &Facts<'_>, action: Action) -> bool {
     let namespace = facts.source.map_or("", |id| id.namespace());
     let uri = facts.source.map(ToString::to_string);
     let principal = uri.as_deref().map(|uri| uri["spiffe://".len()..].to_owned());
@@ -54,7 +70,7 @@ fn holds(m: &Match, facts: &Facts<'_>) -> bool {
     let namespace_hit = |wanted: &StringMatch| text(wanted, namespace);
     let principal_hit = |wanted: &StringMatch| principal.as_ref().is_some_and(|p| text(wanted, p));
     // (number of entries, number that hit) for the wanted and the unwanted list of each field.
-    let fields = [
+    let mut fields = [
         (count(&m.namespaces, namespace_hit), count(&m.not_namespaces, namespace_hit)),
         (count(&m.principals, principal_hit), count(&m.not_principals, principal_hit)),
         (
@@ -74,6 +90,15 @@ fn holds(m: &Match, facts: &Facts<'_>) -> bool {
             count(&m.not_destination_ports, |p| *p == facts.destination.port()),
         ),
     ];
+    // What could not be read counts as one more entry: it hits or not, whichever refuses.
+    let denies = action == Action::Deny;
+    for (field, lists) in fields.iter_mut().zip(LISTS.chunks(2)) {
+        for (list, count, hits) in [(lists[0], &mut field.0, denies), (lists[1], &mut field.1, !denies)] {
+            if m.unreadable.contains(list) {
+                *count = (count.0 + 1, count.1 + usize::from(hits));
+            }
+        }
+    }
     let entries: usize = fields.iter().map(|(wanted, unwanted)| wanted.0 + unwanted.0).sum();
     entries > 0 && fields.iter().all(|(wanted, unwanted)| (wanted.0 == 0 || wanted.1 > 0) && unwanted.1 == 0)
 }

@@ -1,0 +1,138 @@
+//! Authorization of inbound connections: when they come, and again whenever what bears on them has changed
+//! (datapath §6.4, §6.5).
+//!
+//! Connections are judged again by slices, the first at once and the others a moment apart, so that ten thousand of them
+//! stop nobody. The slices go round the table: a change while they do adds a whole round from where they are, so that
+//! changes, however frequent, never keep the last connection from its turn.
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::inbound::DENIED;
+use super::state::{Attach, ConnId, Judged, Phase};
+use super::{Shard, report};
+use crate::http2::ErrorCode;
+use crate::mesh::Workload;
+use crate::policy::{DenyReason, PolicySet, Verdict};
+use crate::proxy::observed::Observed;
+use crate::proxy::relay::End;
+use crate::time::Instant;
+
+/// Connections judged in one go: half a millisecond at a microsecond each.
+const SLICE: usize = 512;
+/// From one slice to the next; others have their turn meanwhile.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What a shard knows of the policies for its workload.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    /// The workload as it was last known: its connections outlive its entry, and are judged as its own.
+    workload: Option<Arc<Workload>>,
+    /// What bears on it; built when it is first needed.
+    set: Option<Arc<PolicySet>>,
+    /// The slot of the connection to be judged next.
+    next: usize,
+    /// Slots still to be looked at.
+    left: usize,
+    due: Option<Instant>,
+}
+
+impl Policies {
+    /// When [`Shard::judge_again`] is due.
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+impl Shard {
+    /// The tables have changed: drops what no longer stands, and begins to judge again what was judged by it.
+    pub(super) fn policies_changed(&mut self, now: Instant) {
+        if let Some(local) = &self.local {
+            self.policies.workload = Some(Arc::clone(local));
+        }
+        let Policies { workload: Some(workload), set: Some(set), .. } = &self.policies else { return };
+        if set.is_current(&self.mesh, workload) {
+            return;
+        }
+        self.policies.set = None;
+        self.policies.left = self.conns.slots();
+        self.judge_again(now);
+    }
+
+    /// Judges the next slice of open inbound connections, and closes those that are allowed no more.
+    pub(super) fn judge_again(&mut self, now: Instant) {
+        self.policies.due = None;
+        let slots = self.conns.slots();
+        let count = self.policies.left.min(SLICE);
+        if count == 0 {
+            return;
+        }
+        if self.policies.next >= slots {
+            self.policies.next = 0;
+        }
+        let first = self.policies.next;
+        let to_the_end = count.min(slots.saturating_sub(first));
+        let from_the_start = count.saturating_sub(to_the_end);
+        let keys = self.conns.keys_within(first, to_the_end).chain(self.conns.keys_within(0, from_the_start));
+        let ids: Vec<ConnId> = keys.collect();
+        self.policies.next = if from_the_start > 0 { from_the_start } else { first.saturating_add(count) };
+        self.policies.left = self.policies.left.saturating_sub(count);
+        if self.policies.left > 0 {
+            self.policies.due = Some(now + PAUSE);
+        }
+        if let Some(set) = self.policy_set() {
+            for id in ids {
+                let judged = self.conns.get(id).and_then(|conn| conn.judged.as_deref());
+                if let Some(Verdict::Deny(reason)) = judged.map(|judged| set.judge(&judged.facts())) {
+                    self.cut_off(now, id, reason);
+                }
+            }
+        }
+    }
+
+    /// What bears on the workload as last known.
+    fn policy_set(&mut self) -> Option<Arc<PolicySet>> {
+        let Policies { workload, set, .. } = &mut self.policies;
+        let workload = workload.as_ref()?;
+        Some(Arc::clone(set.get_or_insert_with(|| Arc::new(PolicySet::new(&self.mesh, workload)))))
+    }
+
+    /// Asks the policies about a new connection, those on trial too, and has it judged again when they change.
+    pub(super) fn judge(&mut self, id: ConnId, judged: Judged) -> Verdict {
+        // Whoever is judged was found to be for a known workload.
+        let Some(set) = self.policy_set() else { return Verdict::Deny(DenyReason::NoneAllowed) };
+        let facts = judged.facts();
+        let report = self.conns.get(id).and_then(|conn| conn.report.as_ref());
+        if let Some(connection) = report {
+            let said = set.on_trial(&facts).into_iter();
+            self.observed
+                .extend(said.map(|said| Observed::DryRun { connection: Arc::clone(connection), said }));
+        }
+        let verdict = set.judge(&facts);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.judged = Some(Box::new(judged));
+        }
+        verdict
+    }
+
+    /// Ends a connection that the policies allow no more, at once and so that nobody takes the part of the octets that
+    /// came for the whole of them.
+    fn cut_off(&mut self, now: Instant, id: ConnId, reason: DenyReason) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let failure = report::no_longer_allowed();
+        conn.failure = Some(failure.clone());
+        if let Some(connection) = conn.report.clone() {
+            self.observed.push_back(Observed::NoLongerAllowed { connection, reason });
+        }
+        if matches!((&conn.phase, conn.downstream), (Phase::Dialing, Attach::Stream(..))) {
+            return self.answer_and_fail(now, id, DENIED, &failure);
+        }
+        if self.config.resets_as_fin {
+            return self.release_conn(now, id, false);
+        }
+        let stream = core::mem::replace(conn.attach_mut(End::Downstream), Attach::None);
+        self.reset_end(now, stream, ErrorCode::CONNECT_ERROR);
+        self.release_conn(now, id, true);
+    }
+}
