@@ -1,9 +1,12 @@
 //! Adit's control planes: where the tables and certificates of [`adit_core`] come from.
 //!
 //! [`local`] reads the mesh from a YAML file, [`ca`] is a certificate authority of our own. Neither is fit for
-//! production meshes; together they let a proxy run on a bare machine.
+//! production meshes; together they let a proxy run on a bare machine. [`xds`] takes the mesh from Istio's control plane, over
+//! [`grpc`].
 #![forbid(unsafe_code)]
 
 pub mod ca;
+pub mod grpc;
 pub mod local;
 pub mod proto;
+pub mod xds;

@@ -6,9 +6,9 @@ mod values;
 mod workload;
 
 use adit_core::identity::IdentityError;
+use adit_core::mesh::{Change, MeshError};
 use prost::Message;
 
-use super::writer::Change;
 use crate::proto::istio::security::Authorization;
 use crate::proto::istio::workload::{Address, address::Type};
 
@@ -84,9 +84,9 @@ pub enum Rejection {
     /// Trust domain, namespace and service account make no identity.
     #[error("no SPIFFE identity: {0}")]
     Identity(IdentityError),
-    /// A pattern that asks nothing: enforcing the policy without it could admit what it forbids.
-    #[error("{0} has a pattern without a match type")]
-    NoMatchType(&'static str),
+    /// The tables refuse it.
+    #[error(transparent)]
+    Inconsistent(#[from] MeshError),
 }
 
 /// One `istio.workload.Address` as a change of the tables.

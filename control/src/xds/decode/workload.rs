@@ -1,10 +1,10 @@
 //! Workloads.
-use std::collections::BTreeMap;
+
 
 use adit_core::hbone::baggage::WorkloadType;
 use adit_core::identity::Identity;
 use adit_core::mesh::{
-    ApplicationProtocol, ApplicationTunnel, Health, Locality, NetworkMode, ServiceName, TunnelProtocol, Workload,
+    ApplicationProtocol, ApplicationTunnel, Health, Locality, Memberships, NetworkMode, ServiceName, TunnelProtocol, Workload,
 };
 
 use super::Rejection;
@@ -69,8 +69,8 @@ pub(super) fn workload(message: wire::Workload) -> Result<Workload, Rejection> {
     workload.services = message
         .services
         .iter()
-        .map(|(key, list)| Ok((service_key(key)?, ports("services", &list.ports)?)))
-        .collect::<Result<BTreeMap<_, _>, Rejection>>()?;
+        .map(|(key, list)| Ok((service_key(key)?, ports("services", &list.ports)?.into())))
+        .collect::<Result<Memberships, Rejection>>()?;
     workload.authorization_policies = message.authorization_policies.into_iter().map(Into::into).collect();
     Ok(workload)
 }
