@@ -145,9 +145,10 @@ impl<S: MeshSink> Xds<S> {
     }
 
     async fn wake(&mut self) -> Wake {
-        let timeout = self.machine.poll_timeout().map(|at| {
-            self.started + at.saturating_since(adit_core::time::Instant::ZERO)
-        });
+        let timeout = self
+            .machine
+            .poll_timeout()
+            .map(|at| self.started + at.saturating_since(adit_core::time::Instant::ZERO));
         let (has_request, wants_response) = (self.machine.has_request(), self.machine.wants_response());
         let link = async {
             match &mut self.link {
@@ -192,7 +193,9 @@ impl<S: MeshSink> Xds<S> {
 
     fn opened(&mut self, opened: Result<Box<Streaming<DeltaDiscoveryResponse>>, tonic::Status>) {
         match (opened, std::mem::replace(&mut self.link, Link::Down)) {
-            (Ok(responses), Link::Opening(id, requests, _)) => self.link = Link::Open(id, requests, responses),
+            (Ok(responses), Link::Opening(id, requests, _)) => {
+                self.link = Link::Open(id, requests, responses)
+            }
             (Err(status), link) => {
                 self.link = link;
                 tracing::warn!(code = ?status.code(), message = status.message(), "the control plane refuses the stream");

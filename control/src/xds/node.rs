@@ -30,7 +30,9 @@ pub fn node(
         } else if let Some(key) = name.strip_prefix("ISTIO_METAJSON_") {
             match serde_json::from_str(value) {
                 Ok(json) => drop(fields.insert(key.to_owned(), from_json(json))),
-                Err(error) => tracing::warn!(variable = %name, %error, "not JSON, left out of the node's metadata"),
+                Err(error) => {
+                    tracing::warn!(variable = %name, %error, "not JSON, left out of the node's metadata")
+                }
             }
         }
     }
@@ -89,13 +91,19 @@ mod tests {
         let (id, fields) = made(&environment, &[("ISTIO_META_CLUSTER_ID", "west"), ("DNS_CAPTURE", "true")]);
         assert_eq!(id, "ztunnel~10.0.0.9~ztunnel-x.istio-system~istio-system.svc.cluster.local");
         let names: Vec<&str> = fields.keys().map(String::as_str).collect();
-        let expected = ["CLUSTER_ID", "DNS_CAPTURE", "INSTANCE_IPS", "LABELS", "NAME", "NAMESPACE", "NODE_NAME"];
+        let expected =
+            ["CLUSTER_ID", "DNS_CAPTURE", "INSTANCE_IPS", "LABELS", "NAME", "NAMESPACE", "NODE_NAME"];
         assert_eq!(names, expected);
         assert_eq!(fields["CLUSTER_ID"], text("east".into()));
         assert_eq!(fields["INSTANCE_IPS"], text("10.0.0.9".into()));
         let Some(Kind::StructValue(labels)) = &fields["LABELS"].kind else { panic!("no object") };
         let Some(Kind::ListValue(list)) = &labels.fields["a"].kind else { panic!("no list") };
-        let kinds = [Kind::NumberValue(1.0), Kind::BoolValue(true), Kind::NullValue(0), Kind::StringValue("b".into())];
+        let kinds = [
+            Kind::NumberValue(1.0),
+            Kind::BoolValue(true),
+            Kind::NullValue(0),
+            Kind::StringValue("b".into()),
+        ];
         assert_eq!(list.values, kinds.map(|kind| Value { kind: Some(kind) }));
     }
 

@@ -7,13 +7,14 @@ pub mod hpack;
 pub mod pair_hostile;
 pub mod policy;
 pub mod tls;
+pub mod xds;
 pub mod yaml;
 
 /// A target: its name, as in `fuzz/fuzz_targets` and `fuzz/corpus`, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("frames", frames::body),
     ("hpack", hpack::body),
     ("record_opener", tls::record_opener),
@@ -22,6 +23,7 @@ pub const TARGETS: [Target; 8] = [
     ("yaml", yaml::body),
     ("pair_hostile", pair_hostile::body),
     ("policy", policy::body),
+    ("xds", xds::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

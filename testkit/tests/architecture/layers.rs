@@ -4,8 +4,8 @@ use super::rust_files;
 
 /// Ground floor first.
 const ROOMS: [&str; 13] = [
-    "time", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "route", "pool", "drain",
-    "xds", "proxy",
+    "time", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "route", "pool", "drain", "xds",
+    "proxy",
 ];
 
 /// From, to, why it is allowed all the same.

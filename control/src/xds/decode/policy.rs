@@ -1,6 +1,7 @@
 //! Authorization policies. An entry that cannot be read is noted, so that nobody is admitted for the sake of it.
 use adit_core::mesh::{
-    Action, Authorization, Clause, Match, MatchList, PolicyScope, Rule, ServiceAccount, StringMatch, Unreadable,
+    Action, Authorization, Clause, Match, MatchList, PolicyScope, Rule, ServiceAccount, StringMatch,
+    Unreadable,
 };
 use ipnet::IpNet;
 
@@ -47,7 +48,11 @@ fn conditions(message: wire::Match) -> Match {
         source_ips: ranges(MatchList::SourceIps, &message.source_ips, &mut unreadable),
         not_source_ips: ranges(MatchList::NotSourceIps, &message.not_source_ips, &mut unreadable),
         destination_ips: ranges(MatchList::DestinationIps, &message.destination_ips, &mut unreadable),
-        not_destination_ips: ranges(MatchList::NotDestinationIps, &message.not_destination_ips, &mut unreadable),
+        not_destination_ips: ranges(
+            MatchList::NotDestinationIps,
+            &message.not_destination_ips,
+            &mut unreadable,
+        ),
         destination_ports: ports(MatchList::DestinationPorts, &message.destination_ports, &mut unreadable),
         not_destination_ports: ports(
             MatchList::NotDestinationPorts,
@@ -77,7 +82,11 @@ fn readable<E, T>(
     entries.collect()
 }
 
-fn strings(list: MatchList, patterns: Vec<wire::StringMatch>, unreadable: &mut Unreadable) -> Vec<StringMatch> {
+fn strings(
+    list: MatchList,
+    patterns: Vec<wire::StringMatch>,
+    unreadable: &mut Unreadable,
+) -> Vec<StringMatch> {
     readable(list, patterns, unreadable, |pattern| {
         Some(match pattern.match_type? {
             MatchType::Exact(text) => StringMatch::Exact(text.into()),

@@ -1,7 +1,7 @@
 //! Services.
 use adit_core::mesh::{
-    HealthPolicy, IpFamilies, LoadBalancing, LoadBalancingMode, NetworkAddress, NetworkCidr, RoutingScope, Service,
-    ServiceName, Visibility, WeightedWaypoint,
+    HealthPolicy, IpFamilies, LoadBalancing, LoadBalancingMode, NetworkAddress, NetworkCidr, RoutingScope,
+    Service, ServiceName, Visibility, WeightedWaypoint,
 };
 
 use super::Rejection;

@@ -1,7 +1,7 @@
 //! Each reason for a rejection, and every field of a good resource.
 use adit_core::mesh::{
-    GatewayTarget, Health, HealthPolicy, LoadBalancingMode, MatchList, RoutingScope, StringMatch, TunnelProtocol,
-    Visibility,
+    GatewayTarget, Health, HealthPolicy, LoadBalancingMode, MatchList, RoutingScope, StringMatch,
+    TunnelProtocol, Visibility,
 };
 use prost_types::Any;
 
@@ -82,7 +82,9 @@ fn a_workload_keeps_what_it_says() {
             hbone_mtls_port: 15008,
         });
         w.application_tunnel = Some(wire::ApplicationTunnel { protocol: 1, port: 0 });
-        let ports = wire::PortList { ports: vec![wire::Port { service_port: 80, target_port: 8080, app_protocol: 9 }] };
+        let ports = wire::PortList {
+            ports: vec![wire::Port { service_port: 80, target_port: 8080, app_protocol: 9 }],
+        };
         w.services.insert("ns/web.ns.svc".into(), ports);
         // Neither bears on traffic.
         w.workload_type = 77;
@@ -116,7 +118,9 @@ fn workloads_are_rejected_with_the_reason() {
         (read_workload(|w| w.waypoint = Some(nowhere())), Rejection::NoDestination("waypoint")),
         (read_workload(|w| w.network_gateway = Some(nowhere())), Rejection::NoDestination("network_gateway")),
         (
-            read_workload(|w| w.application_tunnel = Some(wire::ApplicationTunnel { protocol: 0, port: 65536 })),
+            read_workload(|w| {
+                w.application_tunnel = Some(wire::ApplicationTunnel { protocol: 0, port: 65536 })
+            }),
             Rejection::Port { field: "application_tunnel", port: 65536 },
         ),
         (read_workload(|w| w.uid.clear()), Rejection::Empty("uid")),
@@ -130,7 +134,8 @@ fn workloads_are_rejected_with_the_reason() {
 #[test]
 fn a_service_keeps_what_it_says() {
     let got = read_service(|s| {
-        s.addresses = vec![at(&[10, 1, 0, 1], None), at(&[10, 1, 0, 2], Some(32)), at(&[10, 2, 3, 4], Some(16))];
+        s.addresses =
+            vec![at(&[10, 1, 0, 1], None), at(&[10, 1, 0, 2], Some(32)), at(&[10, 2, 3, 4], Some(16))];
         s.ports = vec![wire::Port { service_port: 80, target_port: 0, app_protocol: 0 }];
         s.subject_alt_names = vec!["spiffe://td/ns/a/sa/b".into(), "example.com".into()];
         s.load_balancing = balancing(|lb| {
@@ -224,12 +229,20 @@ fn policies_are_read_and_unreadable_entries_noted() {
         not_destination_ports: vec![65536, 81],
         ..Default::default()
     });
-    let Ok(Change::Policy(got)) = authorization("ns/p", &message.encode_to_vec()) else { panic!("no policy") };
-    assert_eq!((got.scope, got.action), (adit_core::mesh::PolicyScope::Namespace, adit_core::mesh::Action::Deny));
+    let Ok(Change::Policy(got)) = authorization("ns/p", &message.encode_to_vec()) else {
+        panic!("no policy")
+    };
+    assert_eq!(
+        (got.scope, got.action),
+        (adit_core::mesh::PolicyScope::Namespace, adit_core::mesh::Action::Deny)
+    );
     let read = &got.rules[0].clauses[0].matches[0];
     assert_eq!(read.principals, [StringMatch::Prefix("a".into())]);
     assert_eq!(read.not_principals, [StringMatch::Presence]);
-    assert_eq!((read.source_ips.len(), &*read.destination_ports, &*read.not_destination_ports), (1, &[80][..], &[81][..]));
+    assert_eq!(
+        (read.source_ips.len(), &*read.destination_ports, &*read.not_destination_ports),
+        (1, &[80][..], &[81][..])
+    );
     for (list, noted) in [
         (MatchList::Principals, true),
         (MatchList::NotPrincipals, false),

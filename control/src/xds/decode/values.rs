@@ -33,7 +33,8 @@ pub(super) fn port(field: &'static str, port: u32) -> Result<u16, Rejection> {
 
 /// Service port → target port.
 pub(super) fn ports(field: &'static str, ports: &[wire::Port]) -> Result<BTreeMap<u16, u16>, Rejection> {
-    let mapped = ports.iter().map(|each| Ok((port(field, each.service_port)?, port(field, each.target_port)?)));
+    let mapped =
+        ports.iter().map(|each| Ok((port(field, each.service_port)?, port(field, each.target_port)?)));
     mapped.collect()
 }
 
@@ -51,9 +52,10 @@ pub(super) fn gateway(
             namespace: name.namespace.into(),
             hostname: name.hostname.into(),
         }),
-        Some(Destination::Address(address)) => {
-            GatewayTarget::Address(NetworkAddress { address: host(field, &address)?, network: address.network.into() })
-        }
+        Some(Destination::Address(address)) => GatewayTarget::Address(NetworkAddress {
+            address: host(field, &address)?,
+            network: address.network.into(),
+        }),
         None => return Err(Rejection::NoDestination(field)),
     };
     Ok(Arc::new(GatewayAddress { target, hbone_port: port(field, gateway.hbone_mtls_port)? }))

@@ -1,10 +1,10 @@
 //! Workloads.
 
-
 use adit_core::hbone::baggage::WorkloadType;
 use adit_core::identity::Identity;
 use adit_core::mesh::{
-    ApplicationProtocol, ApplicationTunnel, Health, Locality, Memberships, NetworkMode, ServiceName, TunnelProtocol, Workload,
+    ApplicationProtocol, ApplicationTunnel, Health, Locality, Memberships, NetworkMode, ServiceName,
+    TunnelProtocol, Workload,
 };
 
 use super::Rejection;
@@ -25,8 +25,7 @@ pub(super) fn workload(message: wire::Workload) -> Result<Workload, Rejection> {
     let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
     let trust_domain = or(&message.trust_domain, "cluster.local");
     let account = or(&message.service_account, "default");
-    let identity =
-        Identity::new(&trust_domain, &message.namespace, &account).map_err(Rejection::Identity)?;
+    let identity = Identity::new(&trust_domain, &message.namespace, &account).map_err(Rejection::Identity)?;
     let mut workload = Workload::new(&message.uid, &message.name, identity);
     workload.addresses =
         message.addresses.iter().map(|octets| ip("addresses", octets)).collect::<Result<_, _>>()?;
