@@ -9,6 +9,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 use cluster::{pod_ip, service, service_name, vip, workload};
 
+#[expect(unreachable_pub, reason = "public where it belongs: testkit")]
 #[path = "../../testkit/src/sim/cluster.rs"]
 mod cluster;
 

@@ -2,8 +2,12 @@
 //!
 //! [`local`] reads the mesh from a YAML file, [`ca`] is a certificate authority of our own. Neither is fit for
 //! production meshes; together they let a proxy run on a bare machine. [`dns`] is the DNS proxy around the core's decisions.
+//! [`xds`] takes the mesh from Istio's control plane, over [`grpc`].
 #![forbid(unsafe_code)]
 
 pub mod ca;
 pub mod dns;
+pub mod grpc;
 pub mod local;
+pub mod proto;
+pub mod xds;

@@ -36,3 +36,4 @@ pub mod proxy;
 pub mod route;
 pub mod time;
 pub mod tls;
+pub mod xds;

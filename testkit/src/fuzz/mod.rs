@@ -8,13 +8,14 @@ pub mod hpack;
 pub mod pair_hostile;
 pub mod policy;
 pub mod tls;
+pub mod xds;
 pub mod yaml;
 
 /// A target: its name, as in `fuzz/fuzz_targets` and `fuzz/corpus`, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("frames", frames::body),
     ("hpack", hpack::body),
     ("record_opener", tls::record_opener),
@@ -24,6 +25,7 @@ pub const TARGETS: [Target; 9] = [
     ("pair_hostile", pair_hostile::body),
     ("policy", policy::body),
     ("dns", dns::body),
+    ("xds", xds::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

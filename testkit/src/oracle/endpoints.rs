@@ -43,7 +43,7 @@ pub fn eligible(
             continue;
         }
         // 4. Its own port, else the service's, unless that is a name.
-        let own = workload.services[&service.name].get(&target.port()).copied();
+        let own = workload.services.get(&service.name).and_then(|ports| ports.get(&target.port())).copied();
         let port = own.unwrap_or(service.ports[&target.port()]);
         if port != 0 {
             candidates.push((workload, port));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cargo;
 
 /// Licences under which code may come in: none asks for more than a notice.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
@@ -15,14 +15,18 @@ const LICENCES: [&str; 9] = [
     "MIT",
     "MIT-0",
     "Unicode-3.0",
+    "Zlib",
 ];
 
 /// Crates of which the workspace builds several versions, because those who use them do not agree yet.
-const TWICE: [&str; 10] = [
+const TWICE: [&str; 13] = [
     "base64",
     "embedded-io",
     "getrandom",
     "hashbrown",
+    "logos",
+    "logos-codegen",
+    "logos-derive",
     "pem",
     "rand",
     "rand_core",

@@ -91,7 +91,7 @@ proptest! {
         target in select(vec!["10.1.0.1:80", "[fd01::1]:80", "10.1.0.1:81", "[fd01::1]:82"]),
         seed in any::<u64>(),
     ) {
-        source.services.clear();
+        source.services = [].into_iter().collect();
         source.addresses.clear();
         let target: SocketAddr = target.parse().expect("an address");
         let mesh = Mesh::new("".into(), workloads.clone(), vec![service.clone()], vec![]).expect("a mesh");
@@ -170,7 +170,7 @@ fn shares_follow_the_weights(mesh: &Mesh) {
 fn endpoints_share_connections_by_capacity() {
     let mut workloads = six(|n| WEIGHTS[n]);
     for workload in &mut workloads {
-        workload.services.insert(name(), BTreeMap::new());
+        workload.services.insert(name(), [].into_iter().collect());
     }
     let mut service = Service::new(name());
     service.addresses = vec![vip("10.1.0.1")];
@@ -196,7 +196,7 @@ fn fifty_one_connections_to_two_endpoints_reach_both() {
     let mut workloads = six(|_| 1);
     workloads.truncate(2);
     for workload in &mut workloads {
-        workload.services.insert(name(), BTreeMap::new());
+        workload.services.insert(name(), [].into_iter().collect());
     }
     let mut service = Service::new(name());
     service.addresses = vec![vip("10.1.0.1")];

@@ -1,0 +1,58 @@
+//! A connection as tonic's generated clients want it: a service that sends one request.
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use tonic::body::Body;
+
+use super::Auth;
+
+/// An HTTP/2 connection to a control plane. It ends when the last copy is dropped and its streams are over.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    sender: SendRequest<Body>,
+    authority: Authority,
+    auth: Arc<Auth>,
+}
+
+impl Channel {
+    pub(super) const fn new(sender: SendRequest<Body>, authority: Authority, auth: Arc<Auth>) -> Self {
+        Self { sender, authority, auth }
+    }
+}
+
+impl tower_service::Service<Request<Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = tonic::codegen::StdError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.sender.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The token is read here, once for each call, so that a renewed one is used at once.
+        let headers = match self.auth.headers() {
+            Ok(headers) => headers,
+            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
+        };
+        request.headers_mut().extend(headers);
+        let path = request.uri().path_and_query().cloned();
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTPS)
+            .authority(self.authority.clone())
+            .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+            .build();
+        match uri {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
+        }
+        let response = self.sender.send_request(request);
+        Box::pin(async move { response.await.map_err(Into::into) })
+    }
+}

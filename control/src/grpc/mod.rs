@@ -1,0 +1,13 @@
+//! gRPC connections to a control plane: TLS, names, headers and keep-alives (interfaces §1.1, §2.1, §2.2).
+//!
+//! tonic speaks gRPC, hyper HTTP/2, rustls TLS; what is here puts them together as Istio's node proxy does.
+
+mod auth;
+mod channel;
+mod connect;
+mod roots;
+
+pub use auth::{Auth, AuthError, Token};
+pub use channel::Channel;
+pub use connect::{ConnectError, Connector, Server, ServerError};
+pub use roots::{Roots, RootsError};

@@ -1,0 +1,6 @@
+//! A control plane by script: a real gRPC server over TLS, whose state and faults a test decides.
+
+pub mod ads;
+mod server;
+
+pub use server::Istiod;
