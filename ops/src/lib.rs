@@ -13,4 +13,5 @@
 pub mod access;
 pub mod counters;
 pub mod logging;
+pub mod metrics;
 pub mod readiness;

@@ -96,6 +96,8 @@ mod tests {
     use adit_core::identity::Identity;
     use adit_core::proxy::observed::Names;
 
+    use adit_core::proxy::observed::{Carrier, Traffic};
+
     use super::*;
 
     fn line(observed: Observed) -> String {
@@ -116,7 +118,11 @@ mod tests {
             destination: Party::new(None, named("echo", None)),
             hbone_authority: None,
             service: None,
+            carrier: Carrier::Tcp,
+            target: None,
+            forwarded_host: None,
             trace: None,
+            traffic: Traffic::default(),
         })
     }
 
