@@ -11,7 +11,10 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admin;
 pub mod counters;
+pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;
+mod stats;

@@ -307,7 +307,11 @@ pub(super) fn register(
 
     let help = "The total number of completed connections to xds server (unstable)";
     registry.register("istio_xds_connection_terminations", help, xds.terminations.clone());
-    registry.register("istio_xds_message", "Total number of messages received (unstable)", xds.messages.clone());
+    registry.register(
+        "istio_xds_message",
+        "Total number of messages received (unstable)",
+        xds.messages.clone(),
+    );
     let help = "Total number of bytes received (unstable)";
     registry.register("istio_xds_message_bytes", help, xds.bytes.clone());
     registry.register_collector(Box::new(xds.clone()));

@@ -3,7 +3,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use tokio::runtime::Handle;
 
@@ -82,7 +84,9 @@ impl Collector for Runtimes {
         let name = "tokio_worker_total_busy_duration_seconds";
         let mut metric = e.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (worker, work) in work.iter().enumerate() {
-            metric.encode_family(&Worker(worker))?.encode_counter::<NoLabelSet, f64, f64>(&work.busy, None)?;
+            metric
+                .encode_family(&Worker(worker))?
+                .encode_counter::<NoLabelSet, f64, f64>(&work.busy, None)?;
         }
         let counts: [(_, _, fn(&Work) -> u64); 2] = [
             ("tokio_worker_park_count", "How often the worker went to sleep.", |work| work.parks),
@@ -93,7 +97,9 @@ impl Collector for Runtimes {
         for (name, help, value) in counts {
             let mut metric = e.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (worker, work) in work.iter().enumerate() {
-                metric.encode_family(&Worker(worker))?.encode_counter::<NoLabelSet, u64, u64>(&value(work), None)?;
+                metric
+                    .encode_family(&Worker(worker))?
+                    .encode_counter::<NoLabelSet, u64, u64>(&value(work), None)?;
             }
         }
         Ok(())

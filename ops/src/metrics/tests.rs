@@ -102,7 +102,10 @@ fn traffic_has_upstreams_names_and_labels_in_their_order() {
     assert_eq!(values, expected);
     assert_eq!(
         lines(&text, "istio_tcp_sockets_open"),
-        ["istio_tcp_sockets_open{reporter=\"source\"} 0", "istio_tcp_sockets_open{reporter=\"destination\"} 0"]
+        [
+            "istio_tcp_sockets_open{reporter=\"source\"} 0",
+            "istio_tcp_sockets_open{reporter=\"destination\"} 0"
+        ]
     );
     assert!(text.contains("# TYPE istio_tcp_connections_opened counter\n"), "{text}");
     assert!(
@@ -124,7 +127,10 @@ fn what_is_not_known_says_so_and_localities_are_left_out() {
     let [opened] = lines(&text, "istio_tcp_connections_opened_total")[..] else { panic!("{text}") };
     assert!(opened.contains("{reporter=\"destination\",source_workload=\"unknown\","), "{opened}");
     assert!(opened.contains("source_principal=\"unknown\""), "{opened}");
-    assert!(opened.contains("destination_service=\"unknown\",destination_service_namespace=\"unknown\""), "{opened}");
+    assert!(
+        opened.contains("destination_service=\"unknown\",destination_service_namespace=\"unknown\""),
+        "{opened}"
+    );
     // The server's identity is what the tables say, even in plain text; the policy says that nothing was proven.
     assert!(opened.contains("destination_principal=\"spiffe://cluster.local/ns/shop/sa/echo\""), "{opened}");
     assert!(opened.ends_with("connection_security_policy=\"unknown\"} 1"), "{opened}");

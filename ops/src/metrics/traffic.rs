@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use adit_core::proxy::Observed;
 use adit_core::proxy::observed::{Carrier, Connection, Direction, Flag};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 
 use super::labels::{ALL_FLAGS, FLAGS, Key, NO_FLAG, Row, Security, flag, reporter};
@@ -205,8 +207,9 @@ impl Tables {
             i64::try_from(n).unwrap_or(i64::MAX)
         };
         let outbound = count(|connection| connection.direction == Direction::Outbound);
-        let plain =
-            count(|connection| connection.direction == Direction::Inbound && connection.carrier == Carrier::Tcp);
+        let plain = count(|connection| {
+            connection.direction == Direction::Inbound && connection.carrier == Carrier::Tcp
+        });
         (outbound, plain.saturating_add(self.inbound_tunnels))
     }
 }
