@@ -61,7 +61,8 @@ fn opened(connection: &Connection) -> String {
     let Connection { source, destination, service, hbone_authority, .. } = connection;
     match connection.direction {
         Direction::Outbound => {
-            let target = service.as_deref().map_or_else(|| name(destination), str::to_owned);
+            let target =
+                service.as_ref().map_or_else(|| name(destination), |service| service.hostname.to_string());
             let through = hbone_authority
                 .as_ref()
                 .map_or_else(|| "in plain TCP".to_owned(), |authority| format!("in a stream to {authority}"));
