@@ -260,29 +260,15 @@ fn every_variable_refuses_nonsense() {
     // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
     // LOG_FORMAT knows one word, as upstream.
     const TEXT: [&str; 9] = [
-        "ADIT_RECORD",
         "LOCAL_XDS",
         "LOCAL_XDS_PATH",
-    const TEXT: [&str; 9] = [
         "ADIT_RECORD",
-        "LOCAL_XDS",
-        "LOCAL_XDS_PATH",
         "LOCAL_CA_DIR",
         "NETWORK",
         "TRUST_DOMAIN",
         "RUST_LOG",
         "LOG_FORMAT",
         "ISTIO_META_ISTIO_VERSION",
-    ];
-        "LOCAL_CA_DIR",
-        "NETWORK",
-        "TRUST_DOMAIN",
-        "RUST_LOG",
-        "LOG_FORMAT",
-<<<<<<< HEAD
-=======
-        "ISTIO_META_ISTIO_VERSION",
->>>>>>> 7e7c4f3 (The proxy serves metrics and admin pages; every variable of the control plane is parsed, and still refused where nothing is wired)
     ];
     let (mut refused, mut taken) = (0, Vec::new());
     for name in variables() {
