@@ -57,6 +57,9 @@ struct Work {
     parks_and_unparks: u64,
 }
 
+/// One of a worker's numbers.
+type Count = fn(&Work) -> u64;
+
 impl Collector for Runtimes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let runtimes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -88,7 +91,7 @@ impl Collector for Runtimes {
                 .encode_family(&Worker(worker))?
                 .encode_counter::<NoLabelSet, f64, f64>(&work.busy, None)?;
         }
-        let counts: [(_, _, fn(&Work) -> u64); 2] = [
+        let counts: [(_, _, Count); 2] = [
             ("tokio_worker_park_count", "How often the worker went to sleep.", |work| work.parks),
             ("tokio_worker_park_unpark_count", "How often the worker went to sleep or woke.", |work| {
                 work.parks_and_unparks

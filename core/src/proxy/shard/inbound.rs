@@ -104,8 +104,7 @@ impl Shard {
             &identity,
             (peer, connected),
             request,
-            &plan,
-            service.map(|service| &**service),
+            (&plan, service.map(|service| &**service)),
         );
         let Some(id) = self.new_conn(now, Phase::Dialing) else {
             return self.reject(now, asked, UNAVAILABLE);

@@ -130,8 +130,7 @@ pub(super) fn inbound_hbone(
     identity: &Identity,
     (peer, connected): (SocketAddr, SocketAddr),
     request: &ConnectRequest,
-    plan: &InboundPlan,
-    service: Option<&Service>,
+    (plan, service): (&InboundPlan, Option<&Service>),
 ) -> Connection {
     let mut from = match (source, baggage) {
         (Some(workload), _) => names(workload, None),

@@ -121,7 +121,7 @@ impl WorkloadEntry {
         let identity = workload.identity_ref();
         let locality = &workload.locality;
         Self {
-            workload_ips: workload.addresses.iter().copied().collect(),
+            workload_ips: workload.addresses.to_vec(),
             waypoint: workload.waypoint.as_deref().map(GatewayEntry::new),
             network_gateway: workload.network_gateway.as_deref().map(GatewayEntry::new),
             protocol: match workload.protocol {
