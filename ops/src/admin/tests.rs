@@ -8,7 +8,7 @@ use adit_core::mesh::{
     Mesh, NetworkAddress, PolicyScope, RoutingScope, Rule, Service, ServiceName, StringMatch, TunnelProtocol,
     Workload,
 };
-use adit_core::proxy::observed::{Carrier, Connection, Direction, Labels, Party, Traffic};
+use adit_core::proxy::observed::{Carrier, Connection, Direction, Names, Party, Traffic};
 use serde_json::{Value, json};
 
 use super::*;
@@ -254,13 +254,9 @@ fn a_large_mesh_comes_in_pieces() {
 
 #[test]
 fn connections_are_shown_with_the_workload_they_belong_to() {
-    let party = |name: &str, address: &str| Party {
-        address: Some(address.parse().unwrap()),
-        workload: Some(name.into()),
-        namespace: Some("shop".into()),
-        identity: None,
-        cluster: None,
-        labels: Labels::default(),
+    let party = |name: &str, address: &str| {
+        let names = Names { workload: Some(name.into()), namespace: Some("shop".into()), ..Names::default() };
+        Party::new(Some(address.parse().unwrap()), names)
     };
     let connection = |direction, source, destination, carrier, target: &str, forwarded: Option<&str>| {
         Arc::new(Connection {

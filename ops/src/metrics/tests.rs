@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use adit_core::identity::Identity;
-use adit_core::proxy::observed::{Carrier, Direction, Labels, Party, ServiceLabels};
+use adit_core::proxy::observed::{Carrier, Direction, Labels, Names, Party, ServiceLabels};
 
 use super::*;
 
@@ -21,13 +21,15 @@ fn labels(workload: &str, region: &str, identity: &Identity) -> Labels {
 fn connection(client: &str, carrier: Carrier) -> Arc<Connection> {
     let identity = |account| Identity::new("cluster.local", "shop", account).unwrap();
     let (web, echo) = (identity("web"), identity("echo"));
-    let party = |name: &str, region, identity: &Identity| Party {
-        address: Some("10.0.0.1:1".parse().unwrap()),
-        workload: Some(format!("{name}-1").into()),
-        namespace: Some("shop".into()),
-        identity: (carrier != Carrier::Tcp).then(|| identity.clone()),
-        cluster: Some("Kubernetes".into()),
-        labels: labels(name, region, identity),
+    let party = |name: &str, region, identity: &Identity| {
+        let names = Names {
+            workload: Some(format!("{name}-1").into()),
+            namespace: Some("shop".into()),
+            identity: (carrier != Carrier::Tcp).then(|| identity.clone()),
+            cluster: Some("Kubernetes".into()),
+            labels: labels(name, region, identity),
+        };
+        Party::new(Some("10.0.0.1:1".parse().unwrap()), names)
     };
     Arc::new(Connection {
         id: 1,
