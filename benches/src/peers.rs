@@ -195,6 +195,8 @@ impl System for Adit {
                 .env("LOCAL_CA_DIR", scratch.join("ca"))
                 .env("ADIT_BIND_ADDRESS", bind.to_string())
                 .env("ADIT_READINESS_PORT", "0")
+                .env("ADIT_STATS_PORT", "0")
+                .env("ADIT_ADMIN_PORT", "0")
                 .env("RUST_LOG", "warn,access=off");
             if let Some(entry) = entry {
                 command.env("ADIT_ENTRY", entry);

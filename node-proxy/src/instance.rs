@@ -15,6 +15,7 @@ use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
 use adit_core::time::WallClock;
 use adit_core::tls::{TlsContext, TlsPorts};
+use adit_ops::admin::{Certificate, CertificateState, CertificateStatus};
 use adit_runtime::{
     BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
     Transparency, record,
@@ -82,6 +83,28 @@ impl Certificates {
     /// The authority cannot make one.
     pub fn get(&self, identity: &Identity) -> Result<Arc<TlsContext>, CertificateError> {
         self.store.get(identity)
+    }
+
+    /// What the admin pages show of the certificate of `identity`.
+    #[must_use]
+    pub fn status(&self, identity: &Identity) -> CertificateStatus {
+        // What cannot be read is no certificate that was ever used.
+        fn shown(chain: &[impl AsRef<[u8]>]) -> Vec<Certificate> {
+            chain.iter().filter_map(|der| Certificate::from_der(der.as_ref()).ok()).collect()
+        }
+        let identity = identity.clone();
+        match self.get(&identity) {
+            Ok(context) => {
+                let (cert_chain, root_certs) = (shown(context.chain()), shown(context.roots()));
+                CertificateStatus { identity, state: CertificateState::Available, cert_chain, root_certs }
+            }
+            Err(error) => CertificateStatus {
+                identity,
+                state: CertificateState::Unavailable(error.to_string()),
+                cert_chain: Vec::new(),
+                root_certs: Vec::new(),
+            },
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | `admin` | what the admin pages show |
 //! | [`cli`] | commands, flags, help, exit codes |
 //! | [`config`] | environment variables |
 //! | [`shard_config`] | from the process's configuration to one shard's |
@@ -11,6 +12,7 @@
 //! | [`demo`] | `adit-node demo`: two instances and a tour of what they do |
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;

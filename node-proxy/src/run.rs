@@ -1,16 +1,21 @@
 //! `adit-node proxy`: one instance with logs, readiness, signals and a graceful end.
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use adit_ops::access;
+use adit_ops::admin::Admin;
 use adit_ops::counters::Counters;
+use adit_ops::http::{Endpoint, ServerError, ServerThread};
 use adit_ops::logging::{self, LogGuard, LoggingError};
-use adit_ops::readiness::{Readiness, Server, ServerError};
+use adit_ops::metrics::Metrics;
+use adit_ops::readiness::Readiness;
 use adit_runtime::{Handle, ShardError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::admin::ProcessState;
 use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig};
 use crate::instance::{Certificates, Instance, Parts, StartError, load_mesh, local_workload};
@@ -25,9 +30,9 @@ pub enum RunError {
     /// The environment cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// The readiness server cannot be started.
+    /// The servers of readiness, metrics and admin pages cannot be started.
     #[error(transparent)]
-    Readiness(#[from] ServerError),
+    Server(#[from] ServerError),
     /// The instance cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -53,7 +58,8 @@ pub fn environment() -> BTreeMap<String, String> {
 pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
     let vars = environment();
     let log = LogConfig::from_vars(&vars);
-    let guard = Arc::new(logging::init(&log.filter, log.format)?);
+    let (guard, levels) = logging::init(&log.filter, log.format)?;
+    let guard = Arc::new(guard);
     let mut config = Config::from_vars(&vars, Cpus::detect())?;
     config.runtime = arguments.runtime.unwrap_or(config.runtime);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), extra = %arguments.extra.join(" "), "adit-node starts");
@@ -67,16 +73,24 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
 
     let readiness = Readiness::new();
     let (tables, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
-    let server = Server::start(config.listen.readiness, readiness)?;
+    let metrics = Metrics::new(&config.istio_version, config.metrics);
+    let ready = Endpoint::bind(config.listen.readiness, Arc::new(readiness))?;
+    let stats = Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?;
+    // These two answer while the tables are still being read.
+    let early = ServerThread::start("adit-stats", vec![ready, stats])?;
     let mesh = load_mesh(&config)?;
     tables.done();
-    let identity = local_workload(&config, &mesh)?.identity();
-    let certificates = Arc::new(Certificates::open(&config, identity.trust_domain())?);
+    let local = local_workload(&config, &mesh)?;
+    let certificates = Arc::new(Certificates::open(&config, local.identity_ref().trust_domain())?);
+    let state = ProcessState::new(&config, &mesh, &local, &certificates, &metrics);
+    let admin = Endpoint::bind(config.listen.admin, Arc::new(Admin::new(Arc::new(state), Arc::new(levels))))?;
+    let admin = ServerThread::start("adit-admin", vec![admin])?;
     let counters = Arc::new(Counters::default());
     let observe = {
         let counters = Arc::clone(&counters);
         Arc::new(move |observed: &_| {
             counters.record(observed);
+            metrics.observe(observed);
             access::log(observed);
         })
     };
@@ -84,20 +98,21 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(RunError::Signals)?;
     let instance =
         Instance::start(&config, Parts { mesh, certificates, observe, entries: config.entries.clone() })?;
-    tell_addresses(&config, &instance, &server);
+    let [ready, stats] = [0, 1].map(|n| early.addresses().get(n).copied());
+    tell_addresses(&config, &instance, [ready, stats, admin.addresses().first().copied()]);
     drain_on_signals(signals, instance.handles().to_vec(), Arc::clone(&guard)).map_err(RunError::Signals)?;
     drain_on_panic();
     listening.done();
 
     let ended = instance.join();
     tracing::info!("drained; {}", counters.snapshot());
-    drop(server);
+    drop((early, admin));
     guard.flush();
     ended?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell_addresses(config: &Config, instance: &Instance, readiness: &Server) {
+fn tell_addresses(config: &Config, instance: &Instance, [ready, stats, admin]: [Option<SocketAddr>; 3]) {
     let at = instance.addresses();
     tracing::info!(
         identity = %instance.identity(),
@@ -107,7 +122,9 @@ fn tell_addresses(config: &Config, instance: &Instance, readiness: &Server) {
         inbound = %at.inbound_plain,
         hbone = %at.hbone,
         socks5 = at.socks5.map(tracing::field::display),
-        readiness = %readiness.address(),
+        readiness = ready.map(tracing::field::display),
+        stats = stats.map(tracing::field::display),
+        admin = admin.map(tracing::field::display),
         "listening"
     );
 }

@@ -26,6 +26,8 @@ fn usable(directory: &Directory) -> Vec<(&'static str, String)> {
         "ADIT_HBONE_PORT",
         "ADIT_SOCKS5_PORT",
         "ADIT_READINESS_PORT",
+        "ADIT_STATS_PORT",
+        "ADIT_ADMIN_PORT",
     ];
     let mut vars = common::vars(directory, "client", Ipv4Addr::LOCALHOST);
     vars.extend(ports.map(|port| (port, "0".to_owned())));
@@ -111,6 +113,8 @@ fn a_taken_port_is_a_startup_error_that_names_it() {
         "ADIT_HBONE_PORT",
         "ADIT_SOCKS5_PORT",
         "ADIT_READINESS_PORT",
+        "ADIT_STATS_PORT",
+        "ADIT_ADMIN_PORT",
     ] {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();

@@ -85,7 +85,7 @@ macro_rules! connection_event {
             src.cluster = source.cluster.as_deref(),
             dst.addr = destination.address.map(display),
             dst.hbone_addr = hbone_authority.as_ref().map(display),
-            dst.service = service.as_deref(),
+            dst.service = service.as_ref().map(|service| &*service.hostname),
             dst.workload = destination.workload.as_deref(),
             dst.namespace = destination.namespace.as_deref(),
             dst.identity = destination.identity.as_ref().map(ToString::to_string),

@@ -202,7 +202,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use adit_core::proxy::observed::{Connection, Party};
+    use adit_core::proxy::observed::{Carrier, Connection, Party, Traffic};
 
     use super::*;
 
@@ -225,7 +225,11 @@ mod tests {
             destination: Party::default(),
             hbone_authority: None,
             service: None,
+            carrier: Carrier::Tcp,
+            target: None,
+            forwarded_host: None,
             trace: None,
+            traffic: Traffic::default(),
         })
     }
 

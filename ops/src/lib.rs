@@ -5,12 +5,19 @@
 //! | module | subject |
 //! |---|---|
 //! | [`logging`] | the line format of all logs, plain and JSON, and the queue to stdout and stderr |
+//! | [`http`] | the small server under the next three |
+//! | [`admin`] | the pages that `istioctl ztunnel-config` asks |
+//! | [`metrics`] | Prometheus metrics, and their endpoint |
 //! | [`access`] | one log line per proxied connection |
 //! | [`counters`] | running totals, for the demo and the summary at shutdown |
 //! | [`readiness`] | what startup still waits for, and the HTTP endpoint that says so |
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admin;
 pub mod counters;
+pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod readiness;
+mod stats;

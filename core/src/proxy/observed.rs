@@ -9,6 +9,10 @@ use crate::hbone::{Authority, TraceParent};
 use crate::identity::Identity;
 use crate::policy::{DenyReason, DryRun};
 
+mod traffic;
+
+pub use traffic::Traffic;
+
 /// Which way a connection goes, seen from the workload this proxy stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -73,6 +77,46 @@ pub struct Names {
     pub identity: Option<Identity>,
     /// `cluster`.
     pub cluster: Option<Arc<str>>,
+    /// What metrics say beyond that.
+    pub labels: Labels,
+}
+/// What metrics say about one side beside what the access log says (interfaces §5.1); empty texts are unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labels {
+    /// `*_workload`: the name of the pod's owner.
+    pub workload: Option<Arc<str>>,
+    /// `*_canonical_service`.
+    pub canonical_service: Option<Arc<str>>,
+    /// `*_canonical_revision` and `*_version`.
+    pub revision: Option<Arc<str>>,
+    /// `*_app`.
+    pub app: Option<Arc<str>>,
+    /// `*_region`.
+    pub region: Option<Arc<str>>,
+    /// `*_zone`.
+    pub zone: Option<Arc<str>>,
+    /// The identity that the tables give it, whether or not it was proven; `destination_principal`.
+    pub principal: Option<Identity>,
+}
+/// The service a connection was meant for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceLabels {
+    /// `dst.service` and `destination_service`.
+    pub hostname: Arc<str>,
+    /// `destination_service_name`: the name of its object.
+    pub name: Arc<str>,
+    /// `destination_service_namespace`.
+    pub namespace: Arc<str>,
+}
+/// How the octets of a connection cross the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// As they are.
+    Tcp,
+    /// In a tunnel.
+    Hbone,
+    /// In a tunnel inside the tunnel to a gateway of another network.
+    DoubleHbone,
 }
 /// Everything the access log says about one connection (interfaces §6.2), both when it opens and when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,10 +131,18 @@ pub struct Connection {
     pub destination: Party,
     /// `dst.hbone_addr`: the CONNECT authority; `None` for plaintext.
     pub hbone_authority: Option<Authority>,
-    /// `dst.service`: the service's hostname.
-    pub service: Option<Arc<str>>,
+    /// The service it was meant for.
+    pub service: Option<ServiceLabels>,
+    /// How it crosses the network.
+    pub carrier: Carrier,
+    /// Outbound: the address the client asked for, before routing. Inbound: the address it was sent on to.
+    pub target: Option<SocketAddr>,
+    /// Inbound: the host that the client's proxy says was asked for (`forwarded`).
+    pub forwarded_host: Option<Arc<str>>,
     /// The trace this connection belongs to.
     pub trace: Option<TraceParent>,
+    /// Octets so far; may be read at any time, from any thread.
+    pub traffic: Traffic,
 }
 /// What happened, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,6 +25,8 @@ Listeners:
   ADIT_INBOUND_PORT           captured inbound plaintext [15006]
   ADIT_HBONE_PORT             HBONE; peers are dialled on the same port [15008]
   ADIT_READINESS_PORT         GET /healthz/ready [15021]
+  ADIT_STATS_PORT             GET /metrics and /stats/prometheus [15020]
+  ADIT_ADMIN_PORT             admin pages, for `istioctl ztunnel-config`, on loopback only [15000]
   UNSTABLE_ENABLE_SOCKS5      also take outbound connections by SOCKS5 [false]
   ADIT_SOCKS5_PORT            SOCKS5 [15080]
   ADIT_ENTRY                  LISTEN=TARGET,...: where there is no redirection, connections to LISTEN are taken as
@@ -69,6 +71,9 @@ Limits (for the process; shards share them out evenly):
   ADIT_MAX_CONNECTIONS            connections of applications, in either direction; more are closed [65536]
   ADIT_MAX_HANDSHAKES             inbound handshakes in progress [1024]
 
+  ADIT_METRICS_MAX_SERIES         label sets of connections that metrics keep; more count as `other` [10000]
+  ADIT_METRICS_IDLE               how long a label set without a connection is kept [1h]
+
 Threads and logs:
   ADIT_RUNTIME                    `tokio` or `smol` [tokio]
   ZTUNNEL_WORKER_THREADS          shards, one thread each: a number, `0` = one per CPU, or a share such as `50%`
@@ -76,6 +81,8 @@ Threads and logs:
   ZTUNNEL_CPU_LIMIT               CPUs that shares are taken of [all]
   ZTUNNEL_RESOURCE_CPU_LIMIT      CPU limit, such as `1500m`
   ZTUNNEL_RESOURCE_CPU_REQUEST    CPU request
+  PROXY_CONFIG                    YAML as in a mesh's defaultConfig: concurrency, statsPort, proxyAdminPort
+  ISTIO_META_ISTIO_VERSION        the version that metrics and admin pages tell [unknown]
   RUST_LOG                        log levels [info]; `access=off` silences the access log
   LOG_FORMAT                      `json`, anything else is plain
   ADIT_RECORD                     a directory: each shard records everything it is told into a file there, to be replayed

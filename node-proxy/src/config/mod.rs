@@ -3,7 +3,9 @@
 //! [`Config::from_vars`] is pure: the same variables give the same answer anywhere. A variable that upstream knows and
 //! we do not support yet is refused, or named in [`Config::warnings`] where leaving it out changes nothing.
 
+mod control;
 mod error;
+mod proxy_config;
 mod read;
 mod threads;
 mod unsupported;
@@ -19,9 +21,12 @@ use std::time::Duration;
 use adit_core::proxy::shard::LocalWorkload;
 use adit_core::tls::RecordMode;
 use adit_ops::logging::Format;
+use adit_ops::metrics::Bounds;
 use adit_runtime::{Keepalive, SocketOptions, Transparency};
 
+pub use self::control::{ControlPlane, Dns, Node, Root, Token, Upstream};
 pub use self::error::{ConfigError, ConfigErrors};
+use self::proxy_config::ProxyConfig;
 use self::read::Reader;
 pub use self::threads::Cpus;
 use self::value::{Entries, Octets, WorkloadInfo};
@@ -72,6 +77,12 @@ pub struct Config {
     pub resets_as_fin: bool,
     /// `ADIT_RUNTIME`; the command line's `--runtime` wins.
     pub runtime: Runtime,
+    /// Bounds of the metrics (`ADIT_METRICS_MAX_SERIES`, `ADIT_METRICS_IDLE`).
+    pub metrics: Bounds,
+    /// `ISTIO_META_ISTIO_VERSION`, which metrics and the admin pages tell.
+    pub istio_version: String,
+    /// How the control plane is reached. Nothing is wired to it yet: what would need it is refused.
+    pub control: ControlPlane,
     /// What was set and has no effect yet, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -98,6 +109,10 @@ pub struct Listen {
     pub socks5: Option<SocketAddr>,
     /// Readiness (15021).
     pub readiness: SocketAddr,
+    /// Metrics (15020).
+    pub stats: SocketAddr,
+    /// The admin pages (15000), on loopback only.
+    pub admin: SocketAddr,
 }
 
 /// How long each phase may wait.
@@ -180,7 +195,10 @@ pub(crate) fn variables() -> Vec<&'static str> {
     let vars = BTreeMap::new();
     let mut reader = Reader::new(&vars);
     let _ = Config::read(&mut reader, Cpus(NonZeroUsize::MIN), Vec::new());
-    [reader.asked(), vec!["RUST_LOG", "LOG_FORMAT"]].concat()
+    let mut names = [reader.asked(), vec!["RUST_LOG", "LOG_FORMAT", "ISTIO_META_ISTIO_VERSION"]].concat();
+    // Kubernetes sets it; it only picks a default.
+    names.retain(|name| !unsupported::names().contains(name) && *name != "KUBERNETES_SERVICE_HOST");
+    names
 }
 
 impl LogConfig {
@@ -210,6 +228,9 @@ impl Config {
     /// Reads every variable. Where one is wrong the reader holds an error and the field a placeholder.
     fn read(reader: &mut Reader<'_>, cpus: Cpus, mut warnings: Vec<String>) -> Self {
         let socks5 = reader.boolean("UNSTABLE_ENABLE_SOCKS5", false);
+        let proxy = ProxyConfig::read(reader);
+        let control = ControlPlane::read(reader, &proxy);
+        unsupported::check_proxy_config(reader, &proxy, &mut warnings);
         Self {
             mesh: mesh_source(reader).unwrap_or_else(|| MeshSource::Inline(String::new())),
             workload: workload(reader).unwrap_or_else(|| LocalWorkload {
@@ -220,7 +241,7 @@ impl Config {
             network: Arc::from(reader.text("NETWORK").unwrap_or_default()),
             trust_domain: reader.text("TRUST_DOMAIN").map(Arc::from),
             ca_directory: ca(reader, &mut warnings),
-            listen: listen(reader, socks5),
+            listen: listen(reader, socks5, &proxy),
             entries: reader.parsed("ADIT_ENTRY").map_or_else(Vec::new, |Entries(entries)| entries),
             sockets: sockets(reader),
             transparency: transparency(reader),
@@ -229,7 +250,7 @@ impl Config {
             http2: http2(reader),
             limits: limits(reader),
             drain: drain(reader),
-            threads: threads::count(reader, cpus),
+            threads: threads::count(reader, cpus, proxy.concurrency),
             response_baggage: reader.boolean("ENABLE_RESPONSE_BAGGAGE", true),
             localhost_app_tunnel: reader.boolean("LOCALHOST_APP_TUNNEL", true),
             record: recordings(reader, &mut warnings),
@@ -240,6 +261,16 @@ impl Config {
             runtime: reader
                 .word("ADIT_RUNTIME", &[("tokio", Runtime::Tokio), ("smol", Runtime::Smol)])
                 .unwrap_or_default(),
+            metrics: Bounds {
+                series: reader.ranged("ADIT_METRICS_MAX_SERIES", Bounds::default().series, 1..=1_000_000),
+                idle: reader.positive_duration("ADIT_METRICS_IDLE", Bounds::default().idle),
+            },
+            istio_version: {
+                let version =
+                    control.node.metadata.get("ISTIO_VERSION").filter(|version| !version.is_empty());
+                version.map_or_else(|| "unknown".to_owned(), Clone::clone)
+            },
+            control,
             warnings,
         }
     }
@@ -330,13 +361,13 @@ fn ca(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
     directory
 }
 
-fn listen(reader: &mut Reader<'_>, socks5: bool) -> Listen {
+fn listen(reader: &mut Reader<'_>, socks5: bool, proxy: &ProxyConfig) -> Listen {
     let ipv6 = reader.boolean("IPV6_ENABLED", true);
     let wildcard = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
     let bind = reader.parsed::<IpAddr>("ADIT_BIND_ADDRESS").unwrap_or(wildcard);
-    // Upstream binds SOCKS5 to 127.0.0.1 alone: it must never be open to the network unasked.
-    let socks5_default = if bind.is_loopback() { bind } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
-    let socks5_ip = reader.parsed::<IpAddr>("ADIT_SOCKS5_BIND_ADDRESS").unwrap_or(socks5_default);
+    // As for the admin pages, upstream binds SOCKS5 to 127.0.0.1 alone: it must never be open to the network unasked.
+    let loopback = if bind.is_loopback() { bind } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let socks5_ip = reader.parsed::<IpAddr>("ADIT_SOCKS5_BIND_ADDRESS").unwrap_or(loopback);
     let socks5_port = reader.parsed("ADIT_SOCKS5_PORT").unwrap_or(15080);
     Listen {
         outbound: SocketAddr::new(bind, reader.parsed("ADIT_OUTBOUND_PORT").unwrap_or(15001)),
@@ -344,6 +375,14 @@ fn listen(reader: &mut Reader<'_>, socks5: bool) -> Listen {
         hbone: SocketAddr::new(bind, reader.parsed("ADIT_HBONE_PORT").unwrap_or(15008)),
         socks5: socks5.then(|| SocketAddr::new(socks5_ip, socks5_port)),
         readiness: SocketAddr::new(bind, reader.parsed("ADIT_READINESS_PORT").unwrap_or(15021)),
+        stats: {
+            let port = proxy.stats_port.unwrap_or(15020);
+            SocketAddr::new(bind, reader.parsed("ADIT_STATS_PORT").unwrap_or(port))
+        },
+        admin: {
+            let port = proxy.proxy_admin_port.unwrap_or(15000);
+            SocketAddr::new(loopback, reader.parsed("ADIT_ADMIN_PORT").unwrap_or(port))
+        },
     }
 }
 

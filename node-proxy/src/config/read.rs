@@ -36,6 +36,18 @@ impl<'a> Reader<'a> {
         self.raw(name).filter(|value| !value.is_empty())
     }
 
+    /// As [`text`](Self::text), but set to nothing is told from not set.
+    pub(super) fn given(&self, name: &'static str) -> Option<&'a str> {
+        self.raw(name)
+    }
+
+    /// What follows `prefix` in the names of variables that are set, and their values.
+    pub(super) fn prefixed(&self, prefix: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pair =
+            move |(name, value): (&'a String, &'a String)| Some((name.strip_prefix(prefix)?, value.as_str()));
+        self.vars.iter().filter_map(pair).filter(|(name, _)| !name.is_empty())
+    }
+
     fn raw(&self, name: &'static str) -> Option<&'a str> {
         self.asked.borrow_mut().push(name);
         self.vars.get(name).map(String::as_str)

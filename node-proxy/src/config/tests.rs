@@ -39,6 +39,8 @@ fn defaults_are_upstreams() {
             hbone: any(15008),
             socks5: None,
             readiness: any(15021),
+            stats: any(15020),
+            admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
         },
         entries: Vec::new(),
         sockets: SocketOptions {
@@ -74,6 +76,10 @@ fn defaults_are_upstreams() {
         records: RecordMode::InPlace,
         resets_as_fin: false,
         runtime: Runtime::Tokio,
+        metrics: Bounds { series: 10_000, idle: seconds(3600) },
+        istio_version: "unknown".to_owned(),
+        // Tested beside it.
+        control: config.control.clone(),
         warnings: config.warnings.clone(),
     };
     assert_eq!(config, expected);
@@ -103,6 +109,17 @@ fn every_variable_is_heard() {
         (&[("ADIT_ENTRY", "127.0.0.1:1=10.0.0.1:2,[::1]:3=[::2]:4")], |c| c.entries.len() == 2),
         (&[("ADIT_HBONE_PORT", "3")], |c| c.listen.hbone.port() == 3),
         (&[("ADIT_READINESS_PORT", "0")], |c| c.listen.readiness.port() == 0),
+        (&[("ADIT_STATS_PORT", "4")], |c| c.listen.stats.port() == 4),
+        (&[("ADIT_ADMIN_PORT", "5")], |c| c.listen.admin == SocketAddr::from(([127, 0, 0, 1], 5))),
+        (&[("ADIT_BIND_ADDRESS", "127.0.0.9")], |c| c.listen.admin.ip() == IpAddr::from([127, 0, 0, 9])),
+        (&[("ADIT_BIND_ADDRESS", "10.0.0.1")], |c| c.listen.admin.ip().is_loopback()),
+        (&[("PROXY_CONFIG", "{statsPort: 6, proxyAdminPort: 7, concurrency: 9}")], |c| {
+            (c.listen.stats.port(), c.listen.admin.port(), c.threads.get()) == (6, 7, 9)
+        }),
+        (&[("PROXY_CONFIG", "concurrency: 9"), ("ZTUNNEL_WORKER_THREADS", "3")], |c| c.threads.get() == 3),
+        (&[("ADIT_METRICS_MAX_SERIES", "7")], |c| c.metrics.series == 7),
+        (&[("ADIT_METRICS_IDLE", "1m")], |c| c.metrics.idle == Duration::from_secs(60)),
+        (&[("ISTIO_META_ISTIO_VERSION", "1.30.0")], |c| c.istio_version == "1.30.0"),
         (&[("UNSTABLE_ENABLE_SOCKS5", "true")], |c| c.listen.socks5 == Some(([127, 0, 0, 1], 15080).into())),
         (
             &[
@@ -219,7 +236,11 @@ fn each_bad_value_is_named_with_what_was_expected() {
         ("TLS12_ENABLED", "true", "not supported yet"),
         ("XDS_ON_DEMAND", "true", "not supported yet"),
         ("ENABLE_PROXY", "false", "`true`"),
-        ("PROXY_CONFIG", "concurrency: 4", "ZTUNNEL_WORKER_THREADS"),
+        ("PROXY_CONFIG", "discoveryAddress: istiod:15012", "not supported yet"),
+        ("PROXY_CONFIG", "proxyMetadata: {DNS_CAPTURE: 'true'}", "not supported yet"),
+        ("PROXY_CONFIG", "statsPort: many", "statsPort"),
+        ("ADIT_METRICS_MAX_SERIES", "0", "from 1 to"),
+        ("ADIT_METRICS_IDLE", "0s", "longer than zero"),
         ("AUTHZ_POLICY_INFO_LOGGING", "true", "not supported yet"),
         ("ISTIO_META_DNS_CAPTURE", "True", "not supported yet"),
     ];
@@ -240,7 +261,7 @@ fn each_bad_value_is_named_with_what_was_expected() {
 fn every_variable_refuses_nonsense() {
     // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
     // LOG_FORMAT knows one word, as upstream.
-    const TEXT: [&str; 8] = [
+    const TEXT: [&str; 9] = [
         "LOCAL_XDS",
         "LOCAL_XDS_PATH",
         "ADIT_RECORD",
@@ -249,6 +270,7 @@ fn every_variable_refuses_nonsense() {
         "TRUST_DOMAIN",
         "RUST_LOG",
         "LOG_FORMAT",
+        "ISTIO_META_ISTIO_VERSION",
     ];
     let (mut refused, mut taken) = (0, Vec::new());
     for name in variables() {

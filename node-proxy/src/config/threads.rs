@@ -43,10 +43,10 @@ fn asked(reader: &mut Reader<'_>) -> Option<Asked> {
     asked
 }
 
-/// The first rule that applies: `ZTUNNEL_WORKER_THREADS`; the CPU limit, raised to the request; else a quarter of the
+/// The first rule that applies: `ZTUNNEL_WORKER_THREADS`; `concurrency` of `PROXY_CONFIG`; the CPU limit, raised to the request; else a quarter of the
 /// CPUs, the request, or 2, whichever is most. Percentages are of `ZTUNNEL_RESOURCE_CPU_LIMIT`, else of
 /// `ZTUNNEL_CPU_LIMIT`, else of the machine.
-pub(super) fn count(reader: &mut Reader<'_>, cpus: Cpus) -> NonZeroUsize {
+pub(super) fn count(reader: &mut Reader<'_>, cpus: Cpus, concurrency: Option<usize>) -> NonZeroUsize {
     let quantity =
         |reader: &mut Reader<'_>, name| reader.parsed(name).and_then(|CpuQuantity(n)| NonZeroUsize::new(n));
     let limit = quantity(reader, "ZTUNNEL_RESOURCE_CPU_LIMIT");
@@ -56,7 +56,8 @@ pub(super) fn count(reader: &mut Reader<'_>, cpus: Cpus) -> NonZeroUsize {
     let share = |percent: usize| {
         NonZeroUsize::new(all.get().saturating_mul(percent).div_ceil(100)).unwrap_or(NonZeroUsize::MIN)
     };
-    match (asked(reader), limit) {
+    let concurrency = concurrency.map(|n| NonZeroUsize::new(n).map_or(Asked::All, Asked::Number));
+    match (asked(reader).or(concurrency), limit) {
         (Some(Asked::Number(number)), _) => number,
         (Some(Asked::All), _) => all,
         (Some(Asked::Percent(percent)), _) => share(percent),
@@ -105,7 +106,7 @@ mod tests {
         for (vars, cpus, expected) in cases {
             let map: BTreeMap<_, _> = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             let mut reader = Reader::new(&map);
-            let count = count(&mut reader, Cpus(NonZeroUsize::new(*cpus).unwrap()));
+            let count = count(&mut reader, Cpus(NonZeroUsize::new(*cpus).unwrap()), None);
             assert_eq!(
                 (count.get(), reader.finish(()).is_ok()),
                 (*expected, true),
@@ -119,7 +120,7 @@ mod tests {
         for bad in ["x", "-1", "0%", "101%", "%", "1.5"] {
             let map = BTreeMap::from([("ZTUNNEL_WORKER_THREADS".to_owned(), bad.to_owned())]);
             let mut reader = Reader::new(&map);
-            count(&mut reader, Cpus(NonZeroUsize::MIN));
+            count(&mut reader, Cpus(NonZeroUsize::MIN), None);
             let text = reader.finish(()).unwrap_err().to_string();
             assert!(text.contains("ZTUNNEL_WORKER_THREADS") && text.contains(bad), "{text}");
         }

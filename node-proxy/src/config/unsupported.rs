@@ -1,4 +1,5 @@
 //! Variables that Istio's node proxy knows and we do not support yet: refused, or named in a warning, never ignored.
+use super::proxy_config::ProxyConfig;
 use super::read::Reader;
 
 /// What setting an unsupported variable does.
@@ -23,7 +24,6 @@ const RULES: &[(&str, Rule)] = &[
         "PREFERED_SERVICE_NAMESPACE",
         Rule::Unset("nothing: a preferred service namespace is not supported yet"),
     ),
-    ("PROXY_CONFIG", Rule::Unset("nothing: not supported yet; for `concurrency` use ZTUNNEL_WORKER_THREADS")),
     ("TLS12_ENABLED", Rule::Only("false", "`false`: TLS 1.2 is not supported yet")),
     ("XDS_ON_DEMAND", Rule::Only("false", "`false`: on-demand discovery is not supported yet")),
     ("ENABLE_PROXY", Rule::Only("true", "`true`: without the proxy nothing would be left to run")),
@@ -73,12 +73,38 @@ pub(super) fn check(reader: &mut Reader<'_>) -> Vec<String> {
         let expected = "any other value, or nothing: the DNS proxy is not supported yet";
         reader.refuse("ISTIO_META_DNS_CAPTURE", Some(capture), expected);
     }
-    let judged = "ISTIO_META_DNS_CAPTURE";
+    let judged = ["ISTIO_META_DNS_CAPTURE", "ISTIO_META_ISTIO_VERSION"];
     idle.extend(
-        reader.names().filter(|name| PREFIXES.iter().any(|p| name.starts_with(p)) && *name != judged),
+        reader.names().filter(|name| PREFIXES.iter().any(|p| name.starts_with(p)) && !judged.contains(name)),
     );
     if idle.is_empty() {
         return Vec::new();
     }
     vec![format!("these variables are set and have no effect in local dedicated mode: {}", idle.join(", "))]
+}
+
+/// Applies the same to what `PROXY_CONFIG` asks for.
+pub(super) fn check_proxy_config(reader: &mut Reader<'_>, proxy: &ProxyConfig, warnings: &mut Vec<String>) {
+    const NAME: &str = "PROXY_CONFIG";
+    if proxy.discovery_address.is_some() {
+        let expected = "no discoveryAddress: control planes are not supported yet, use LOCAL_XDS_PATH";
+        reader.refuse(NAME, reader.text(NAME), expected);
+    }
+    let capture = proxy.proxy_metadata.get("DNS_CAPTURE");
+    if capture.is_some_and(|capture| capture.eq_ignore_ascii_case("true")) {
+        let expected = "no DNS_CAPTURE in proxyMetadata: the DNS proxy is not supported yet";
+        reader.refuse(NAME, reader.text(NAME), expected);
+    }
+    let idle: Vec<&str> = proxy.proxy_metadata.keys().map(String::as_str).collect();
+    let idle = [proxy.ignored(), idle].concat();
+    if !idle.is_empty() {
+        warnings
+            .push(format!("{NAME}: these keys have no effect in local dedicated mode: {}", idle.join(", ")));
+    }
+}
+
+/// Every name there is a rule for.
+#[cfg(test)]
+pub(super) fn names() -> Vec<&'static str> {
+    RULES.iter().map(|(name, _)| *name).collect()
 }

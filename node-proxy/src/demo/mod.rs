@@ -55,7 +55,7 @@ pub fn main(arguments: &Demo) -> Result<ExitCode, DemoError> {
         // The story on the screen says it better than the log.
         log.filter = "warn,access=off".to_owned();
     }
-    let _guard = logging::init(&log.filter, log.format)?;
+    let (_guard, _levels) = logging::init(&log.filter, log.format)?;
     let mut screen = Screen::stdout();
     if arguments.once { tour::run(arguments.runtime, &mut screen) } else { visit(arguments, &mut screen) }
 }

@@ -64,7 +64,8 @@ fn opened(connection: &Connection) -> String {
     let Connection { source, destination, service, hbone_authority, .. } = connection;
     match connection.direction {
         Direction::Outbound => {
-            let target = service.as_deref().map_or_else(|| name(destination), str::to_owned);
+            let target =
+                service.as_ref().map_or_else(|| name(destination), |service| service.hostname.to_string());
             let through = hbone_authority
                 .as_ref()
                 .map_or_else(|| "in plain TCP".to_owned(), |authority| format!("in a stream to {authority}"));
@@ -99,6 +100,8 @@ mod tests {
     use adit_core::identity::Identity;
     use adit_core::proxy::observed::Names;
 
+    use adit_core::proxy::observed::{Carrier, Traffic};
+
     use super::*;
 
     fn line(observed: Observed) -> String {
@@ -119,7 +122,11 @@ mod tests {
             destination: Party::new(None, named("echo", None)),
             hbone_authority: None,
             service: None,
+            carrier: Carrier::Tcp,
+            target: None,
+            forwarded_host: None,
             trace: None,
+            traffic: Traffic::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use adit_core::hbone::Authority;
-use adit_core::proxy::observed::{Flag, Names, Party};
+use adit_core::proxy::observed::{Carrier, Flag, Labels, Names, Party, ServiceLabels, Traffic};
 
 use super::*;
 use crate::logging::Format;
@@ -19,6 +19,7 @@ fn connection() -> Arc<Connection> {
                 namespace: Some("default".into()),
                 identity: None,
                 cluster: Some("Kubernetes".into()),
+                labels: Labels::default(),
             },
         ),
         destination: Party::new(
@@ -28,11 +29,20 @@ fn connection() -> Arc<Connection> {
                 namespace: Some("shop".into()),
                 identity: None,
                 cluster: None,
+                labels: Labels::default(),
             },
         ),
         hbone_authority: None,
-        service: Some("echo.shop.svc.cluster.local".into()),
+        service: Some(ServiceLabels {
+            hostname: "echo.shop.svc.cluster.local".into(),
+            name: "echo".into(),
+            namespace: "shop".into(),
+        }),
+        carrier: Carrier::Tcp,
+        target: None,
+        forwarded_host: None,
         trace: None,
+        traffic: Traffic::default(),
     })
 }
 

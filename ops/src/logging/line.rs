@@ -298,7 +298,7 @@ pub(crate) mod tests {
         let sink = move |stream, line: &[u8]| {
             seen.lock().unwrap().push((stream, String::from_utf8(line.to_vec()).unwrap()));
         };
-        let subscriber = super::super::subscriber(filter, format, sink).unwrap();
+        let (subscriber, _levels) = super::super::subscriber(filter, format, sink).unwrap();
         tracing::subscriber::with_default(subscriber, body);
         lines.lock().unwrap().clone()
     }

@@ -3,6 +3,7 @@
 //! Events go through the [`tracing`] macros. Those with target [`ACCESS`] are the access log and go to stdout; all
 //! others tell about the process itself and go to stderr, so that the two can be separated by a shell.
 
+mod levels;
 mod line;
 mod queue;
 
@@ -10,8 +11,9 @@ use std::io::{IsTerminal, Write};
 
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Registry};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
+pub use self::levels::{LevelError, Levels};
 pub use self::line::{LineLayer, Sink, Stream};
 pub use self::queue::{LogGuard, QUEUE_LINES, Queue};
 
@@ -62,7 +64,8 @@ pub enum LoggingError {
     Thread(std::io::Error),
 }
 
-/// Builds a subscriber that writes lines of `format` to `sink`, filtered by `filter` (the syntax of `RUST_LOG`).
+/// Builds a subscriber that writes lines of `format` to `sink`, filtered by `filter` (the syntax of `RUST_LOG`), and
+/// what changes that filter later.
 ///
 /// # Errors
 /// [`LoggingError::Filter`] when `filter` has no meaning.
@@ -70,10 +73,11 @@ pub fn subscriber<S: Sink>(
     filter: &str,
     format: Format,
     sink: S,
-) -> Result<impl Subscriber + Send + Sync, LoggingError> {
-    let filter = EnvFilter::try_new(filter)
+) -> Result<(impl Subscriber + Send + Sync + use<S>, Levels), LoggingError> {
+    let parsed = EnvFilter::try_new(filter)
         .map_err(|e| LoggingError::Filter { value: filter.to_owned(), cause: e.to_string() })?;
-    Ok(Registry::default().with(filter).with(LineLayer::new(format, sink)))
+    let (layer, handle) = reload::Layer::new(parsed);
+    Ok((Registry::default().with(layer).with(LineLayer::new(format, sink)), Levels::new(filter, handle)))
 }
 
 /// Starts logging for the whole process: access log on stdout, everything else on stderr (coloured on a terminal).
@@ -82,7 +86,7 @@ pub fn subscriber<S: Sink>(
 ///
 /// # Errors
 /// See [`LoggingError`].
-pub fn init(filter: &str, format: Format) -> Result<LogGuard, LoggingError> {
+pub fn init(filter: &str, format: Format) -> Result<(LogGuard, Levels), LoggingError> {
     init_with(filter, format, std::io::stdout(), std::io::stderr())
 }
 
@@ -95,14 +99,14 @@ pub fn init_with(
     format: Format,
     out: impl Write + Send + 'static,
     err: impl Write + Send + 'static,
-) -> Result<LogGuard, LoggingError> {
+) -> Result<(LogGuard, Levels), LoggingError> {
     let (mut queue, guard) = Queue::start(out, err).map_err(LoggingError::Thread)?;
     if format == Format::Plain && std::env::var_os("NO_COLOR").is_none() {
         queue.colour(std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
     }
-    let subscriber = subscriber(filter, format, queue)?;
+    let (subscriber, levels) = subscriber(filter, format, queue)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
-    Ok(guard)
+    Ok((guard, levels))
 }
 
 #[cfg(test)]
@@ -115,6 +119,33 @@ mod tests {
         for other in [None, Some(""), Some("JSON"), Some("plain"), Some("text")] {
             assert_eq!(Format::from_setting(other), Format::Plain, "{other:?}");
         }
+    }
+
+    #[test]
+    fn levels_change_while_the_process_runs() {
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = std::sync::Arc::clone(&count);
+        let sink = move |_, _: &[u8]| {
+            seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
+        let (subscriber, levels) = subscriber("info", Format::Plain, sink).unwrap();
+        let lines = || {
+            count.store(0, std::sync::atomic::Ordering::Relaxed);
+            tracing::debug!(target: "access", "a");
+            tracing::debug!(target: "other", "b");
+            count.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            assert_eq!(lines(), 0);
+            levels.add("access:debug").unwrap();
+            assert_eq!((lines(), levels.current()), (1, "info,access=debug".to_owned()));
+            levels.add("debug").unwrap();
+            assert_eq!(lines(), 2);
+            assert!(levels.add("loud").is_err());
+            assert_eq!(lines(), 2);
+            levels.reset().unwrap();
+            assert_eq!((lines(), levels.current()), (0, "info".to_owned()));
+        });
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! Readiness: what startup still waits for, and the HTTP endpoint that kubelet and people ask.
 
-mod http;
-mod server;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use self::server::{Server, ServerError};
+use crate::http::{Handler, Method, Request, Response};
 
 /// The path that is answered.
 pub const PATH: &str = "/healthz/ready";
@@ -45,6 +42,20 @@ impl Readiness {
     }
 }
 
+impl Handler for Readiness {
+    /// 200 when ready, 500 with what is pending otherwise.
+    fn answer(&self, request: &Request) -> Response {
+        match (request.target.path == PATH, request.method) {
+            (false, _) => Response::not_found(),
+            (true, Method::Get) => match self.pending().as_slice() {
+                [] => Response::text(200, "ready\n"),
+                pending => Response::text(500, format!("not ready, pending: {}\n", pending.join(", "))),
+            },
+            (true, _) => Response::not_allowed("GET", ""),
+        }
+    }
+}
+
 impl Task {
     /// Takes the task off the set.
     pub fn done(self) {
@@ -75,5 +86,23 @@ mod tests {
         assert_eq!(readiness.pending(), ["state manager"]);
         drop(state);
         assert_eq!(readiness.pending(), ["state manager"], "a task that was given up never becomes ready");
+    }
+
+    #[test]
+    fn answers_follow_the_pending_tasks() {
+        let readiness = Readiness::new();
+        let ask = |method, target| {
+            let response = readiness.answer(&Request::new(method, target));
+            (response.status, String::from_utf8(response.body.into_bytes()).unwrap())
+        };
+        let (proxy, state) = (readiness.wait_for("proxy"), readiness.wait_for("state manager"));
+        let waiting = (500, "not ready, pending: proxy, state manager\n".to_owned());
+        assert_eq!(ask(Method::Get, "/healthz/ready"), waiting);
+        proxy.done();
+        state.done();
+        assert_eq!(ask(Method::Get, "/healthz/ready?x=1"), (200, "ready\n".to_owned()));
+        assert_eq!(ask(Method::Post, "/healthz/ready"), (405, String::new()));
+        assert_eq!(ask(Method::Other, "/healthz/ready"), (405, String::new()));
+        assert_eq!(ask(Method::Get, "/"), (404, String::new()));
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies of the fuzz targets in `fuzz/`: each takes any octets and panics when a promise is broken.
 //!
 //! They live here so that plain `cargo test` compiles them and replays the corpus (`tests/fuzz_bodies.rs`).
+pub mod admin;
 pub mod dns;
 pub mod frames;
 pub mod headers;
@@ -15,7 +16,8 @@ pub mod yaml;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
+    ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
     ("record_opener", tls::record_opener),

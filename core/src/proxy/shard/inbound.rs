@@ -91,6 +91,11 @@ impl Shard {
         }
         let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
         let baggage = request.baggage.as_ref().filter(|_| self.config.baggage);
+        // Who asked for a service says so; without that it can only be guessed from the port.
+        let asked_for = request.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref());
+        let service = asked_for
+            .and_then(|host| self.mesh.service_by_hostname(host, &local.namespace))
+            .or(plan.service.as_ref());
         let report = report::inbound_hbone(
             &local,
             source.as_deref(),
@@ -98,7 +103,7 @@ impl Shard {
             &identity,
             (peer, connected),
             request,
-            &plan,
+            (&plan, service.map(|service| &**service)),
         );
         let Some(id) = self.new_conn(now, Phase::Dialing) else {
             return self.reject(now, asked, UNAVAILABLE);

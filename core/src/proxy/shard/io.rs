@@ -276,7 +276,7 @@ impl Shard {
         let octets = u64::try_from(n).unwrap_or(u64::MAX);
         match conn.attach(end.other()) {
             Attach::Stream(tunnel, stream) => {
-                conn.relay.handle_data(now, end, octets);
+                conn.data(now, end, octets);
                 conn.relay.handle_delivered(now, end, octets);
                 if let Some(slot) = self.tunnels.get_mut(tunnel)
                     && let Some(state) = slot.tunnel.as_mut()
@@ -288,7 +288,7 @@ impl Shard {
                 }
             }
             Attach::Socket(to) => {
-                conn.relay.handle_data(now, end, octets);
+                conn.data(now, end, octets);
                 let Some(mut loan) = self.scratch.take() else { return };
                 (loan.start, loan.end, loan.relayed) = (0, n.min(loan.chunk.len()), true);
                 *conn.loan_to_mut(end.other()) = Some(loan);
@@ -375,7 +375,7 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(id) {
             let known = conn.relay.pending(from);
             if waiting > known {
-                conn.relay.handle_data(now, from, waiting.saturating_sub(known));
+                conn.data(now, from, waiting.saturating_sub(known));
             }
         }
     }

@@ -36,7 +36,7 @@ impl Shard {
             flags: 0,
         };
         let service = plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname));
-        self.open_report(id, report::outbound(&local, peer, &plan, trace));
+        self.open_report(id, report::outbound(&local, peer, target, &plan, trace));
         let request = |authority| ConnectRequest {
             authority,
             baggage: Some(local.baggage()),

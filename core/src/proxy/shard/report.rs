@@ -11,9 +11,11 @@ use super::state::Failure;
 use crate::hbone::{Baggage, ConnectRequest, TraceParent, TunnelError};
 use crate::http2::ErrorCode;
 use crate::identity::Identity;
-use crate::mesh::Workload;
+use crate::mesh::{Service, Workload};
 use crate::policy::DenyReason;
-use crate::proxy::observed::{Connection, Direction, Flag, Names, Observed, Party};
+use crate::proxy::observed::{
+    Carrier, Connection, Direction, Flag, Labels, Names, Observed, Party, ServiceLabels, Traffic,
+};
 use crate::route::{Hop, InboundPlan, OutboundPlan};
 
 fn names(workload: &Workload, identity: Option<Identity>) -> Names {
@@ -22,13 +24,51 @@ fn names(workload: &Workload, identity: Option<Identity>) -> Names {
         namespace: Some(Arc::clone(&workload.namespace)),
         identity,
         cluster: Some(Arc::clone(&workload.cluster)),
+        labels: Labels {
+            workload: Some(Arc::clone(&workload.workload_name)),
+            canonical_service: Some(Arc::clone(&workload.canonical_name)),
+            revision: Some(Arc::clone(&workload.canonical_revision)),
+            app: Some(Arc::clone(&workload.canonical_name)),
+            region: Some(Arc::clone(&workload.locality.region)),
+            zone: Some(Arc::clone(&workload.locality.zone)),
+            principal: Some(workload.identity()),
+        },
     }
+}
+
+/// Whoever is not in the tables, as its proxy describes it (datapath §5.5).
+fn described(baggage: &Baggage) -> Names {
+    Names {
+        workload: baggage.service_name.clone().or_else(|| baggage.workload_name.clone()),
+        namespace: baggage.namespace.clone(),
+        identity: None,
+        cluster: baggage.cluster.clone(),
+        labels: Labels {
+            workload: baggage.workload_name.clone(),
+            canonical_service: baggage.service_name.clone(),
+            revision: baggage.service_version.clone(),
+            // Not the service's name: dashboards know it so from upstream.
+            app: baggage.workload_name.clone(),
+            region: baggage.region.clone(),
+            zone: baggage.zone.clone(),
+            principal: None,
+        },
+    }
+}
+
+fn named(service: Option<&Service>) -> Option<ServiceLabels> {
+    service.map(|service| ServiceLabels {
+        hostname: Arc::clone(&service.name.hostname),
+        name: Arc::clone(&service.object_name),
+        namespace: Arc::clone(&service.name.namespace),
+    })
 }
 
 /// A captured connection of the local workload.
 pub(super) fn outbound(
     local: &Workload,
     peer: SocketAddr,
+    target: SocketAddr,
     plan: &OutboundPlan,
     trace: TraceParent,
 ) -> Connection {
@@ -40,14 +80,23 @@ pub(super) fn outbound(
     let source = Party::new(Some(peer), proven(local));
     let destination = plan.destination.as_ref().map(|workload| proven(workload)).unwrap_or_default();
     let destination = Party::new(address, destination);
+    let carrier = match &plan.hop {
+        Hop::Plain { .. } => Carrier::Tcp,
+        Hop::Hbone { .. } | Hop::Resolve(_) => Carrier::Hbone,
+        Hop::DoubleHbone { .. } => Carrier::DoubleHbone,
+    };
     Connection {
         id: 0,
         direction: Direction::Outbound,
         source,
         destination,
         hbone_authority,
-        service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
+        service: named(plan.service.as_deref()),
+        carrier,
+        target: Some(target),
+        forwarded_host: None,
         trace: Some(trace),
+        traffic: Traffic::default(),
     }
 }
 
@@ -64,8 +113,12 @@ pub(super) fn inbound_plain(
         source: Party::new(Some(peer), source.map(|workload| names(workload, None)).unwrap_or_default()),
         destination: Party::new(Some(plan.destination), names(local, None)),
         hbone_authority: None,
-        service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
+        service: named(plan.service.as_deref()),
+        carrier: Carrier::Tcp,
+        target: Some(plan.to),
+        forwarded_host: None,
         trace: None,
+        traffic: Traffic::default(),
     }
 }
 
@@ -77,16 +130,11 @@ pub(super) fn inbound_hbone(
     identity: &Identity,
     (peer, connected): (SocketAddr, SocketAddr),
     request: &ConnectRequest,
-    plan: &InboundPlan,
+    (plan, service): (&InboundPlan, Option<&Service>),
 ) -> Connection {
     let mut from = match (source, baggage) {
         (Some(workload), _) => names(workload, None),
-        (None, Some(baggage)) => Names {
-            workload: baggage.workload_name.clone().or_else(|| baggage.service_name.clone()),
-            namespace: baggage.namespace.clone(),
-            identity: None,
-            cluster: baggage.cluster.clone(),
-        },
+        (None, Some(baggage)) => described(baggage),
         (None, None) => Names::default(),
     };
     from.identity = Some(identity.clone());
@@ -97,8 +145,12 @@ pub(super) fn inbound_hbone(
         source: Party::new(Some(peer), from),
         destination: Party::new(Some(connected), to),
         hbone_authority: Some(request.authority.clone()),
-        service: plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname)),
+        service: named(service),
+        carrier: Carrier::Hbone,
+        target: Some(plan.to),
+        forwarded_host: request.forwarded.as_ref().and_then(|forwarded| forwarded.host.clone()),
         trace: request.traceparent,
+        traffic: Traffic::default(),
     }
 }
 

@@ -192,6 +192,14 @@ impl Conn {
         }
     }
 
+    /// `octets` came from `from`: tells the relay, and whoever watches.
+    pub(super) fn data(&mut self, now: Instant, from: End, octets: u64) {
+        self.relay.handle_data(now, from, octets);
+        if let Some(report) = &self.report {
+            report.traffic.set(self.relay.total(End::Downstream), self.relay.total(End::Upstream));
+        }
+    }
+
     /// Whether both sides have said all they had to say: what is left is to deliver it.
     pub(super) fn only_delivers(&self) -> bool {
         matches!(self.phase, Phase::Relaying)

@@ -1,0 +1,82 @@
+//! Prometheus metrics with upstream's names and labels (interfaces §5), in OpenMetrics text.
+//!
+//! Traffic is fed by [`Observed`]; everything else by the hooks of [`Metrics`]. Label sets are bounded: series of
+//! connections expire and have a cap ([`Bounds`]), the others have a fixed cap; what comes beyond counts as `other`.
+
+mod control;
+mod labels;
+mod process;
+mod traffic;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use adit_core::proxy::Observed;
+use adit_core::proxy::observed::{Connection, Flag};
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+pub use self::control::{Certificates, Dns, DnsTransport, Pods, Termination, Xds};
+pub use self::process::Runtimes;
+pub use self::traffic::{Bounds, Traffic};
+
+/// All metrics of a process. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    traffic: Traffic,
+    /// Hooks of the control plane's client.
+    pub xds: Xds,
+    /// Hooks of the DNS proxy.
+    pub dns: Dns,
+    /// Hooks of the certificates' manager.
+    pub certificates: Certificates,
+    /// Hooks of the pods' manager.
+    pub pods: Pods,
+    /// The runtimes to tell about.
+    pub runtimes: Runtimes,
+}
+
+impl Metrics {
+    /// Metrics of which nothing has been counted yet; `tag` is what `istio_build` says (`ISTIO_META_ISTIO_VERSION`, or
+    /// `unknown`).
+    #[must_use]
+    pub fn new(tag: &str, bounds: Bounds) -> Self {
+        let mut registry = Registry::default();
+        let traffic = Traffic::new(bounds);
+        let (xds, dns) = (Xds::default(), Dns::default());
+        let (certificates, pods) = (Certificates::default(), Pods::default());
+        let runtimes = Runtimes::default();
+        registry.register_collector(Box::new(traffic.clone()));
+        control::register(&mut registry, tag, (&xds, &dns, &certificates, &pods));
+        registry.register_collector(Box::new(process::Process));
+        registry.register_collector(Box::new(runtimes.clone()));
+        Self { registry: Arc::new(registry), traffic, xds, dns, certificates, pods, runtimes }
+    }
+
+    /// Counts one event of a shard; callable from any thread.
+    pub fn observe(&self, observed: &Observed) {
+        self.traffic.observe(Instant::now(), observed);
+        if let Observed::ConnectionClosed { connection, flag: Flag::CertRevoked, .. } = observed {
+            self.certificates.revoked(connection.direction);
+        }
+    }
+
+    /// The connections that are open now, in no order.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        self.traffic.connections()
+    }
+
+    /// Everything as OpenMetrics text, ending in `# EOF`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;
