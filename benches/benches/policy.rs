@@ -79,7 +79,8 @@ fn judging(criterion: &mut Criterion) {
     );
     let last = Identity::new("cluster.local", "team-999", "web").expect("an identity");
     let stranger = Identity::new("cluster.local", "nowhere", "web").expect("an identity");
-    let cases: [(&str, fn(usize) -> Authorization, &Identity, bool); 4] = [
+    type Case<'a> = (&'a str, fn(usize) -> Authorization, &'a Identity, bool);
+    let cases: [Case<'_>; 4] = [
         ("listed", listed, &last, true),
         ("nobody", listed, &stranger, false),
         ("strict", strict, &last, true),

@@ -44,7 +44,7 @@ pub fn eligible(
         }
         // 4. Its own port, else the service's, unless that is a name.
         let own = workload.services.get(&service.name).and_then(|ports| ports.get(&target.port())).copied();
-        let port = own.unwrap_or(service.ports[&target.port()]);
+        let port = own.unwrap_or_else(|| service.ports[&target.port()]);
         if port != 0 {
             candidates.push((workload, port));
         }

@@ -65,7 +65,7 @@ fn service() -> impl Strategy<Value = Service> {
         |(preferences, mode, all, ip_families)| {
             let health = if all { HealthPolicy::AllowAll } else { HealthPolicy::OnlyHealthy };
             let mut service = Service::new(name());
-            service.addresses = ["10.1.0.1", "fd01::1"].map(|ip| vip(ip)).into();
+            service.addresses = ["10.1.0.1", "fd01::1"].map(vip).into();
             service.ports = [(80, 8080), (81, 0)].into();
             service.load_balancing = LoadBalancing { preferences, mode, health };
             service.ip_families = ip_families;

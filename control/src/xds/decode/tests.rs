@@ -202,9 +202,9 @@ fn what_is_no_resource_is_rejected() {
     assert!(read_service(|s| s.extensions = vec![extension]).is_ok());
 }
 
-fn policy(conditions: sec::Match) -> sec::Authorization {
+fn policy(conditions: sec::Match) -> Authorization {
     let clause = sec::Clause { matches: vec![conditions] };
-    sec::Authorization {
+    Authorization {
         name: "p".into(),
         namespace: "ns".into(),
         scope: 1,
@@ -258,10 +258,10 @@ fn policies_are_read_and_unreadable_entries_noted() {
 
 #[test]
 fn policies_are_rejected_with_the_reason() {
-    let read = |message: sec::Authorization| authorization("ns/p", &message.encode_to_vec()).unwrap_err();
+    let read = |message: Authorization| authorization("ns/p", &message.encode_to_vec()).unwrap_err();
     let good = || policy(sec::Match::default());
     let unknown = |field, value| Rejection::UnknownEnum { field, value };
-    assert_eq!(read(sec::Authorization { scope: 3, ..good() }), unknown("scope", 3));
-    assert_eq!(read(sec::Authorization { action: 2, ..good() }), unknown("action", 2));
-    assert_eq!(read(sec::Authorization { name: "q".into(), ..good() }), Rejection::Name("ns/q".into()));
+    assert_eq!(read(Authorization { scope: 3, ..good() }), unknown("scope", 3));
+    assert_eq!(read(Authorization { action: 2, ..good() }), unknown("action", 2));
+    assert_eq!(read(Authorization { name: "q".into(), ..good() }), Rejection::Name("ns/q".into()));
 }
