@@ -24,6 +24,7 @@ extern crate std;
 
 pub mod buffer;
 pub mod dns;
+pub mod cert;
 pub mod drain;
 pub mod explain;
 pub mod hbone;
