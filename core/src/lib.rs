@@ -25,6 +25,7 @@ extern crate std;
 pub mod buffer;
 pub mod dns;
 pub mod cert;
+mod der;
 pub mod drain;
 pub mod explain;
 pub mod hbone;

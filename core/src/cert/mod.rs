@@ -5,6 +5,7 @@
 
 mod backoff;
 mod error;
+mod facts;
 mod manager;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::identity::Identity;
 use crate::time::{Instant, UnixTime};
 
 pub use error::CertError;
+pub use facts::{Facts, NotACertificate};
 pub use manager::Manager;
 
 /// Both clocks, read together.
