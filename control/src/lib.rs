@@ -6,8 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod ca;
+pub mod cert;
 pub mod dns;
 pub mod grpc;
 pub mod local;
 pub mod proto;
+#[cfg(test)]
+mod test_ports;
+pub mod watch;
 pub mod xds;

@@ -245,6 +245,14 @@ impl<C: Clone> Manager<C> {
         }
     }
 
+    /// Whatever certificates come from has others now (files were replaced): all are asked for again, in turn.
+    pub fn handle_source_changed(&mut self) {
+        let all: Vec<_> = self.entries.iter().map(|(i, e)| (i.clone(), e.held.is_some())).collect();
+        for (identity, held) in all {
+            self.enqueue(&identity, renewal_priority(held));
+        }
+    }
+
     /// Fires what is due. Call it whenever [`Self::poll_timeout`] is not later than now.
     pub fn handle_timeout(&mut self, now: Now) {
         let late: Vec<_> =

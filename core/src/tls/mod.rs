@@ -30,7 +30,7 @@ pub use freeze::FrozenSession;
 pub use revocation::{CrlError, Revocations};
 pub use session::Session;
 pub use symbolic::SymbolicOptions;
-pub use verify::{SanFault, VerifyError};
+pub use verify::{SanFault, VerifyError, identity_in};
 
 /// Octets of a TLS record header, to be kept free before a payload that will be sealed in place.
 pub const HEADROOM: usize = 5;

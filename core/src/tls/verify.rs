@@ -395,6 +395,18 @@ pub(super) fn identity_of(leaf: &CertificateDer<'_>) -> Result<Identity, Found> 
         .ok_or_else(|| Found::Names { got: got.into(), fault: SanFault::NotSpiffe })
 }
 
+/// The identity that a certificate is for.
+///
+/// # Errors
+/// What it is instead, in words: it must have exactly one URI SAN, and that must be a SPIFFE identity.
+pub fn identity_in(certificate: &CertificateDer<'_>) -> Result<Identity, Arc<str>> {
+    identity_of(certificate).map_err(|found| match found {
+        Found::Error(error) => error.to_string().into(),
+        Found::Names { got, fault } => format!("its names are {got:?}{fault}").into(),
+        Found::Identity(identity) => identity.to_string().into(),
+    })
+}
+
 /// webpki's words in ours; rustls keeps its own table private.
 #[expect(deprecated, reason = "webpki may still answer with the variants it replaced")]
 #[expect(
