@@ -2,6 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`certificates`] | shards' certificates from the node's manager |
 //! | [`cli`] | commands, flags, help, exit codes |
 //! | [`config`] | environment variables |
 //! | [`shard_config`] | from the process's configuration to one shard's |
@@ -11,6 +12,7 @@
 //! | [`demo`] | `adit-node demo`: two instances and a tour of what they do |
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod demo;
