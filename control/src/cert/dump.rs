@@ -84,7 +84,7 @@ fn rfc3339(at: UnixTime) -> String {
 }
 
 /// RFC 4648 §4.
-fn base64(octets: &[u8]) -> String {
+pub(super) fn base64(octets: &[u8]) -> String {
     const ALPHABET: [char; 64] = {
         let text = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut alphabet = ['='; 64];
