@@ -500,7 +500,7 @@ fn jitter_is_before_the_half_and_differs() {
     for entry in rig.manager.entries.values() {
         let manager::Work::Resting { wall: Some(wall), .. } = entry.work else { panic!("{entry:?}") };
         let after = wall.0 - START;
-        assert!(after <= DAY / 2 && after >= DAY / 2 - DAY / 20, "{after}");
+        assert!((DAY / 2 - DAY / 20..=DAY / 2).contains(&after), "{after}");
         renewals.insert(after);
     }
     assert!(renewals.len() > 5, "{renewals:?}");
