@@ -23,9 +23,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod buffer;
-pub mod dns;
 pub mod cert;
 mod der;
+pub mod dns;
 pub mod drain;
 pub mod explain;
 pub mod hbone;

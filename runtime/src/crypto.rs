@@ -140,7 +140,11 @@ pub fn compliant_provider(policy: Compliance) -> Result<Arc<CryptoProvider>, Com
         Compliance::PostQuantum => {
             let mut provider = CryptoProvider::clone(&provider);
             provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519MLKEM768);
-            if provider.kx_groups.is_empty() { Err(ComplianceError::NoHybrid) } else { Ok(Arc::new(provider)) }
+            if provider.kx_groups.is_empty() {
+                Err(ComplianceError::NoHybrid)
+            } else {
+                Ok(Arc::new(provider))
+            }
         }
     }
 }

@@ -118,7 +118,10 @@ mod tests {
         let with = Auth::new(Some(Token::Literal("secret\n".into())), "east", extra.clone()).unwrap();
         let headers = with.headers().unwrap();
         assert_eq!(headers["authorization"], "Bearer secret");
-        assert_eq!((&headers["clusterid"], &headers["x-tenant"]), (&"east".parse().unwrap(), &"a".parse().unwrap()));
+        assert_eq!(
+            (&headers["clusterid"], &headers["x-tenant"]),
+            (&"east".parse().unwrap(), &"a".parse().unwrap())
+        );
         assert!(!format!("{with:?} {headers:?}").contains("secret"));
         let without = Auth::new(None, "east", extra).unwrap().headers().unwrap();
         assert_eq!(without.len(), 1);

@@ -47,7 +47,9 @@ impl std::fmt::Display for Server {
 
 /// Why a text is no address of a control plane.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no address of a control plane: {problem}; expected something like https://istiod.istio-system.svc:15012")]
+#[error(
+    "{text:?} is no address of a control plane: {problem}; expected something like https://istiod.istio-system.svc:15012"
+)]
 pub struct ServerError {
     text: String,
     problem: &'static str,
@@ -177,7 +179,8 @@ impl Connector {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
             .map_err(|error| wrong(&error))?;
-        let verifier = Names { verifier, alternative: self.alternative_name.clone(), provider: Arc::clone(&provider) };
+        let verifier =
+            Names { verifier, alternative: self.alternative_name.clone(), provider: Arc::clone(&provider) };
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| wrong(&error))?
@@ -262,7 +265,9 @@ mod tests {
 
     #[test]
     fn other_addresses_are_refused_with_a_reason() {
-        for (text, problem) in [("http://istiod:15010", "only https"), ("a b", "host:port"), ("", "host:port")] {
+        for (text, problem) in
+            [("http://istiod:15010", "only https"), ("a b", "host:port"), ("", "host:port")]
+        {
             let error = text.parse::<Server>().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
         }
