@@ -23,6 +23,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod buffer;
+pub mod cert;
+mod der;
 pub mod dns;
 pub mod drain;
 pub mod explain;

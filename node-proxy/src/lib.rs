@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `admin` | what the admin pages show |
+//! | [`certificates`] | shards' certificates from the node's manager |
 //! | [`cli`] | commands, flags, help, exit codes |
 //! | [`config`] | environment variables |
 //! | [`shard_config`] | from the process's configuration to one shard's |
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -95,6 +95,60 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(tunnel_provider(library, has_aes()))
 }
 
+/// What `COMPLIANCE_POLICY` demands of the mesh's TLS (datapath §4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Compliance {
+    /// Nothing: the post-quantum hybrid is preferred, peers without it are spoken to as well.
+    #[default]
+    None,
+    /// `pqc`: only the hybrid X25519MLKEM768; peers without it are refused.
+    PostQuantum,
+}
+
+/// Why a policy cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComplianceError {
+    /// There is no such policy.
+    #[error("COMPLIANCE_POLICY={0} is not known; pqc is, or leave it out")]
+    Unknown(String),
+    /// ring has no post-quantum key exchange.
+    #[error("COMPLIANCE_POLICY=pqc needs a build with aws-lc-rs: this build's library has no X25519MLKEM768")]
+    NoHybrid,
+}
+
+impl std::str::FromStr for Compliance {
+    type Err = ComplianceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Ok(Self::None),
+            "pqc" => Ok(Self::PostQuantum),
+            _ => Err(ComplianceError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+/// [`provider`] as a policy demands.
+///
+/// # Errors
+/// This build cannot follow it.
+pub fn compliant_provider(policy: Compliance) -> Result<Arc<CryptoProvider>, ComplianceError> {
+    let provider = provider();
+    match policy {
+        Compliance::None => Ok(provider),
+        Compliance::PostQuantum => {
+            let mut provider = CryptoProvider::clone(&provider);
+            provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519MLKEM768);
+            if provider.kx_groups.is_empty() {
+                Err(ComplianceError::NoHybrid)
+            } else {
+                Ok(Arc::new(provider))
+            }
+        }
+    }
+}
+
 /// `library`'s provider reduced to what tunnels use, in our order of preference.
 fn tunnel_provider(mut library: CryptoProvider, aes: bool) -> CryptoProvider {
     let wanted: &[CipherSuite] = if aes {
@@ -149,6 +203,20 @@ mod tests {
         let without = suites(&tunnel_provider(library(), false));
         assert_eq!(without.first(), Some(&CipherSuite::TLS13_CHACHA20_POLY1305_SHA256));
         assert_eq!(without.get(1..), Some(&aes[..]));
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    #[test]
+    fn compliance_policies() {
+        assert_eq!("pqc".parse(), Ok(Compliance::PostQuantum));
+        assert_eq!("".parse(), Ok(Compliance::None));
+        assert_eq!("fips".parse::<Compliance>(), Err(ComplianceError::Unknown("fips".to_owned())));
+        let groups = |policy| {
+            let provider = compliant_provider(policy).expect("aws-lc-rs has all");
+            provider.kx_groups.iter().map(|group| group.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(groups(Compliance::PostQuantum), [NamedGroup::X25519MLKEM768]);
+        assert_eq!(groups(Compliance::None).len(), 4);
     }
 
     /// RFC 8439 §2.8.2, GCM test cases 2 and 14 (McGrew and Viega): each library computes the same, known values.

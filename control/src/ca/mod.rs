@@ -1,9 +1,12 @@
-//! A certificate authority of our own, for demos, tests and machines without a mesh. Unfit for production: whoever
-//! reads its key is everyone.
+//! Certificate authorities: Istio's, and one of our own for demos, tests and machines without a mesh. The latter is unfit
+//! for production: whoever reads its key is everyone.
 
+pub mod answer;
 mod directory;
+mod istio;
 mod store;
 
+pub use istio::{IstioCa, Request};
 pub use store::{CertificateError, CertificateStore};
 
 use std::path::{Path, PathBuf};

@@ -39,6 +39,12 @@ pub struct Server {
     port: u16,
 }
 
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "https://{}", self.authority)
+    }
+}
+
 /// Why a text is no address of a control plane.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

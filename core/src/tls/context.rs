@@ -15,6 +15,7 @@ use rustls::{Error, KeyLog, NoKeyLog};
 
 use super::aead::Aead;
 use super::records::suite_of;
+use super::revocation::Revocations;
 use super::verify::{PeerVerifier, Rule, Trust, identity_of};
 use super::{Budgets, TlsError};
 use crate::identity::{Identity, IdentitySet};
@@ -159,6 +160,29 @@ impl TlsContext {
             base_client_config(&ports, &trust, &resolver).map_err(|error| bad(&format!("{error}")))?;
         let trust_domain = identity.trust_domain().into();
         Ok(Arc::new(Self { ports, identity, settings, chain, roots, trust, resolver, trust_domain, client }))
+    }
+
+    /// The same configuration with other revocation lists; connections under way keep the lists they began with.
+    #[must_use]
+    pub fn with_revocations(&self, revocations: Arc<Revocations>) -> Arc<Self> {
+        Arc::new(Self {
+            ports: self.ports.clone(),
+            identity: self.identity.clone(),
+            settings: self.settings,
+            chain: self.chain.clone(),
+            roots: self.roots.clone(),
+            trust: Arc::new(self.trust.with_revocations(revocations)),
+            resolver: Arc::clone(&self.resolver),
+            trust_domain: Arc::clone(&self.trust_domain),
+            // Its verifier accepts nobody and is replaced for each connection.
+            client: self.client.clone(),
+        })
+    }
+
+    /// The revocation lists that peers' chains are checked against.
+    #[must_use]
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        self.trust.revocations()
     }
 
     /// Whom this configuration speaks for.

@@ -13,6 +13,7 @@ mod freeze;
 mod handshake;
 mod post_handshake;
 mod records;
+mod revocation;
 mod san;
 mod session;
 mod symbolic;
@@ -26,9 +27,10 @@ pub use alert::Alert;
 pub use context::{Credentials, RecordMode, TlsContext, TlsPorts, TlsSettings};
 pub use error::{Flood, TlsError};
 pub use freeze::FrozenSession;
+pub use revocation::{CrlError, Revocations};
 pub use session::Session;
 pub use symbolic::SymbolicOptions;
-pub use verify::{SanFault, VerifyError};
+pub use verify::{SanFault, VerifyError, identity_in};
 
 /// Octets of a TLS record header, to be kept free before a payload that will be sealed in place.
 pub const HEADROOM: usize = 5;

@@ -15,7 +15,9 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerInc
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::alert::Alert;
+use super::revocation::{Revocations, Unverified};
 use super::san;
+use crate::der;
 use crate::identity::{Identity, IdentitySet};
 
 /// The most intermediates a peer may send: more only buys it path-building work.
@@ -89,6 +91,12 @@ pub enum VerifyError {
     /// Anything else the X.509 library found.
     #[error("peer certificate chain is invalid: {0}")]
     Chain(Arc<str>),
+    /// Some certificate of the chain is on its issuer's revocation list.
+    #[error("peer certificate revoked by CRL")]
+    Revoked,
+    /// Revocation lists are demanded, but there never were any that could be read.
+    #[error("peer certificate cannot be checked for revocation: {0}; mend the file that CRL_PATH names")]
+    RevocationUnknown(Arc<str>),
     /// A client's view: the server is someone else.
     #[error(
         "identity verification error: peer did not present the expected SAN ({}), got {got}{fault}",
@@ -141,6 +149,8 @@ impl VerifyError {
             Self::UnknownIssuer => Alert::UNKNOWN_CA,
             Self::BadSignature | Self::UnsupportedSignature => Alert::DECRYPT_ERROR,
             Self::WrongUsage(_) => Alert::UNSUPPORTED_CERTIFICATE,
+            Self::Revoked => Alert::CERTIFICATE_REVOKED,
+            Self::RevocationUnknown(_) => Alert::BAD_CERTIFICATE,
             Self::UnexpectedSan { .. } | Self::UnexpectedTrustDomain { .. } => Alert::ACCESS_DENIED,
         }
     }
@@ -158,6 +168,8 @@ impl VerifyError {
             Self::UnsupportedSignature => "certificate_signature_algorithm",
             Self::WrongUsage(_) => "certificate_usage",
             Self::Chain(_) => "certificate_chain",
+            Self::Revoked => "certificate_revoked",
+            Self::RevocationUnknown(_) => "revocation_unknown",
             Self::UnexpectedSan { .. } => "unexpected_san",
             Self::UnexpectedTrustDomain { .. } => "unexpected_trust_domain",
         }
@@ -166,7 +178,10 @@ impl VerifyError {
     /// What rustls must be told so that it sends [`Self::alert`].
     fn to_rustls(&self) -> rustls::Error {
         let error = match self {
-            Self::ChainTooLong(_) | Self::Malformed | Self::Chain(_) => CertificateError::BadEncoding,
+            Self::ChainTooLong(_) | Self::Malformed | Self::Chain(_) | Self::RevocationUnknown(_) => {
+                CertificateError::BadEncoding
+            }
+            Self::Revoked => CertificateError::Revoked,
             Self::Expired { .. } => CertificateError::Expired,
             Self::NotYetValid { .. } => CertificateError::NotValidYet,
             Self::UnknownIssuer => CertificateError::UnknownIssuer,
@@ -186,9 +201,20 @@ impl VerifyError {
 pub(super) struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
+    revocations: Arc<Revocations>,
 }
 
 impl Trust {
+    /// The same roots with other revocation lists.
+    pub(super) fn with_revocations(&self, revocations: Arc<Revocations>) -> Self {
+        Self { anchors: self.anchors.clone(), algorithms: self.algorithms, revocations }
+    }
+
+    /// Whether this is the list in use.
+    pub(super) const fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
     /// Reads the roots.
     ///
     /// # Errors
@@ -208,7 +234,7 @@ impl Trust {
                 Err(error) => Err(format!("root certificate {position} cannot be parsed: {error:?}")),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { anchors, algorithms })
+        Ok(Self { anchors, algorithms, revocations: Arc::default() })
     }
 }
 
@@ -262,7 +288,7 @@ impl PeerVerifier {
         answer
     }
 
-    /// Chain to a root, validity and usage. Revocation lists join here, as `verify_for_usage`'s `revocation`.
+    /// Chain to a root, validity, usage and revocation.
     fn verify_chain(
         &self,
         leaf: &CertificateDer<'_>,
@@ -277,18 +303,23 @@ impl PeerVerifier {
             Rule::TrustDomain(_) => (KeyUsage::client_auth(), "client authentication"),
         };
         let certificate = EndEntityCert::try_from(leaf).map_err(|error| chain_error(error, name))?;
-        certificate
-            .verify_for_usage(
-                self.trust.algorithms.all,
-                &self.trust.anchors,
-                intermediates,
-                now,
-                usage,
-                None,
-                None,
-            )
-            .map_err(|error| chain_error(error, name))?;
-        Ok(())
+        let verified = self.trust.revocations.verify(|revocation| {
+            certificate
+                .verify_for_usage(
+                    self.trust.algorithms.all,
+                    &self.trust.anchors,
+                    intermediates,
+                    now,
+                    usage,
+                    revocation,
+                    None,
+                )
+                .map(|_path| ())
+        });
+        verified.map_err(|unverified| match unverified {
+            Unverified::Chain(error) => chain_error(error, name).into(),
+            Unverified::NoLists(reason) => VerifyError::RevocationUnknown(reason).into(),
+        })
     }
 
     fn accepts(&self, identity: &Identity) -> bool {
@@ -354,7 +385,7 @@ pub(super) fn identity_of(leaf: &CertificateDer<'_>) -> Result<Identity, Found> 
         }
         count = count.saturating_add(1);
     });
-    walked.map_err(|san::Malformed| VerifyError::Malformed)?;
+    walked.map_err(|der::Malformed| VerifyError::Malformed)?;
     let (Some(uri), 1) = (first, count) else {
         return Err(Found::Names { got: got.into(), fault: SanFault::Count(count) });
     };
@@ -362,6 +393,18 @@ pub(super) fn identity_of(leaf: &CertificateDer<'_>) -> Result<Identity, Found> 
         .ok()
         .and_then(|uri| uri.parse().ok())
         .ok_or_else(|| Found::Names { got: got.into(), fault: SanFault::NotSpiffe })
+}
+
+/// The identity that a certificate is for.
+///
+/// # Errors
+/// What it is instead, in words: it must have exactly one URI SAN, and that must be a SPIFFE identity.
+pub fn identity_in(certificate: &CertificateDer<'_>) -> Result<Identity, Arc<str>> {
+    identity_of(certificate).map_err(|found| match found {
+        Found::Error(error) => error.to_string().into(),
+        Found::Names { got, fault } => format!("its names are {got:?}{fault}").into(),
+        Found::Identity(identity) => identity.to_string().into(),
+    })
 }
 
 /// webpki's words in ours; rustls keeps its own table private.
@@ -385,6 +428,7 @@ fn chain_error(error: webpki::Error, usage: &'static str) -> VerifyError {
             VerifyError::NotYetValid { now: time.as_secs(), not_before: not_before.as_secs() }
         }
         E::UnknownIssuer => VerifyError::UnknownIssuer,
+        E::CertRevoked => VerifyError::Revoked,
         E::InvalidSignatureForPublicKey => VerifyError::BadSignature,
         E::UnsupportedSignatureAlgorithm
         | E::UnsupportedSignatureAlgorithmForPublicKey

@@ -130,7 +130,7 @@ fn security_tests_exist() {
         let mut source = None;
         for name in row.split('`').skip(1).step_by(2) {
             if name.ends_with(".rs") {
-                let folders = ["core/src", "testkit/tests"];
+                let folders = ["core/src", "testkit/tests", "."];
                 let path = folders.map(|folder| format!("{folder}/{name}"));
                 let path = path.iter().find(|path| root().join(path).is_file());
                 source = Some(read(path.unwrap_or_else(|| panic!("{name} is not there"))));

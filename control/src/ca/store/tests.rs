@@ -1,36 +1,10 @@
 use std::time::Duration;
 
-use adit_core::time::{UnixTime, WallClock};
-use adit_core::tls::{Aead, AeadError, AeadKey, Suite};
-
 use super::*;
+use crate::test_ports::test_ports;
 
 fn store() -> CertificateStore {
-    let ports = TlsPorts {
-        provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
-        aead: Arc::new(NoAead),
-        clock: Arc::new(WallClock::new(UnixTime(1))),
-    };
-    CertificateStore::new(LocalCa::in_memory("cluster.local").unwrap(), ports, RecordMode::InPlace)
-}
-
-/// Contexts are made here, but nothing is ever sealed with them.
-#[derive(Debug)]
-struct NoAead;
-
-impl Aead for NoAead {
-    fn key(&self, _: Suite, _: &[u8]) -> Option<Box<dyn AeadKey>> {
-        Some(Box::new(Self))
-    }
-}
-
-impl AeadKey for NoAead {
-    fn seal(&self, _: [u8; 12], _: &[u8], _: &mut [u8]) -> Result<[u8; 16], AeadError> {
-        Err(AeadError)
-    }
-    fn open(&self, _: [u8; 12], _: &[u8], _: &mut [u8]) -> Result<usize, AeadError> {
-        Err(AeadError)
-    }
+    CertificateStore::new(LocalCa::in_memory("cluster.local").unwrap(), test_ports(), RecordMode::InPlace)
 }
 
 fn identity(account: &str) -> Identity {

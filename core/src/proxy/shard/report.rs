@@ -17,6 +17,7 @@ use crate::proxy::observed::{
     Carrier, Connection, Direction, Flag, Labels, Names, Observed, Party, ServiceLabels, Traffic,
 };
 use crate::route::{Hop, InboundPlan, OutboundPlan};
+use crate::tls::{TlsError, VerifyError};
 
 fn names(workload: &Workload, identity: Option<Identity>) -> Names {
     Names {
@@ -223,6 +224,7 @@ pub(super) fn status(code: u16) -> Failure {
 /// A tunnel that failed; before it was ready an HTTP/2 fault is one of the handshake.
 pub(super) fn tunnel_error(error: &TunnelError, ready: bool) -> Failure {
     match error {
+        TunnelError::Tls(TlsError::Peer(VerifyError::Revoked)) => Failure::new(Flag::CertRevoked, error),
         TunnelError::Tls(_) => Failure::new(Flag::TlsFailure, error),
         TunnelError::Http2(inner) if !ready => {
             Failure::new(Flag::Http2HandshakeFailure, format_args!("http2 handshake failed: {inner}"))

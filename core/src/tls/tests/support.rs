@@ -107,6 +107,16 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
+    /// Who signs.
+    pub(super) const fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    /// Whether it has this name.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.certificate.windows(name.len()).any(|window| window == name.as_bytes())
+    }
+
     /// An authority below this one.
     pub(super) fn intermediate(&self, name: &str) -> Self {
         self.constrained(name, None)
