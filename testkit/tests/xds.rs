@@ -299,10 +299,9 @@ fn a_server_of_another_name_or_root_is_not_spoken_to() {
         wrong_name.connector.alternative_name = None;
         let mut wrong_root = settings(&istiod, literal());
         wrong_root.connector.roots = Roots::Pem(other.root().to_owned());
-        for (settings, text) in [(wrong_name, "NotValidForName"), (wrong_root, "UnknownIssuer")] {
+        for settings in [wrong_name, wrong_root] {
             let error = settings.connector.connect().await.expect_err("a stranger").to_string();
-            assert!(error.contains("TLS handshake"), "{error}");
-            assert!(error.contains(text) || error.contains("not valid for"), "{error}");
+            assert!(error.contains("invalid peer certificate"), "{error}");
         }
         assert!(settings(&istiod, literal()).connector.connect().await.is_ok());
     });
