@@ -1,9 +1,9 @@
 //! Adit's control planes: where the tables and certificates of [`adit_core`] come from.
 //!
 //! [`local`] reads the mesh from a YAML file, [`ca`] is a certificate authority of our own. Neither is fit for
-//! production meshes; together they let a proxy run on a bare machine. [`cert`] keeps certificates, whoever issues them: istiod, files,
-//! or our own authority. [`dns`] is the DNS proxy around the core's decisions.
-//! [`xds`] takes the mesh from Istio's control plane, over [`grpc`].
+//! production meshes; together they let a proxy run on a bare machine. [`dns`] is the DNS proxy around the core's decisions.
+//! [`xds`] takes the mesh from Istio's control plane, over [`grpc`]. [`cert`] keeps certificates, whoever issues them:
+//! istiod, files, or our own authority.
 #![forbid(unsafe_code)]
 
 pub mod ca;

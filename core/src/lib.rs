@@ -24,7 +24,6 @@ extern crate std;
 
 pub mod buffer;
 pub mod cert;
-mod der;
 pub mod dns;
 pub mod drain;
 pub mod explain;

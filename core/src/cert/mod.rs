@@ -5,7 +5,6 @@
 
 mod backoff;
 mod error;
-mod facts;
 mod manager;
 
 #[cfg(test)]
@@ -13,14 +12,13 @@ mod tests;
 
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::identity::Identity;
 use crate::time::{Instant, UnixTime};
 
 pub use error::CertError;
-pub use facts::{Facts, NotACertificate};
 pub use manager::Manager;
+
+pub use crate::tls::{Facts, NotACertificate, Validity};
 
 /// Both clocks, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,34 +27,6 @@ pub struct Now {
     pub instant: Instant,
     /// For the validity of certificates.
     pub wall: UnixTime,
-}
-
-/// When a certificate may be used (RFC 5280 §4.1.2.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Validity {
-    /// The first second.
-    pub not_before: UnixTime,
-    /// The last second.
-    pub not_after: UnixTime,
-}
-
-impl Validity {
-    /// Whether it is over at `now`.
-    #[must_use]
-    pub const fn is_over(&self, now: UnixTime) -> bool {
-        now.0 >= self.not_after.0
-    }
-
-    /// The middle of the lifetime: when a certificate is renewed.
-    #[must_use]
-    pub const fn half_life(&self) -> UnixTime {
-        UnixTime(self.not_before.0.saturating_add(self.lifetime() / 2))
-    }
-
-    /// The whole lifetime, in seconds.
-    const fn lifetime(&self) -> u64 {
-        self.not_after.0.saturating_sub(self.not_before.0)
-    }
 }
 
 /// How much an identity is wanted; the highest is served first, equals in the order they came.

@@ -2,7 +2,7 @@
 //!
 //! The X.509 library skips URI names that are not UTF-8 and so cannot say how many there are. This walk sees all of
 //! them. It goes over each octet once, accepts DER only, and stops at the first irregularity.
-use crate::der::{BOOLEAN, Malformed, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, VERSION, element, expect};
+use super::der::{BOOLEAN, Malformed, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, VERSION, element, expect};
 
 /// `[3] EXPLICIT` extensions.
 const EXTENSIONS: u8 = 0xa3;

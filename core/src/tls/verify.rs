@@ -15,9 +15,9 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerInc
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::alert::Alert;
+use super::der;
 use super::revocation::{Revocations, Unverified};
 use super::san;
-use crate::der;
 use crate::identity::{Identity, IdentitySet};
 
 /// The most intermediates a peer may send: more only buys it path-building work.

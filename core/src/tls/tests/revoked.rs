@@ -9,9 +9,8 @@ use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, Ser
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::support::*;
-use crate::cert::Facts;
 use crate::identity::Identity;
-use crate::tls::{Alert, Credentials, CrlError, Revocations, Session, Side, TlsContext, TlsSettings};
+use crate::tls::{Alert, Credentials, CrlError, Facts, Revocations, Session, Side, TlsContext, TlsSettings};
 
 impl Ca {
     /// A list of this authority, in DER, good until `to_year`.

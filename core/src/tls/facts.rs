@@ -4,12 +4,41 @@ use alloc::string::String;
 use alloc::vec;
 use core::fmt;
 
-use super::Validity;
-use crate::der::{GENERALIZED_TIME, INTEGER, Malformed, SEQUENCE, UTC_TIME, VERSION, element, expect};
+use serde::{Deserialize, Serialize};
+
+use super::der::{GENERALIZED_TIME, INTEGER, Malformed, SEQUENCE, UTC_TIME, VERSION, element, expect};
 use crate::time::UnixTime;
 
 /// Longest serial number that is shown; RFC 5280 §4.1.2.2 allows 20 octets.
 const MAX_SERIAL: usize = 64;
+
+/// When a certificate may be used (RFC 5280 §4.1.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: UnixTime,
+    /// The last second.
+    pub not_after: UnixTime,
+}
+
+impl Validity {
+    /// Whether it is over at `now`.
+    #[must_use]
+    pub const fn is_over(&self, now: UnixTime) -> bool {
+        now.0 >= self.not_after.0
+    }
+
+    /// The middle of the lifetime: when a certificate is renewed.
+    #[must_use]
+    pub const fn half_life(&self) -> UnixTime {
+        UnixTime(self.not_before.0.saturating_add(self.lifetime() / 2))
+    }
+
+    /// The whole lifetime, in seconds.
+    pub(crate) const fn lifetime(&self) -> u64 {
+        self.not_after.0.saturating_sub(self.not_before.0)
+    }
+}
 
 /// Facts of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

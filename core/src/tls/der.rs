@@ -1,19 +1,19 @@
 //! A strict, bounded reader of DER (X.690 §10), as far as certificates are looked into here.
 use core::fmt;
 
-pub(crate) const BOOLEAN: u8 = 0x01;
-pub(crate) const INTEGER: u8 = 0x02;
-pub(crate) const OCTET_STRING: u8 = 0x04;
-pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
-pub(crate) const UTC_TIME: u8 = 0x17;
-pub(crate) const GENERALIZED_TIME: u8 = 0x18;
-pub(crate) const SEQUENCE: u8 = 0x30;
+pub(super) const BOOLEAN: u8 = 0x01;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const UTC_TIME: u8 = 0x17;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const SEQUENCE: u8 = 0x30;
 /// `[0] EXPLICIT` version of a certificate.
-pub(crate) const VERSION: u8 = 0xa0;
+pub(super) const VERSION: u8 = 0xa0;
 
 /// The certificate is not the DER that RFC 5280 asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Malformed;
+pub(super) struct Malformed;
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,14 +22,14 @@ impl fmt::Display for Malformed {
 }
 
 /// One element of DER: tag, content, and what follows it.
-pub(crate) struct Element<'a> {
-    pub(crate) tag: u8,
-    pub(crate) content: &'a [u8],
-    pub(crate) rest: &'a [u8],
+pub(super) struct Element<'a> {
+    pub(super) tag: u8,
+    pub(super) content: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
 /// Splits the first element off. Lengths must be minimal and definite, tags one octet.
-pub(crate) fn element(input: &[u8]) -> Result<Element<'_>, Malformed> {
+pub(super) fn element(input: &[u8]) -> Result<Element<'_>, Malformed> {
     let (&tag, input) = input.split_first().ok_or(Malformed)?;
     if tag & 0x1f == 0x1f {
         return Err(Malformed);
@@ -60,7 +60,7 @@ pub(crate) fn element(input: &[u8]) -> Result<Element<'_>, Malformed> {
 }
 
 /// The content of an element that must have this tag, and what follows.
-pub(crate) fn expect(input: &[u8], tag: u8) -> Result<(&[u8], &[u8]), Malformed> {
+pub(super) fn expect(input: &[u8], tag: u8) -> Result<(&[u8], &[u8]), Malformed> {
     let element = element(input)?;
     if element.tag == tag { Ok((element.content, element.rest)) } else { Err(Malformed) }
 }
