@@ -28,7 +28,7 @@ const MAX_MESSAGE: usize = 200 << 20;
 pub struct Settings {
     /// Where the control plane is, and how it is spoken to.
     pub connector: Connector,
-    /// Who we are: [`node`](super::node).
+    /// Who we are: [`node`](super::node()).
     pub node: Node,
     /// What is subscribed, and how delays are spread.
     pub machine: Config,

@@ -1,8 +1,7 @@
 //! What would happen to a connection, and why: the decisions that carry traffic, asked without a connection.
 //!
-//! [`explain`] calls [`route::outbound`](crate::route::outbound) and, where the destination's own proxy is the next
-//! peer, [`route::admit_hbone`](crate::route::admit_hbone) and [`policy::judge`](crate::policy::judge): the
-//! functions the shard calls. Nothing here decides anything.
+//! [`explain`] calls [`route::outbound`] and, where the destination's own proxy is the next peer, [`route::admit_hbone`]
+//! and [`policy::judge`](crate::policy::judge): the functions the shard calls. Nothing here decides anything.
 
 mod arrival;
 mod endpoints;
