@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
-use adit_core::cert::{CallId, CertError, Manager, Now, Output, Validity, WaiterId};
+use adit_core::cert::{CallId, CertError, Manager, Now, Output, State, Validity, WaiterId};
 use adit_core::identity::Identity;
 use adit_core::time::{Instant, UnixTime};
 use adit_core::tls::{RecordMode, Revocations, TlsContext, TlsPorts};
@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::authority::Changed;
 use super::crl::Looked;
-use super::{Answer, Authority, CertificateDump, Command, Config, Counters, CrlFile, Reply, Subscriber};
+use super::{Answer, Authority, Command, Config, Counters, CrlFile, Held, Reply, Shown, Subscriber};
 use crate::ca::answer;
 use crate::watch::{INTERVAL, Watched};
 
@@ -34,14 +34,15 @@ pub(super) struct Driver {
     last_waiter: u64,
     subscribers: Vec<Subscriber>,
     calls: JoinSet<Issued>,
-    running: BTreeMap<CallId, AbortHandle>,
+    running: BTreeMap<CallId, (Identity, AbortHandle)>,
     by_task: BTreeMap<Id, CallId>,
     counters: Arc<Counters>,
+    shown: Shown,
     began: StdInstant,
 }
 
 impl Driver {
-    pub(super) fn new(config: Config, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(config: Config, counters: Arc<Counters>, shown: Shown) -> Self {
         let mut roots = config.authority.roots();
         if let Some(roots) = &mut roots {
             // The first connection reads them itself.
@@ -62,6 +63,7 @@ impl Driver {
             running: BTreeMap::new(),
             by_task: BTreeMap::new(),
             counters,
+            shown,
             began: StdInstant::now(),
         };
         driver.look_at_crl();
@@ -110,18 +112,14 @@ impl Driver {
                 self.waiters.insert(waiter, reply);
                 let now = self.now();
                 self.machine.handle_wanted(now, &identity, waiter);
+                self.show(&identity);
             }
             Command::Subscribe(subscriber) => self.subscribers.push(subscriber),
             Command::Local(identities) => self.local(identities),
             Command::Forget(identity) => {
                 self.checked.remove(&identity);
                 self.machine.forget(&identity);
-            }
-            Command::Dump(sender) => {
-                let dump =
-                    self.machine.states().map(|(identity, state)| CertificateDump::new(identity, state));
-                // Nobody waits any more if it fails.
-                let _ = sender.send(dump.collect());
+                self.show(&identity);
             }
         }
     }
@@ -131,8 +129,10 @@ impl Driver {
         if refused > 0 {
             tracing::warn!("certificates of {refused} identities are not fetched ahead: there are too many");
         }
-        let known: BTreeSet<_> = self.machine.states().map(|(identity, _)| identity.clone()).collect();
-        self.checked.retain(|identity, _| known.contains(identity));
+        let known: BTreeMap<_, _> =
+            self.machine.states().map(|(identity, state)| (identity.clone(), held(state))).collect();
+        self.checked.retain(|identity, _| known.contains_key(identity));
+        *self.shown.lock() = known;
     }
 
     fn handle_ended(&mut self, ended: Result<(Id, Issued), tokio::task::JoinError>) {
@@ -141,7 +141,7 @@ impl Driver {
             Err(error) => (error.id(), Err(CertError::Unusable("asking for it was broken off".into()))),
         };
         let Some(call) = self.by_task.remove(&task) else { return };
-        self.running.remove(&call);
+        let asked = self.running.remove(&call).map(|(identity, _)| identity);
         let now = self.now();
         match result {
             Ok((context, validity)) => {
@@ -158,6 +158,18 @@ impl Driver {
                 tracing::warn!("no certificate: {error}");
                 self.machine.handle_failed(now, call, error);
             }
+        }
+        if let Some(identity) = asked {
+            self.show(&identity);
+        }
+    }
+
+    /// Lets everybody see what the machine says of `identity` now.
+    fn show(&self, identity: &Identity) {
+        let mut shown = self.shown.lock();
+        match self.machine.state(identity) {
+            Some(state) => drop(shown.insert(identity.clone(), held(state))),
+            None => drop(shown.remove(identity)),
         }
     }
 
@@ -192,7 +204,7 @@ impl Driver {
             match output {
                 Output::Request { call, identity, .. } => self.call(call, identity),
                 Output::Abort { call } => {
-                    if let Some(task) = self.running.remove(&call) {
+                    if let Some((_, task)) = self.running.remove(&call) {
                         self.by_task.remove(&task.id());
                         task.abort();
                     }
@@ -214,12 +226,13 @@ impl Driver {
     fn call(&mut self, call: CallId, identity: Identity) {
         let (authority, ports, mode) = (Arc::clone(&self.authority), self.ports.clone(), self.mode);
         let wall = Duration::from_secs(self.now().wall.0);
+        let asked = identity.clone();
         let task = self.calls.spawn(async move {
-            let credentials = authority.issue(&identity).await?;
+            let credentials = authority.issue(&asked).await?;
             answer::context(credentials, &ports, mode, rustls::pki_types::UnixTime::since_unix_epoch(wall))
         });
         self.by_task.insert(task.id(), call);
-        self.running.insert(call, task);
+        self.running.insert(call, (identity, task));
     }
 
     /// The answer as shards get it: with the revocation lists of now.
@@ -234,6 +247,14 @@ impl Driver {
                 Ok(checked)
             }
         }
+    }
+}
+
+fn held(state: State<'_, Arc<TlsContext>>) -> Held {
+    match state {
+        State::Initializing => Held::Initializing,
+        State::Available(context) => Held::Available(Arc::clone(context)),
+        State::Unavailable(error) => Held::Unavailable(error.to_string().into()),
     }
 }
 

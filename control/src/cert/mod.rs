@@ -6,23 +6,21 @@
 mod authority;
 mod crl;
 mod driver;
-mod dump;
 mod files;
 
 pub use authority::Authority;
 pub use crl::CrlFile;
-pub use dump::{CertificateDump, DumpedCertificate};
 pub use files::CertificateFiles;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use adit_core::cert::Settings;
 use adit_core::identity::Identity;
 use adit_core::tls::{RecordMode, TlsContext, TlsPorts};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// A certificate ready for use, or a text that says why there is none.
 pub type Answer = Result<Arc<TlsContext>, Arc<str>>;
@@ -72,6 +70,28 @@ impl Counters {
     }
 }
 
+/// What is kept for an identity.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// It is being fetched for the first time.
+    Initializing,
+    /// A certificate.
+    Available(Arc<TlsContext>),
+    /// There is none, for this reason.
+    Unavailable(Arc<str>),
+}
+
+/// What is kept, for who shows it; written by the task alone.
+#[derive(Clone, Debug, Default)]
+struct Shown(Arc<Mutex<BTreeMap<Identity, Held>>>);
+
+impl Shown {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Identity, Held>> {
+        // Each change is one call of the map, so a panic elsewhere leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 type Reply = Box<dyn FnOnce(Answer) + Send>;
 /// Told of every change; answers whether it wants more.
 type Subscriber = Box<dyn FnMut(&Identity, &Answer) -> bool + Send>;
@@ -81,7 +101,6 @@ enum Command {
     Subscribe(Subscriber),
     Local(BTreeSet<Identity>),
     Forget(Identity),
-    Dump(oneshot::Sender<Vec<CertificateDump>>),
 }
 
 /// Speaks to the task. Cheap to clone, usable from any thread; when the last one is dropped the task ends.
@@ -89,6 +108,7 @@ enum Command {
 pub struct Certificates {
     commands: mpsc::UnboundedSender<Command>,
     counters: Arc<Counters>,
+    shown: Shown,
 }
 
 impl Certificates {
@@ -116,11 +136,10 @@ impl Certificates {
         self.send(Command::Forget(identity.clone()));
     }
 
-    /// Everything there is, for the admin interface; empty when the task has ended.
-    pub async fn dump(&self) -> Vec<CertificateDump> {
-        let (sender, receiver) = oneshot::channel();
-        self.send(Command::Dump(sender));
-        receiver.await.unwrap_or_default()
+    /// Everything there is now, for the admin pages.
+    #[must_use]
+    pub fn held(&self) -> Vec<(Identity, Held)> {
+        self.shown.lock().iter().map(|(identity, held)| (identity.clone(), held.clone())).collect()
     }
 
     /// What has happened.
@@ -140,8 +159,9 @@ impl Certificates {
 pub fn start(config: Config) -> Certificates {
     let (commands, receiver) = mpsc::unbounded_channel();
     let counters = Arc::new(Counters::default());
-    tokio::spawn(driver::Driver::new(config, Arc::clone(&counters)).run(receiver));
-    Certificates { commands, counters }
+    let shown = Shown::default();
+    tokio::spawn(driver::Driver::new(config, Arc::clone(&counters), shown.clone()).run(receiver));
+    Certificates { commands, counters, shown }
 }
 
 #[cfg(test)]

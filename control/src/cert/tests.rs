@@ -31,14 +31,21 @@ fn on_tokio<T>(body: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), body).await.expect("in time") })
 }
 
+/// Lets the task work until `done`; the caller's time limit ends it.
+async fn until(done: impl Fn() -> bool) {
+    while !done() {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn ask(certificates: &Certificates, name: &str) -> Answer {
-    let (sender, receiver) = oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     certificates.request(&identity(name), move |answer| drop(sender.send(answer)));
     receiver.await.unwrap()
 }
 
 #[test]
-fn one_certificate_for_all_who_ask_and_a_dump_of_it() {
+fn one_certificate_for_all_who_ask_and_all_can_be_seen() {
     on_tokio(async {
         let certificates = start(config(Authority::Local(LocalCa::in_memory("cluster.local").unwrap())));
         let (news, seen) = mpsc::channel();
@@ -48,15 +55,13 @@ fn one_certificate_for_all_who_ask_and_a_dump_of_it() {
         assert!(Arc::ptr_eq(&first, &second));
         assert_eq!(seen.try_iter().collect::<Vec<_>>(), [(identity("a"), true)]);
         assert_eq!((certificates.counters().issued(), certificates.counters().failed()), (1, 0));
-        let dump = certificates.dump().await;
-        let [one] = &dump[..] else { panic!("{dump:?}") };
-        assert_eq!(
-            (one.identity.as_str(), one.state.as_str()),
-            ("spiffe://cluster.local/ns/default/sa/a", "Available")
-        );
-        assert_eq!((one.cert_chain.len(), one.root_certs.len()), (1, 1));
+        let held = certificates.held();
+        let [(whose, Held::Available(shown))] = &held[..] else { panic!("{held:?}") };
+        assert_eq!(*whose, identity("a"));
+        assert!(Arc::ptr_eq(shown, &first));
+        assert_eq!((shown.chain().len(), shown.roots().len()), (1, 1));
         certificates.forget(&identity("a"));
-        assert_eq!(certificates.dump().await, []);
+        until(|| certificates.held().is_empty()).await;
     });
 }
 
@@ -65,12 +70,9 @@ fn identities_of_the_node_are_fetched_ahead_and_forgotten() {
     on_tokio(async {
         let certificates = start(config(Authority::Local(LocalCa::in_memory("cluster.local").unwrap())));
         certificates.local([identity("a"), identity("b")].into());
-        while certificates.counters().issued() < 2 {
-            tokio::task::yield_now().await;
-        }
+        until(|| certificates.counters().issued() == 2).await;
         certificates.local([identity("b")].into());
-        let dump = certificates.dump().await;
-        assert_eq!(dump.iter().map(|d| d.identity.as_str()).collect::<Vec<_>>(), [identity("b").to_string()]);
+        until(|| certificates.held().iter().map(|(whose, _)| whose).eq([&identity("b")])).await;
     });
 }
 
@@ -100,14 +102,11 @@ impl Drop for Directory {
 /// Chain, key and roots for a service account, in PEM.
 fn pems(ca: &LocalCa, name: &str) -> [String; 3] {
     let credentials = ca.issue(&identity(name)).unwrap();
-    let pem = |der: &[u8], label: &str| {
-        let text = dump::base64(der);
-        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
-    };
+    let pem = |tag: &str, der: &[u8]| pem::encode(&pem::Pem::new(tag, der));
     [
-        pem(&credentials.chain[0], "CERTIFICATE"),
-        pem(credentials.key.secret_der(), "PRIVATE KEY"),
-        pem(&credentials.roots[0], "CERTIFICATE"),
+        pem("CERTIFICATE", &credentials.chain[0]),
+        pem("PRIVATE KEY", credentials.key.secret_der()),
+        pem("CERTIFICATE", &credentials.roots[0]),
     ]
 }
 

@@ -46,6 +46,14 @@ impl<C> Entry<C> {
             None => self.failure.as_ref(),
         }
     }
+
+    const fn state(&self) -> State<'_, C> {
+        match (&self.held, self.unavailable()) {
+            (Some((certificate, _)), _) => State::Available(certificate),
+            (None, Some(failure)) => State::Unavailable(failure),
+            (None, None) => State::Initializing,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -315,14 +323,13 @@ impl<C: Clone> Manager<C> {
 
     /// Every identity with what is known of it, in their order.
     pub fn states(&self) -> impl Iterator<Item = (&Identity, State<'_, C>)> {
-        self.entries.iter().map(|(identity, entry)| {
-            let state = match (&entry.held, entry.unavailable()) {
-                (Some((certificate, _)), _) => State::Available(certificate),
-                (None, Some(failure)) => State::Unavailable(failure),
-                (None, None) => State::Initializing,
-            };
-            (identity, state)
-        })
+        self.entries.iter().map(|(identity, entry)| (identity, entry.state()))
+    }
+
+    /// What is known of `identity`; `None` when it was never wanted, or is forgotten.
+    #[must_use]
+    pub fn state(&self, identity: &Identity) -> Option<State<'_, C>> {
+        self.entries.get(identity).map(Entry::state)
     }
 
     /// Calls under way.

@@ -2,10 +2,14 @@
 use std::fmt::Write as _;
 
 use adit_core::identity::Identity;
+use adit_core::time::UnixTime;
+use adit_core::tls::Facts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The last moment that RFC 5280 can write.
+const NEVER: &str = "9999-12-31T23:59:59Z";
 
 /// Why a certificate cannot be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -32,16 +36,17 @@ impl Certificate {
     /// # Errors
     /// It is none.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        let (_, parsed) = X509Certificate::from_der(der).map_err(|e| CertificateError(e.to_string()))?;
-        let time = |seconds: i64| {
-            let time = jiff::Timestamp::from_second(seconds).map_err(|e| CertificateError(e.to_string()))?;
-            Ok(time.to_string())
+        let facts = Facts::of(der).map_err(|error| CertificateError(error.to_string()))?;
+        // RFC 5280 §4.1.2.5: what ends later than can be written ends at this.
+        let time = |at: UnixTime| {
+            let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
+            jiff::Timestamp::from_second(seconds).map_or_else(|_| NEVER.to_owned(), |time| time.to_string())
         };
         Ok(Self {
             pem: STANDARD.encode(pem(der)),
-            serial_number: parsed.tbs_certificate.serial.to_string(),
-            valid_from: time(parsed.validity().not_before.timestamp())?,
-            expiration_time: time(parsed.validity().not_after.timestamp())?,
+            serial_number: facts.serial_decimal(),
+            valid_from: time(facts.validity.not_before),
+            expiration_time: time(facts.validity.not_after),
         })
     }
 }

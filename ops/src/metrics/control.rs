@@ -2,12 +2,15 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use adit_core::proxy::observed::{Direction, Labels, Party};
+use adit_core::dns::{Asked, DnsObserved};
+use adit_core::mesh::Workload;
+use adit_core::proxy::observed::{Direction, Party};
+use adit_core::xds::Reason as Termination;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,30 +23,6 @@ use super::labels::{OnDemand, reporter};
 /// Label sets that one of these metrics keeps; those that come later count as `other`.
 const MAX_LABEL_SETS: usize = 1000;
 
-/// How a stream to the control plane ended (`reason` of `istio_xds_connection_terminations_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Termination {
-    /// It could not be opened.
-    ConnectionError,
-    /// It failed.
-    Error,
-    /// The server is going away, or a proxy in between gave up: nothing is wrong.
-    Reconnect,
-    /// The server ended it in order.
-    Complete,
-}
-
-impl Termination {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::ConnectionError => "ConnectionError",
-            Self::Error => "Error",
-            Self::Reconnect => "Reconnect",
-            Self::Complete => "Complete",
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -51,7 +30,7 @@ struct Reason {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Url {
-    url: String,
+    url: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,25 +49,64 @@ struct Build {
     tag: String,
 }
 
-/// The protocol of a DNS query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DnsTransport {
-    /// `udp`.
-    Udp,
-    /// `tcp`.
-    Tcp,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Query {
-    request_query_type: String,
+    request_query_type: &'static str,
     request_protocol: &'static str,
     source_canonical_service: String,
     source_canonical_revision: String,
 }
 
-fn or_unknown(text: Option<&Arc<str>>) -> String {
-    text.filter(|text| !text.is_empty()).map_or_else(|| "unknown".to_owned(), |text| text.to_string())
+/// What the client of the control plane has counted, whenever it is asked.
+pub trait XdsFigures: Send + Sync + 'static {
+    /// Streams that ended, or could not be opened.
+    fn terminations(&self, reason: Termination) -> u64;
+    /// Type URL, messages of it, and octets of the resources in them.
+    fn messages(&self) -> Vec<(&'static str, u64, u64)>;
+    /// For how long the tables may have been out of date.
+    fn staleness(&self) -> Duration;
+}
+
+/// What the manager of certificates has counted, whenever it is asked.
+pub trait CertificateFigures: Send + Sync + 'static {
+    /// Certificates issued.
+    fn issued(&self) -> u64;
+    /// Requests for one that failed.
+    fn failed(&self) -> u64;
+    /// Changes of the revocation lists that could not be read.
+    fn unreadable_lists(&self) -> u64;
+}
+
+/// Figures of somebody who may not be there: then there are no such metrics.
+struct Source<F: ?Sized>(Arc<OnceLock<Box<F>>>);
+
+impl<F: ?Sized> Source<F> {
+    fn get(&self) -> Option<&F> {
+        self.0.get().map(|figures| &**figures)
+    }
+
+    /// The first source stays.
+    fn set(&self, figures: Box<F>) {
+        let _ = self.0.set(figures);
+    }
+}
+
+impl<F: ?Sized> Clone for Source<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<F: ?Sized> Default for Source<F> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<F: ?Sized> fmt::Debug for Source<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.0.get().is_some()).finish()
+    }
 }
 
 /// The label sets that were seen first.
@@ -118,50 +136,43 @@ impl<S: Clone + Hash + Eq> Known<S> {
 
 /// What the client of the control plane has to tell.
 #[derive(Clone, Debug, Default)]
-pub struct Xds {
-    known: Known<Url>,
-    terminations: Family<Reason, Counter>,
-    messages: Family<Url, Counter>,
-    bytes: Family<Url, Counter>,
-    /// Since when there has been no stream.
-    lost: Arc<Mutex<Option<Instant>>>,
-}
+pub struct Xds(Source<dyn XdsFigures>);
 
 impl Xds {
-    /// A message of type `url` came, whose resources are `bytes` octets.
-    pub fn message(&self, url: &str, bytes: u64) {
-        let other = || Url { url: "other".to_owned() };
-        let key = self.known.admit(Url { url: url.to_owned() }, other);
-        self.messages.get_or_create(&key).inc();
-        self.bytes.get_or_create(&key).inc_by(bytes);
-    }
-
-    /// A stream ended, or could not be opened.
-    pub fn terminated(&self, now: Instant, how: Termination) {
-        self.terminations.get_or_create(&Reason { reason: how.word() }).inc();
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
-    }
-
-    /// A stream has delivered: what we know is what the control plane says.
-    pub fn synced(&self) {
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// For how long the tables may have been out of date.
-    #[must_use]
-    pub fn staleness(&self, now: Instant) -> Duration {
-        let lost = *self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    /// From now on these figures are told. A process has one client: a second call changes nothing.
+    pub fn tell(&self, figures: impl XdsFigures) {
+        self.0.set(Box::new(figures));
     }
 }
 
 impl Collector for Xds {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(figures) = self.0.get() else { return Ok(()) };
+        let help = "The total number of completed connections to xds server (unstable)";
+        let name = "istio_xds_connection_terminations";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for reason in Termination::ALL {
+            let count = figures.terminations(reason);
+            if count > 0 {
+                let labels = Reason { reason: reason.as_str() };
+                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+            }
+        }
+        let messages = figures.messages();
+        let help = "Total number of messages received (unstable)";
+        let mut metric = encoder.encode_descriptor("istio_xds_message", help, None, MetricType::Counter)?;
+        for (url, count, _) in &messages {
+            metric.encode_family(&Url { url })?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
+        }
+        let help = "Total number of bytes received (unstable)";
+        let mut metric = encoder.encode_descriptor("istio_xds_message_bytes", help, None, MetricType::Counter)?;
+        for (url, _, octets) in &messages {
+            metric.encode_family(&Url { url })?.encode_counter::<NoLabelSet, u64, u64>(octets, None)?;
+        }
         let help = "How long there has been no stream from the control plane; the last good state is used meanwhile.";
-        let seconds = self.staleness(Instant::now()).as_secs_f64();
         encoder
             .encode_descriptor("adit_xds_staleness_seconds", help, None, MetricType::Gauge)?
-            .encode_gauge(&seconds)
+            .encode_gauge(&figures.staleness().as_secs_f64())
     }
 }
 
@@ -193,19 +204,20 @@ impl Default for Dns {
 }
 
 impl Dns {
-    fn key(&self, query_type: &str, transport: DnsTransport, source: &Labels) -> Query {
-        let request_protocol = match transport {
-            DnsTransport::Udp => "udp",
-            DnsTransport::Tcp => "tcp",
+    fn key(&self, asked: &Asked<'_>) -> Query {
+        let named = |of: fn(&Workload) -> &Arc<str>| {
+            let text = asked.source.map(of).filter(|text| !text.is_empty());
+            text.map_or_else(|| "unknown".to_owned(), ToString::to_string)
         };
+        let request_protocol = asked.transport.label();
         let key = Query {
-            request_query_type: query_type.to_ascii_lowercase(),
+            request_query_type: asked.record_type.label(),
             request_protocol,
-            source_canonical_service: or_unknown(source.canonical_service.as_ref()),
-            source_canonical_revision: or_unknown(source.revision.as_ref()),
+            source_canonical_service: named(|workload| &workload.canonical_name),
+            source_canonical_revision: named(|workload| &workload.canonical_revision),
         };
         let other = || Query {
-            request_query_type: "other".to_owned(),
+            request_query_type: "other",
             request_protocol,
             source_canonical_service: "other".to_owned(),
             source_canonical_revision: "other".to_owned(),
@@ -213,26 +225,16 @@ impl Dns {
         self.queries.admit(key, other)
     }
 
-    /// A query came from a workload; `query_type` as `A`, `AAAA`.
-    pub fn request(&self, query_type: &str, transport: DnsTransport, source: &Labels) {
-        self.requests.get_or_create(&self.key(query_type, transport, source)).inc();
-    }
-
-    /// A query was passed on; `answer` is how long that took, or `None` when it failed.
-    pub fn upstream(
-        &self,
-        query_type: &str,
-        transport: DnsTransport,
-        source: &Labels,
-        answer: Option<Duration>,
-    ) {
-        let key = self.key(query_type, transport, source);
-        self.upstream.get_or_create(&key).inc();
-        match answer {
-            Some(took) => self.durations.get_or_create(&key).observe(took.as_secs_f64()),
-            None => {
-                self.failures.get_or_create(&key).inc();
+    /// Counts one event of the proxy.
+    pub fn observe(&self, asked: &Asked<'_>, what: DnsObserved) {
+        let key = self.key(asked);
+        match what {
+            DnsObserved::Request => drop(self.requests.get_or_create(&key).inc()),
+            DnsObserved::UpstreamRequest => drop(self.upstream.get_or_create(&key).inc()),
+            DnsObserved::UpstreamAnswered { took } => {
+                self.durations.get_or_create(&key).observe(took.as_secs_f64());
             }
+            DnsObserved::UpstreamFailed { .. } => drop(self.failures.get_or_create(&key).inc()),
         }
     }
 
@@ -246,15 +248,15 @@ impl Dns {
 /// What the manager of certificates and of revocation lists has to tell.
 #[derive(Clone, Debug, Default)]
 pub struct Certificates {
-    requests: Family<Outcome, Counter>,
+    figures: Source<dyn CertificateFigures>,
     rejections: Family<Reports, Counter>,
     untracked: Family<Reports, Counter>,
 }
 
 impl Certificates {
-    /// A certificate was asked for; whether it came.
-    pub fn requested(&self, came: bool) {
-        self.requests.get_or_create(&Outcome { result: if came { "ok" } else { "error" } }).inc();
+    /// From now on these figures are told. A process has one manager: a second call changes nothing.
+    pub fn tell(&self, figures: impl CertificateFigures) {
+        self.figures.set(Box::new(figures));
     }
 
     /// A connection ended because its peer's certificate is revoked.
@@ -265,6 +267,22 @@ impl Certificates {
     /// A connection is live whose certificate cannot be looked at again.
     pub fn untracked(&self, direction: Direction) {
         self.untracked.get_or_create(&Reports { reporter: reporter(direction) }).inc();
+    }
+}
+
+impl Collector for Certificates {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(figures) = self.figures.get() else { return Ok(()) };
+        let (name, help) = ("adit_certificate_requests", "Certificates asked for, by how that ended");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (result, count) in [("ok", figures.issued()), ("error", figures.failed())] {
+            metric.encode_family(&Outcome { result })?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
+        let help = "Changes of the revocation lists that could not be read";
+        let lists = figures.unreadable_lists();
+        encoder
+            .encode_descriptor("adit_crl_read_failures", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, u64, u64>(&lists, None)
     }
 }
 
@@ -305,15 +323,6 @@ pub(super) fn register(
     build.get_or_create(&Build { component: "ztunnel", tag: tag.to_owned() }).set(1);
     registry.register("istio_build", "Istio component build info", build);
 
-    let help = "The total number of completed connections to xds server (unstable)";
-    registry.register("istio_xds_connection_terminations", help, xds.terminations.clone());
-    registry.register(
-        "istio_xds_message",
-        "Total number of messages received (unstable)",
-        xds.messages.clone(),
-    );
-    let help = "Total number of bytes received (unstable)";
-    registry.register("istio_xds_message_bytes", help, xds.bytes.clone());
     registry.register_collector(Box::new(xds.clone()));
 
     let help = "Total number of DNS requests (unstable)";
@@ -331,8 +340,7 @@ pub(super) fn register(
     registry.register("istio_crl_policy_rejections", help, certificates.rejections.clone());
     let help = "The total number of connections that revocation lists are not checked for again (unstable)";
     registry.register("istio_crl_untracked_connections", help, certificates.untracked.clone());
-    let help = "Certificates asked for, by how that ended";
-    registry.register("adit_certificate_requests", help, certificates.requests.clone());
+    registry.register_collector(Box::new(certificates.clone()));
 
     let help = "The total number of active proxies on this node";
     registry.register("workload_manager_active_proxy_count", help, pods.active.clone());

@@ -1,6 +1,6 @@
 //! Prometheus metrics with upstream's names and labels (interfaces §5), in OpenMetrics text.
 //!
-//! Traffic is fed by [`Observed`]; everything else by the hooks of [`Metrics`]. Label sets are bounded: series of
+//! Traffic is fed by [`Observed`]; everything else by the hooks of [`Metrics`], or asked of those who count for themselves. Label sets are bounded: series of
 //! connections expire and have a cap ([`Bounds`]), the others have a fixed cap; what comes beyond counts as `other`.
 
 mod control;
@@ -16,7 +16,7 @@ use adit_core::proxy::observed::{Connection, Flag};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-pub use self::control::{Certificates, Dns, DnsTransport, Pods, Termination, Xds};
+pub use self::control::{CertificateFigures, Certificates, Dns, Pods, Xds, XdsFigures};
 pub use self::process::Runtimes;
 pub use self::traffic::{Bounds, Traffic};
 

@@ -1,10 +1,22 @@
 //! Golden text of the metrics, the bound on their number, and octets of connections that are still open.
 use std::time::Duration;
 
+use adit_core::dns::forward::ForwardError;
+use adit_core::dns::{Asked, DnsObserved, RecordType, Transport};
 use adit_core::identity::Identity;
+use adit_core::mesh::Workload;
 use adit_core::proxy::observed::{Carrier, Direction, Labels, Names, Party, ServiceLabels};
 
+use adit_core::xds::Reason;
+
 use super::*;
+
+fn workload(service: &str) -> Workload {
+    let identity = Identity::new("cluster.local", "shop", "web").unwrap();
+    let mut workload = Workload::new("u", "web-1", identity);
+    workload.canonical_name = service.into();
+    workload
+}
 
 fn labels(workload: &str, region: &str, identity: &Identity) -> Labels {
     Labels {
@@ -195,22 +207,60 @@ fn too_many_series_collapse_and_idle_ones_make_room() {
     assert!(later.contains("\nadit_metrics_expired_series_total 3\n"), "{later}");
 }
 
+/// What a client of a control plane and a manager of certificates would tell.
+struct Figures;
+
+impl XdsFigures for Figures {
+    fn terminations(&self, reason: Reason) -> u64 {
+        u64::from(reason == Reason::Reconnect)
+    }
+
+    fn messages(&self) -> Vec<(&'static str, u64, u64)> {
+        vec![("type.googleapis.com/istio.workload.Address", 2, 120)]
+    }
+
+    fn staleness(&self) -> Duration {
+        Duration::from_secs(9)
+    }
+}
+
+impl CertificateFigures for Figures {
+    fn issued(&self) -> u64 {
+        3
+    }
+
+    fn failed(&self) -> u64 {
+        2
+    }
+
+    fn unreadable_lists(&self) -> u64 {
+        1
+    }
+}
+
 #[test]
 fn control_metrics_have_upstreams_names() {
     let metrics = Metrics::new("1.30.0", Bounds::default());
     let url = "type.googleapis.com/istio.workload.Address";
-    metrics.xds.message(url, 100);
-    metrics.xds.message(url, 20);
-    metrics.xds.terminated(Instant::now(), Termination::Reconnect);
-    let source = Labels { canonical_service: Some("web".into()), ..Labels::default() };
-    metrics.dns.request("AAAA", DnsTransport::Udp, &source);
-    metrics.dns.upstream("AAAA", DnsTransport::Udp, &source, Some(Duration::from_micros(800)));
-    metrics.dns.upstream("AAAA", DnsTransport::Udp, &source, None);
+    metrics.xds.tell(Figures);
+    metrics.certificates.tell(Figures);
+    let source = workload("web");
+    let asked =
+        Asked { record_type: RecordType::AAAA, transport: Transport::Udp, source: Some(&source) };
+    let took = Duration::from_micros(800);
+    for what in [
+        DnsObserved::Request,
+        DnsObserved::UpstreamRequest,
+        DnsObserved::UpstreamAnswered { took },
+        DnsObserved::UpstreamRequest,
+        DnsObserved::UpstreamFailed { took, error: ForwardError::NoServers },
+    ] {
+        metrics.dns.observe(&asked, what);
+    }
     metrics.dns.on_demand(&connection("web", Carrier::Tcp).source, "db.example");
     metrics.pods.set(3, 1);
     metrics.pods.started();
     metrics.certificates.revoked(Direction::Inbound);
-    metrics.certificates.requested(true);
     let text = metrics.text();
     let query = "request_query_type=\"aaaa\",request_protocol=\"udp\",source_canonical_service=\"web\",\
                  source_canonical_revision=\"unknown\"";
@@ -230,7 +280,10 @@ fn control_metrics_have_upstreams_names() {
         "workload_manager_proxies_started_total 1".to_owned(),
         "workload_manager_proxies_stopped_total 0".to_owned(),
         "istio_crl_policy_rejections_total{reporter=\"destination\"} 1".to_owned(),
-        "adit_certificate_requests_total{result=\"ok\"} 1".to_owned(),
+        "adit_certificate_requests_total{result=\"ok\"} 3".to_owned(),
+        "adit_certificate_requests_total{result=\"error\"} 2".to_owned(),
+        "adit_crl_read_failures_total 1".to_owned(),
+        "adit_xds_staleness_seconds 9.0".to_owned(),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} missing in\n{text}");
     }
@@ -244,24 +297,14 @@ fn control_metrics_have_upstreams_names() {
 fn label_sets_of_hooks_are_bounded() {
     let metrics = Metrics::new("x", Bounds::default());
     for n in 0..1100 {
-        metrics.dns.request(&format!("TYPE{n}"), DnsTransport::Tcp, &Labels::default());
+        let source = workload(&format!("web-{n}"));
+        let asked =
+            Asked { record_type: RecordType::A, transport: Transport::Tcp, source: Some(&source) };
+        metrics.dns.observe(&asked, DnsObserved::Request);
     }
     let text = metrics.text();
     assert_eq!(lines(&text, "istio_dns_requests_total").len(), 1001);
     assert!(text.contains("request_query_type=\"other\",request_protocol=\"tcp\""), "{text}");
-}
-
-#[test]
-fn staleness_begins_with_the_first_loss_and_ends_with_a_message() {
-    let xds = Xds::default();
-    let start = Instant::now();
-    let after = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(xds.staleness(after(9)), Duration::ZERO);
-    xds.terminated(start, Termination::Error);
-    xds.terminated(after(5), Termination::ConnectionError);
-    assert_eq!(xds.staleness(after(9)), Duration::from_secs(9));
-    xds.synced();
-    assert_eq!(xds.staleness(after(10)), Duration::ZERO);
 }
 
 #[test]
