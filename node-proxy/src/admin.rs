@@ -2,21 +2,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::mesh::{Mesh, Workload};
+use adit_control::grpc::Roots;
+use adit_core::mesh::Mesh;
+use adit_core::proxy::LocalWorkload;
 use adit_core::proxy::observed::Connection;
 use adit_ops::admin::{AdminState, CertificateStatus, ProxyState, ProxyStatus, Version};
 use adit_ops::metrics::Metrics;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Root, Upstream};
-use crate::instance::Certificates;
+use crate::certificates::NodeCertificates;
+use crate::config::{Authority, Config, Upstream};
+use crate::tables::Tables;
 
-/// One proxy in dedicated mode, on tables from a local file.
+/// One proxy in dedicated mode.
 #[derive(Debug)]
 pub(crate) struct ProcessState {
-    mesh: Arc<Mesh>,
-    local: Arc<Workload>,
-    certificates: Arc<Certificates>,
+    tables: Arc<Tables>,
+    local: LocalWorkload,
+    certificates: NodeCertificates,
     metrics: Metrics,
     config: Value,
     istio_version: String,
@@ -25,15 +28,14 @@ pub(crate) struct ProcessState {
 impl ProcessState {
     pub(crate) fn new(
         config: &Config,
-        mesh: &Arc<Mesh>,
-        local: &Arc<Workload>,
-        certificates: &Arc<Certificates>,
+        tables: &Arc<Tables>,
+        certificates: &NodeCertificates,
         metrics: &Metrics,
     ) -> Self {
         Self {
-            mesh: Arc::clone(mesh),
-            local: Arc::clone(local),
-            certificates: Arc::clone(certificates),
+            tables: Arc::clone(tables),
+            local: config.workload.clone(),
+            certificates: certificates.clone(),
             metrics: metrics.clone(),
             config: shown(config),
             istio_version: config.istio_version.clone(),
@@ -43,24 +45,27 @@ impl ProcessState {
 
 impl AdminState for ProcessState {
     fn mesh(&self) -> Arc<Mesh> {
-        Arc::clone(&self.mesh)
+        self.tables.current()
     }
 
     fn static_mesh(&self) -> Option<Arc<Mesh>> {
-        Some(Arc::clone(&self.mesh))
+        self.tables.local().map(Arc::clone)
     }
 
     fn certificates(&self) -> Vec<CertificateStatus> {
-        vec![self.certificates.status(self.local.identity_ref())]
+        self.certificates.shown()
     }
 
     fn proxies(&self) -> Vec<ProxyState> {
+        let LocalWorkload { namespace, name, service_account } = &self.local;
+        let mesh = self.tables.current();
+        let known = mesh.workload_by_name(namespace, name, service_account);
         vec![ProxyState {
-            uid: Arc::clone(&self.local.uid),
-            status: ProxyStatus::Up,
-            name: Arc::clone(&self.local.name),
-            namespace: Arc::clone(&self.local.namespace),
-            service_account: self.local.identity_ref().service_account().into(),
+            uid: known.map(|workload| Arc::clone(&workload.uid)).unwrap_or_default(),
+            status: if known.is_some() { ProxyStatus::Up } else { ProxyStatus::Pending },
+            name: Arc::clone(name),
+            namespace: Arc::clone(namespace),
+            service_account: Arc::clone(service_account),
         }]
     }
 
@@ -97,11 +102,11 @@ fn duration(duration: Duration) -> Value {
     json!({"secs": duration.as_secs(), "nanos": duration.subsec_nanos()})
 }
 
-fn root(upstream: &Upstream) -> Value {
-    match &upstream.root {
-        Root::File(path) => json!({"File": path}),
-        Root::System => json!("System"),
-        Root::Pem(text) => json!({"Static": text}),
+fn roots(upstream: &Upstream) -> Value {
+    match &upstream.roots {
+        Roots::File(path) => json!({"File": path}),
+        Roots::System => json!("System"),
+        Roots::Pem(text) => json!({"Static": text}),
     }
 }
 
@@ -110,9 +115,18 @@ fn shown(config: &Config) -> Value {
     let Config { listen, pool, http2, sockets, control, workload, .. } = config;
     let keepalive = sockets.keepalive;
     let names = |upstream: &Upstream| upstream.headers.keys().cloned().collect::<Vec<_>>();
+    let address = |upstream: &Upstream| upstream.server.to_string();
+    let alternative =
+        |upstream: &Upstream| upstream.alternative_name.as_ref().map(|name| name.to_str().into_owned());
+    let xds = control.xds.as_ref();
+    let (ca, lifetime) = match &config.authority {
+        Authority::Istio { upstream, lifetime } => (Some(upstream), Some(duration(*lifetime))),
+        Authority::BuiltIn { .. } | Authority::Files(_) => (None, None),
+    };
+    let dns = config.dns.as_ref();
     json!({
         "proxy": true,
-        "dnsProxy": false,
+        "dnsProxy": dns.is_some(),
         "windowSize": http2.stream_window,
         "connectionWindowSize": http2.connection_window,
         "frameSize": http2.frame_size,
@@ -132,17 +146,17 @@ fn shown(config: &Config) -> Value {
             "name": workload.name, "namespace": workload.namespace, "serviceAccount": workload.service_account
         },
         "clusterId": control.cluster_id,
-        "clusterDomain": control.cluster_domain,
-        "caAddress": control.ca.address,
-        "caRootCert": root(&control.ca),
-        "altCaHostname": control.ca.alternative_name,
-        "xdsAddress": control.xds.address,
-        "xdsRootCert": root(&control.xds),
-        "altXdsHostname": control.xds.alternative_name,
-        "preferedServiceNamespace": control.preferred_service_namespace,
-        "secretTtl": duration(control.secret_ttl),
-        "xdsOnDemand": control.on_demand,
-        "fakeCa": true,
+        "clusterDomain": dns.map(|dns| &dns.cluster_domain),
+        "caAddress": ca.map(address),
+        "caRootCert": ca.map(roots),
+        "altCaHostname": ca.and_then(alternative),
+        "xdsAddress": xds.map(address),
+        "xdsRootCert": xds.map(roots),
+        "altXdsHostname": xds.and_then(alternative),
+        "preferedServiceNamespace": dns.and_then(|dns| dns.preferred_namespace.as_ref()),
+        "secretTtl": lifetime,
+        "xdsOnDemand": false,
+        "fakeCa": matches!(config.authority, Authority::BuiltIn { .. }),
         "selfTerminationDeadline": duration(config.drain),
         "proxyMetadata": control.node.metadata,
         "numWorkerThreads": config.threads,
@@ -154,9 +168,9 @@ fn shown(config: &Config) -> Value {
             "keepaliveEnabled": keepalive.is_some(),
             "userTimeoutEnabled": sockets.user_timeout
         },
-        "xdsHeaders": names(&control.xds),
-        "caHeaders": names(&control.ca),
-        "crlPath": control.crl,
+        "xdsHeaders": xds.map(names),
+        "caHeaders": ca.map(names),
+        "crlPath": config.crl,
         "enableEnhancedBaggage": config.response_baggage
     })
 }

@@ -1,42 +1,38 @@
-//! One running node proxy: its listeners bound, its shards on their threads, its certificate kept fresh.
+//! One running node proxy: its listeners bound, its shards on their threads.
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use adit_control::ca::{CaError, CertificateError, CertificateStore, LocalCa};
+use adit_control::ca::CaError;
+use adit_control::grpc::AuthError;
 use adit_control::local::LocalError;
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
-use adit_core::time::WallClock;
-use adit_core::tls::{TlsContext, TlsPorts};
-use adit_ops::admin::{Certificate, CertificateState, CertificateStatus};
 use adit_runtime::{
     BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
-    Transparency, record,
+    Transparency,
 };
 
+use crate::certificates::{ManagedCertificates, NodeCertificates};
 use crate::config::{Config, MeshSource, Runtime};
 use crate::recordings::Recordings;
 use crate::shard_config::{Ports, shard_config};
+use crate::tables::Tables;
 
 /// Hears what all shards show; called on their threads, so it must be quick.
 pub type Observe = Arc<dyn Fn(&Observed) + Send + Sync>;
 
-/// How often the certificate is looked at; the store renews it at half of its life.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(600);
-
 /// What an [`Instance`] is started with, beside its configuration.
 pub struct Parts {
     /// The mesh.
-    pub mesh: Arc<Mesh>,
+    pub tables: Arc<Tables>,
     /// Where certificates come from; instances that shall trust each other share an authority.
-    pub certificates: Arc<Certificates>,
+    pub certificates: NodeCertificates,
     /// Who hears about it.
     pub observe: Observe,
     /// Entries without redirection: what connects to the first address counts as captured on its way to the second.
@@ -46,65 +42,6 @@ pub struct Parts {
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts").field("entries", &self.entries).finish_non_exhaustive()
-    }
-}
-
-/// A certificate store and the clock that its contexts judge certificates by.
-#[derive(Debug)]
-pub struct Certificates {
-    store: CertificateStore,
-    clock: Arc<WallClock>,
-}
-
-impl Certificates {
-    /// The built-in authority that `config` names.
-    ///
-    /// # Errors
-    /// The directory cannot be used, or there is no randomness.
-    pub fn open(config: &Config, trust_domain: &str) -> Result<Self, StartError> {
-        let authority = match &config.ca_directory {
-            Some(directory) => LocalCa::open(directory),
-            None => LocalCa::in_memory(trust_domain),
-        };
-        let clock = Arc::new(WallClock::new(adit_runtime::wall_clock()));
-        let provider = adit_runtime::crypto::provider();
-        let ports = TlsPorts {
-            // A recording can be replayed only with what the handshakes drew at random.
-            provider: if config.record.is_some() { record::tapped(&provider) } else { provider },
-            aead: adit_runtime::crypto::aead(),
-            clock: Arc::clone(&clock),
-        };
-        Ok(Self { store: CertificateStore::new(authority?, ports, config.records), clock })
-    }
-
-    /// The certificate of `identity`, made when there is none or half of its life is over.
-    ///
-    /// # Errors
-    /// The authority cannot make one.
-    pub fn get(&self, identity: &Identity) -> Result<Arc<TlsContext>, CertificateError> {
-        self.store.get(identity)
-    }
-
-    /// What the admin pages show of the certificate of `identity`.
-    #[must_use]
-    pub fn status(&self, identity: &Identity) -> CertificateStatus {
-        // What cannot be read is no certificate that was ever used.
-        fn shown(chain: &[impl AsRef<[u8]>]) -> Vec<Certificate> {
-            chain.iter().filter_map(|der| Certificate::from_der(der.as_ref()).ok()).collect()
-        }
-        let identity = identity.clone();
-        match self.get(&identity) {
-            Ok(context) => {
-                let (cert_chain, root_certs) = (shown(context.chain()), shown(context.roots()));
-                CertificateStatus { identity, state: CertificateState::Available, cert_chain, root_certs }
-            }
-            Err(error) => CertificateStatus {
-                identity,
-                state: CertificateState::Unavailable(error.to_string()),
-                cert_chain: Vec::new(),
-                root_certs: Vec::new(),
-            },
-        }
     }
 }
 
@@ -142,8 +79,21 @@ pub enum StartError {
     #[error(transparent)]
     Authority(#[from] CaError),
     /// There is no certificate for us.
+    #[error("no certificate for {identity}: {reason}")]
+    Certificate {
+        /// Whom we stand for.
+        identity: Identity,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Requests to the control plane cannot be made as asked for.
     #[error(transparent)]
-    Certificate(#[from] CertificateError),
+    Control(#[from] AuthError),
+    /// The DNS proxy's sockets cannot be bound.
+    #[error(
+        "{0}; set ISTIO_META_DNS_PROXY_ADDR to another address, or ISTIO_META_DNS_CAPTURE=false to go without it"
+    )]
+    Dns(io::Error),
     /// A listener cannot be bound.
     #[error("{0}{hint}", hint = bind_hint(.0))]
     Bind(#[from] BindError),
@@ -184,16 +134,19 @@ fn bind_hint(error: &BindError) -> &'static str {
     }
 }
 
-/// Reads the mesh.
+/// Reads the local file; without one, the mesh is empty.
 ///
 /// # Errors
 /// It cannot be read or makes no sense.
 pub fn load_mesh(config: &Config) -> Result<Arc<Mesh>, StartError> {
     let mesh = match &config.mesh {
-        MeshSource::File(path) => adit_control::local::load(path, &config.network),
-        MeshSource::Inline(text) => adit_control::local::parse(Path::new("LOCAL_XDS"), text, &config.network),
+        Some(MeshSource::File(path)) => adit_control::local::load(path, &config.network)?,
+        Some(MeshSource::Inline(text)) => {
+            adit_control::local::parse(Path::new("LOCAL_XDS"), text, &config.network)?
+        }
+        None => Mesh::empty(Arc::clone(&config.network)),
     };
-    Ok(Arc::new(mesh?))
+    Ok(Arc::new(mesh))
 }
 
 /// The workload in `mesh` that a proxy with `config` stands for.
@@ -225,8 +178,9 @@ fn unknown_workload(config: &Config, mesh: &Mesh) -> StartError {
     StartError::UnknownWorkload {
         asked: format!("{}/{}/{}", asked.namespace, asked.name, asked.service_account),
         source_name: match &config.mesh {
-            MeshSource::File(path) => path.display().to_string(),
-            MeshSource::Inline(_) => "LOCAL_XDS".to_owned(),
+            Some(MeshSource::File(path)) => path.display().to_string(),
+            Some(MeshSource::Inline(_)) => "LOCAL_XDS".to_owned(),
+            None => "the control plane's tables".to_owned(),
         },
         known: match (names.as_slice(), more) {
             ([], _) => "none".to_owned(),
@@ -242,7 +196,6 @@ pub struct Instance {
     shards: Shards,
     addresses: Addresses,
     identity: Identity,
-    renewal: Renewal,
 }
 
 /// Where an instance listens.
@@ -266,10 +219,10 @@ impl Instance {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
-        let workload = local_workload(config, &parts.mesh)?;
-        let identity = workload.identity();
+        let mesh = parts.tables.current();
+        let identity = local_workload(config, &mesh)?.identity();
         // A certificate that cannot be had is a startup error, not one of the first connection.
-        let context = parts.certificates.get(&identity)?;
+        parts.certificates.prepare(&identity)?;
         let (listeners, addresses) = bind(config, &parts.entries)?;
         let count = config.threads.get();
         let shares = share_out(listeners, count)?;
@@ -281,24 +234,23 @@ impl Instance {
                 socks5: addresses.socks5.map(|address| address.port()),
             },
             config: config.clone(),
-            mesh: parts.mesh,
-            certificates: Arc::clone(&parts.certificates),
+            mesh: Arc::clone(&mesh),
+            certificates: parts.certificates.clone(),
             observe: parts.observe,
             shares: Mutex::new(shares),
         };
         let shards = match &config.record {
             None => spawn(config.runtime, count, setup, |_, _, shard| Ok(shard)),
             Some(directory) => {
-                let clock = Arc::clone(&parts.certificates.clock);
+                let clock = Arc::clone(parts.certificates.clock());
                 let recordings = Recordings::create(directory, &config.workload, count, clock)?;
                 spawn(config.runtime, count, setup, move |index, seed, shard| {
                     recordings.record(index, seed, shard)
                 })
             }
         }?;
-        let renewal =
-            Renewal::start(parts.certificates, identity.clone(), context, shards.handles().to_vec())?;
-        Ok(Self { shards, addresses, identity, renewal })
+        parts.tables.attach(shards.handles(), &mesh);
+        Ok(Self { shards, addresses, identity })
     }
 
     /// Where it listens.
@@ -324,9 +276,7 @@ impl Instance {
     /// # Errors
     /// A shard ended otherwise.
     pub fn join(self) -> Result<(), ShardError> {
-        let ended = self.shards.join();
-        drop(self.renewal);
-        ended
+        self.shards.join()
     }
 }
 
@@ -376,39 +326,35 @@ struct ShardSetup {
     ports: Ports,
     config: Config,
     mesh: Arc<Mesh>,
-    certificates: Arc<Certificates>,
+    certificates: NodeCertificates,
     observe: Observe,
     shares: Mutex<Shares>,
 }
 
 impl ShardSetup {
     /// Makes shard `index`, on its own thread.
-    fn make<E, C>(
+    fn make<E>(
         &self,
         index: usize,
         mailbox: Mailbox,
-        certificates: C,
         wrap: &dyn Fn(u64, Shard) -> io::Result<E>,
-    ) -> io::Result<Setup<E, impl FnMut(Observed) + use<E, C>, C>> {
+    ) -> io::Result<Setup<E, impl FnMut(Observed) + use<E>, ManagedCertificates>> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners = shares.get_mut(index).and_then(Option::take).unwrap_or_default();
         drop(shares);
-        let mut seed = [0; 8];
-        let random = adit_runtime::crypto::provider().secure_random;
-        random.fill(&mut seed).map_err(|_| io::Error::other("the system gives no random octets"))?;
-        let seed = u64::from_ne_bytes(seed);
+        let seed = seed()?;
         let config = Arc::new(shard_config(&self.config, self.ports, seed));
         let observe = Arc::clone(&self.observe);
         let shard = Shard::new(config, Arc::clone(&self.mesh), adit_core::time::Instant::ZERO);
         Ok(Setup {
             engine: wrap(seed, shard)?,
             observer: move |observed: Observed| observe(&observed),
-            certificates,
+            certificates: self.certificates.source(mailbox.handle()),
             listeners,
             mailbox,
             config: DriveConfig {
                 socket: self.config.sockets,
-                wall_clock: Some(Arc::clone(&self.certificates.clock)),
+                wall_clock: Some(Arc::clone(self.certificates.clock())),
                 ..DriveConfig::default()
             },
         })
@@ -425,10 +371,7 @@ fn spawn<E: Engine>(
 ) -> Result<Shards, StartError> {
     let (started, starts) = channel();
     let setup = move |index, mailbox| {
-        let certificates = Arc::clone(&setup.certificates);
-        let source =
-            move |identity: &Identity| certificates.get(identity).map_err(|e| Arc::from(e.to_string()));
-        let made = setup.make(index, mailbox, source, &|seed, shard| wrap(index, seed, shard));
+        let made = setup.make(index, mailbox, &|seed, shard| wrap(index, seed, shard));
         if made.is_ok() {
             // Nobody waits any more only when another shard has failed already.
             let _ = started.send(());
@@ -462,49 +405,15 @@ fn await_starts(shards: Shards, starts: &Receiver<()>, count: usize) -> Result<S
     Ok(shards)
 }
 
-/// Keeps the shards' certificate fresh until it is dropped.
-#[derive(Debug)]
-struct Renewal {
-    /// Closing it wakes the thread and ends it.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Renewal {
-    fn start(
-        certificates: Arc<Certificates>,
-        identity: Identity,
-        mut current: Arc<TlsContext>,
-        handles: Vec<Handle>,
-    ) -> io::Result<Self> {
-        let (stop, stopped) = channel::<()>();
-        let work = move || {
-            while stopped.recv_timeout(RENEWAL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                match certificates.get(&identity) {
-                    Ok(context) if Arc::ptr_eq(&context, &current) => {}
-                    Ok(context) => {
-                        tracing::info!(%identity, "certificate renewed");
-                        for handle in &handles {
-                            handle.certificate(identity.clone(), Ok(Arc::clone(&context)));
-                        }
-                        current = context;
-                    }
-                    Err(error) => tracing::error!(%identity, %error, "the certificate cannot be renewed"),
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("adit-renewal".to_owned()).spawn(work)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Renewal {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// A number that nobody can guess.
+///
+/// # Errors
+/// The system gives no random octets.
+pub(crate) fn seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    let random = adit_runtime::crypto::provider().secure_random;
+    random.fill(&mut seed).map_err(|_| io::Error::other("the system gives no random octets"))?;
+    Ok(u64::from_ne_bytes(seed))
 }
 
 #[cfg(test)]

@@ -3,12 +3,17 @@
 //! | module | subject |
 //! |---|---|
 //! | `admin` | what the admin pages show |
-//! | [`certificates`] | shards' certificates from the node's manager |
+//! | [`certificates`] | the node's certificates, whoever issues them |
 //! | [`cli`] | commands, flags, help, exit codes |
 //! | [`config`] | environment variables |
 //! | [`shard_config`] | from the process's configuration to one shard's |
-//! | [`instance`] | one running proxy: listeners, threads, certificate |
+//! | `discovery` | the mesh from the control plane |
+//! | [`instance`] | one running proxy: listeners and threads |
+//! | `names` | the DNS proxy |
 //! | `recordings` | files for `ADIT_RECORD` |
+//! | `stopping` | signals, and who hears of them |
+//! | [`tables`] | the mesh in force, and who is told of a new one |
+//! | [`thread`] | the thread of clients and servers beside the data plane |
 //! | [`run`] | `adit-node proxy`: an instance with readiness and signals |
 //! | [`demo`] | `adit-node demo`: two instances and a tour of what they do |
 #![forbid(unsafe_code)]
@@ -18,7 +23,12 @@ pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod discovery;
 pub mod instance;
+mod names;
 mod recordings;
 pub mod run;
 pub mod shard_config;
+mod stopping;
+pub mod tables;
+pub mod thread;

@@ -4,21 +4,27 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use adit_core::mesh::Mesh;
 use adit_ops::access;
 use adit_ops::admin::Admin;
 use adit_ops::counters::Counters;
 use adit_ops::http::{Endpoint, ServerError, ServerThread};
-use adit_ops::logging::{self, LogGuard, LoggingError};
+use adit_ops::logging::{self, Levels, LoggingError};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
-use adit_runtime::{Handle, ShardError};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use adit_runtime::ShardError;
+use signal_hook::consts::SIGTERM;
 
 use crate::admin::ProcessState;
+use crate::certificates::NodeCertificates;
 use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig};
-use crate::instance::{Certificates, Instance, Parts, StartError, load_mesh, local_workload};
+use crate::discovery::{self, Discovery};
+use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
+use crate::names::DnsProxy;
+use crate::stopping::Stopping;
+use crate::tables::Tables;
+use crate::thread::TokioThread;
 
 /// Why the proxy ended.
 #[derive(Debug, thiserror::Error)]
@@ -71,49 +77,94 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
 
+    // Before anything else is under way: a signal that comes now must not be lost.
+    let stopping = Stopping::on_signals(Arc::clone(&guard)).map_err(RunError::Signals)?;
+    let ended = run(&config, levels, &stopping);
+    guard.flush();
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts everything, and waits for the end.
+fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunError> {
+    let system = |error| RunError::Start(StartError::System(error));
     let readiness = Readiness::new();
-    let (tables, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
+    let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
+    let answering = config.dns.is_some().then(|| readiness.wait_for("dns proxy"));
     let metrics = Metrics::new(&config.istio_version, config.metrics);
-    let ready = Endpoint::bind(config.listen.readiness, Arc::new(readiness))?;
-    let stats = Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?;
-    // These two answer while the tables are still being read.
-    let early = ServerThread::start("adit-stats", vec![ready, stats])?;
-    let mesh = load_mesh(&config)?;
-    tables.done();
-    let local = local_workload(&config, &mesh)?;
-    let certificates = Arc::new(Certificates::open(&config, local.identity_ref().trust_domain())?);
-    let state = ProcessState::new(&config, &mesh, &local, &certificates, &metrics);
-    let admin = Endpoint::bind(config.listen.admin, Arc::new(Admin::new(Arc::new(state), Arc::new(levels))))?;
-    let admin = ServerThread::start("adit-admin", vec![admin])?;
+    let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
+    let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
+    let certificates = NodeCertificates::start(config, seed().map_err(system)?, Arc::clone(&control))?;
+    metrics.certificates.tell(certificates.figures());
+
+    // These answer while the tables are still on their way.
+    let state = ProcessState::new(config, &tables, &certificates, &metrics);
+    let admin = Admin::new(Arc::new(state), Arc::new(levels));
+    let pages = ServerThread::start(
+        "adit-pages",
+        vec![
+            Endpoint::bind(config.listen.readiness, Arc::new(readiness))?,
+            Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?,
+            Endpoint::bind(config.listen.admin, Arc::new(admin))?,
+        ],
+    )?;
+
+    if config.mesh.is_some() {
+        tables.load(load_mesh(config)?);
+    }
+    if let Some(upstream) = &config.control.xds {
+        let discovery = Discovery::start(config, upstream, &tables, seed().map_err(system)?, &control)
+            .map_err(StartError::from)?;
+        metrics.xds.tell(discovery.figures());
+        let begun = control.wait(async {
+            tokio::select! {
+                () = stopping.asked() => None,
+                begun = async { discovery.synced().await; discovery::known(config, &tables).await } => Some(begun),
+            }
+        });
+        // Told to end before there was anything to drain.
+        let Some(begun) = begun else { return Ok(()) };
+        begun?;
+    }
+    known.done();
+
     let counters = Arc::new(Counters::default());
     let observe = {
-        let counters = Arc::clone(&counters);
+        let (counters, metrics) = (Arc::clone(&counters), metrics.clone());
         Arc::new(move |observed: &_| {
             counters.record(observed);
             metrics.observe(observed);
             access::log(observed);
         })
     };
-    // Before anything listens: a signal that comes now must not be lost.
-    let signals = Signals::new([SIGTERM, SIGINT]).map_err(RunError::Signals)?;
-    let instance =
-        Instance::start(&config, Parts { mesh, certificates, observe, entries: config.entries.clone() })?;
-    let [ready, stats] = [0, 1].map(|n| early.addresses().get(n).copied());
-    tell_addresses(&config, &instance, [ready, stats, admin.addresses().first().copied()]);
-    drain_on_signals(signals, instance.handles().to_vec(), Arc::clone(&guard)).map_err(RunError::Signals)?;
+    let parts = Parts { tables: Arc::clone(&tables), certificates, observe, entries: config.entries.clone() };
+    let instance = Instance::start(config, parts)?;
+    let dns = match &config.dns {
+        Some(dns) => {
+            let started = DnsProxy::start(config, dns, &tables, &metrics, stopping.asked());
+            Some(started.map_err(StartError::Dns)?)
+        }
+        None => None,
+    };
+    tell_addresses(config, &instance, dns.as_ref().and_then(DnsProxy::address), pages.addresses());
+    stopping.attach(instance.handles());
     drain_on_panic();
     listening.done();
+    if let Some(answering) = answering {
+        answering.done();
+    }
 
     let ended = instance.join();
+    if let Some(dns) = dns {
+        dns.end(config.drain);
+    }
     tracing::info!("drained; {}", counters.snapshot());
-    drop((early, admin));
-    guard.flush();
-    ended?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ended?)
 }
 
-fn tell_addresses(config: &Config, instance: &Instance, [ready, stats, admin]: [Option<SocketAddr>; 3]) {
+fn tell_addresses(config: &Config, instance: &Instance, dns: Option<SocketAddr>, pages: &[SocketAddr]) {
     let at = instance.addresses();
+    let [ready, stats, admin] = [0, 1, 2].map(|n| pages.get(n));
     tracing::info!(
         identity = %instance.identity(),
         runtime = ?config.runtime,
@@ -122,31 +173,12 @@ fn tell_addresses(config: &Config, instance: &Instance, [ready, stats, admin]: [
         inbound = %at.inbound_plain,
         hbone = %at.hbone,
         socks5 = at.socks5.map(tracing::field::display),
+        dns = dns.map(tracing::field::display),
         readiness = ready.map(tracing::field::display),
         stats = stats.map(tracing::field::display),
         admin = admin.map(tracing::field::display),
         "listening"
     );
-}
-
-/// The first signal drains; a second SIGINT ends the process there and then.
-fn drain_on_signals(mut signals: Signals, handles: Vec<Handle>, guard: Arc<LogGuard>) -> std::io::Result<()> {
-    let work = move || {
-        let mut interrupts = 0;
-        for signal in signals.forever() {
-            if signal == SIGINT {
-                interrupts += 1;
-            }
-            if interrupts > 1 {
-                tracing::warn!("interrupted twice: exiting at once");
-                guard.flush();
-                std::process::exit(0);
-            }
-            tracing::info!(signal = signal_name(signal), "draining");
-            handles.iter().for_each(Handle::drain);
-        }
-    };
-    std::thread::Builder::new().name("adit-signals".to_owned()).spawn(work).map(drop)
 }
 
 /// A shard that has panicked is a bug, and its connections are gone: rather than limp on unseen, the others drain and
@@ -160,11 +192,4 @@ fn drain_on_panic() {
             tracing::error!(%error, "the other shards cannot be drained");
         }
     }));
-}
-
-const fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        SIGINT => "SIGINT",
-        _ => "SIGTERM",
-    }
 }

@@ -46,13 +46,16 @@ fn help_and_version_go_to_stdout_and_succeed() {
 
 #[test]
 fn an_unusable_environment_says_all_that_is_wrong() {
-    let vars = [("KEEPALIVE_TIME", "soon".to_owned()), ("CRL_PATH", "/crl.pem".to_owned())];
+    let vars = [("KEEPALIVE_TIME", "soon".to_owned()), ("COMPLIANCE_POLICY", "pqc".to_owned())];
     for arguments in [&["proxy"][..], &[]] {
         let (code, output) = run(arguments, &vars);
         assert_eq!(code, 1, "{output}");
-        for part in
-            ["error: the environment", "KEEPALIVE_TIME: read \"soon\"", "CRL_PATH", "LOCAL_XDS_PATH: not set"]
-        {
+        for part in [
+            "error: the environment",
+            "KEEPALIVE_TIME: read \"soon\"",
+            "COMPLIANCE_POLICY",
+            "PROXY_MODE: not set",
+        ] {
             assert!(output.contains(part), "{part} is missing in\n{output}");
         }
         assert!(!output.contains('\x1b'), "colour without a terminal: {output}");

@@ -1,5 +1,4 @@
 //! The xDS client against a scripted control plane, over real TLS.
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use adit_control::grpc::{Auth, Connector, Roots, Token};
 use adit_control::proto::istio::{security, workload};
-use adit_control::xds::{Demands, Settings, Stats, Xds, node};
+use adit_control::xds::{Demands, NodeInfo, Settings, Stats, Xds, node};
 use adit_core::mesh::Mesh;
 use adit_core::xds::{Answer, Config, Reason, Subscription};
 use adit_testkit::istiod::Istiod;
@@ -39,9 +38,12 @@ impl Running {
 }
 
 fn settings(istiod: &Istiod, token: Token) -> Settings {
-    let environment =
-        [("POD_NAME", "zt"), ("POD_NAMESPACE", "istio-system"), ("ISTIO_META_CLUSTER_ID", "east")];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let node_info = NodeInfo {
+        pod_name: "zt".into(),
+        pod_namespace: "istio-system".into(),
+        metadata: [("CLUSTER_ID".to_owned(), "east".to_owned())].into(),
+        ..NodeInfo::default()
+    };
     let extra = [("x-tenant".to_owned(), "a".to_owned())];
     Settings {
         connector: Connector {
@@ -50,7 +52,7 @@ fn settings(istiod: &Istiod, token: Token) -> Settings {
             alternative_name: Some("istiod.test".try_into().expect("a name")),
             auth: Arc::new(Auth::new(Some(token), "east", extra).expect("headers")),
         },
-        node: node(environment, &BTreeMap::new()),
+        node: node(&node_info),
         machine: Config::default(),
     }
 }

@@ -14,8 +14,8 @@ pub use files::CertificateFiles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_core::cert::Settings;
 use adit_core::identity::Identity;

@@ -11,3 +11,4 @@ pub use auth::{Auth, AuthError, Token};
 pub use channel::Channel;
 pub use connect::{ConnectError, Connector, Server, ServerError};
 pub use roots::{Roots, RootsError};
+pub use rustls::pki_types::ServerName;

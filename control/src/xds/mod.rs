@@ -13,6 +13,6 @@ mod writer;
 pub use client::{Settings, Xds};
 pub use decode::{Rejection, address, authorization};
 pub use demand::{DemandFailure, Demands};
-pub use node::node;
+pub use node::{NodeInfo, node};
 pub use stats::{Counts, Stats};
 pub use writer::{MeshSink, Writer};

@@ -1,43 +1,46 @@
 //! Who we are to the control plane (interfaces §1.2).
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 
 use crate::proto::discovery::Node;
 
-/// The node message made of the process's environment, and of `proxyMetadata` of the mesh configuration, which an
-/// `ISTIO_META_…` variable of the same name overrides.
-#[must_use]
-pub fn node(
-    environment: impl IntoIterator<Item = (String, String)>,
-    proxy_metadata: &BTreeMap<String, String>,
-) -> Node {
-    let environment: BTreeMap<String, String> = environment.into_iter().collect();
-    let get = |name: &str| environment.get(name).cloned().unwrap_or_default();
-    let (pod, namespace) = (get("POD_NAME"), get("POD_NAMESPACE"));
-    let (ip, node_name) = (get("INSTANCE_IP"), get("NODE_NAME"));
-    let shown_ip = if ip.is_empty() { "1.1.1.1" } else { &ip };
+/// What a proxy knows of itself; missing texts are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// `NODE_NAME`.
+    pub node_name: String,
+    /// `POD_NAME`.
+    pub pod_name: String,
+    /// `POD_NAMESPACE`.
+    pub pod_namespace: String,
+    /// `INSTANCE_IP`.
+    pub instance_ip: Option<IpAddr>,
+    /// `ISTIO_META_*` and `proxyMetadata`, without the prefix.
+    pub metadata: BTreeMap<String, String>,
+    /// `ISTIO_METAJSON_*`, without the prefix; goes before a text of the same name.
+    pub json_metadata: BTreeMap<String, serde_json::Value>,
+}
 
-    let mut fields = BTreeMap::new();
-    for (name, value) in proxy_metadata {
-        let name = name.strip_prefix("ISTIO_META_").unwrap_or(name);
-        fields.insert(name.to_owned(), text(value.clone()));
-    }
-    for (name, value) in &environment {
-        if let Some(key) = name.strip_prefix("ISTIO_META_") {
-            fields.insert(key.to_owned(), text(value.clone()));
-        } else if let Some(key) = name.strip_prefix("ISTIO_METAJSON_") {
-            match serde_json::from_str(value) {
-                Ok(json) => drop(fields.insert(key.to_owned(), from_json(json))),
-                Err(error) => {
-                    tracing::warn!(variable = %name, %error, "not JSON, left out of the node's metadata")
-                }
-            }
-        }
-    }
+/// The message that says so to the control plane.
+#[must_use]
+pub fn node(info: &NodeInfo) -> Node {
+    let ip = info.instance_ip.map(|ip| ip.to_string());
+    let (pod, namespace) = (&info.pod_name, &info.pod_namespace);
+    let shown_ip = ip.as_deref().unwrap_or("1.1.1.1");
     let id = format!("ztunnel~{shown_ip}~{pod}.{namespace}~{namespace}.svc.cluster.local");
-    let own = [("NAME", pod), ("NAMESPACE", namespace), ("INSTANCE_IPS", ip), ("NODE_NAME", node_name)];
+
+    let texts = info.metadata.iter().map(|(name, value)| (name.clone(), text(value.clone())));
+    let mut fields: BTreeMap<_, _> = texts.collect();
+    fields.extend(info.json_metadata.iter().map(|(name, value)| (name.clone(), from_json(value.clone()))));
+    let own = [
+        ("NAME", pod.clone()),
+        ("NAMESPACE", namespace.clone()),
+        ("INSTANCE_IPS", ip.unwrap_or_default()),
+        ("NODE_NAME", info.node_name.clone()),
+    ];
     fields.extend(own.map(|(name, value)| (name.to_owned(), text(value))));
     Node { id, metadata: Some(Struct { fields }), ..Node::default() }
 }
@@ -67,33 +70,30 @@ fn from_json(json: serde_json::Value) -> Value {
 mod tests {
     use super::*;
 
-    fn made(environment: &[(&str, &str)], metadata: &[(&str, &str)]) -> (String, BTreeMap<String, Value>) {
-        let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-        };
-        let node = node(owned(environment), &owned(metadata));
+    fn made(info: &NodeInfo) -> (String, BTreeMap<String, Value>) {
+        let node = node(info);
         assert!(node.cluster.is_empty() && node.build_version.is_empty());
         (node.id, node.metadata.expect("metadata").fields)
     }
 
     #[test]
     fn names_addresses_and_metadata_are_told() {
-        let environment = [
-            ("POD_NAME", "ztunnel-x"),
-            ("POD_NAMESPACE", "istio-system"),
-            ("INSTANCE_IP", "10.0.0.9"),
-            ("NODE_NAME", "node-1"),
-            ("ISTIO_META_CLUSTER_ID", "east"),
-            ("ISTIO_METAJSON_LABELS", r#"{"a": [1, true, null, "b"]}"#),
-            ("ISTIO_METAJSON_BROKEN", "{"),
-            ("PATH", "/bin"),
-        ];
-        let (id, fields) = made(&environment, &[("ISTIO_META_CLUSTER_ID", "west"), ("DNS_CAPTURE", "true")]);
+        let (id, fields) = made(&NodeInfo {
+            node_name: "node-1".into(),
+            pod_name: "ztunnel-x".into(),
+            pod_namespace: "istio-system".into(),
+            instance_ip: Some([10, 0, 0, 9].into()),
+            metadata: [("CLUSTER_ID", "east"), ("DNS_CAPTURE", "true"), ("NODE_NAME", "another")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            json_metadata: [("LABELS".to_owned(), serde_json::json!({"a": [1, true, null, "b"]}))].into(),
+        });
         assert_eq!(id, "ztunnel~10.0.0.9~ztunnel-x.istio-system~istio-system.svc.cluster.local");
         let names: Vec<&str> = fields.keys().map(String::as_str).collect();
         let expected =
             ["CLUSTER_ID", "DNS_CAPTURE", "INSTANCE_IPS", "LABELS", "NAME", "NAMESPACE", "NODE_NAME"];
         assert_eq!(names, expected);
+        assert_eq!(fields["NODE_NAME"], text("node-1".into()));
         assert_eq!(fields["CLUSTER_ID"], text("east".into()));
         assert_eq!(fields["INSTANCE_IPS"], text("10.0.0.9".into()));
         let Some(Kind::StructValue(labels)) = &fields["LABELS"].kind else { panic!("no object") };
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_empty() {
-        let (id, fields) = made(&[], &[]);
+        let (id, fields) = made(&NodeInfo::default());
         assert_eq!(id, "ztunnel~1.1.1.1~.~.svc.cluster.local");
         assert_eq!(fields["INSTANCE_IPS"], text(String::new()));
         assert_eq!(fields.len(), 4);

@@ -4,17 +4,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use adit_core::xds::Reason;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A view of the client for other threads; cheap to ask.
 #[derive(Debug)]
-pub struct Stats(Mutex<Inner>);
+pub struct Stats {
+    figures: Mutex<Inner>,
+    synced: watch::Sender<bool>,
+}
 
 #[derive(Clone, Debug)]
 struct Inner {
     terminations: BTreeMap<Reason, u64>,
     messages: BTreeMap<&'static str, Counts>,
-    synced: bool,
     without_stream_since: Option<Instant>,
     last_push: Option<Instant>,
 }
@@ -32,19 +35,19 @@ pub struct Counts {
 
 impl Default for Stats {
     fn default() -> Self {
-        Self(Mutex::new(Inner {
+        let figures = Mutex::new(Inner {
             terminations: BTreeMap::new(),
             messages: BTreeMap::new(),
-            synced: false,
             without_stream_since: Some(Instant::now()),
             last_push: None,
-        }))
+        });
+        Self { figures, synced: watch::Sender::new(false) }
     }
 }
 
 impl Stats {
     fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Streams that ended, by reason (`istio_xds_connection_terminations_total`).
@@ -62,7 +65,13 @@ impl Stats {
     /// Everything that is subscribed whole has been accepted once: the proxy may become ready.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.with(|inner| inner.synced)
+        *self.synced.borrow()
+    }
+
+    /// Waits until [`is_synced`](Self::is_synced), which it then stays.
+    pub async fn synced(&self) {
+        // The sender is here, so this ends only when it is so.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
     /// For how long there has been no stream; none while there is one.
@@ -97,9 +106,9 @@ impl Stats {
     pub(super) fn state(&self, now: Instant, synced: bool, staleness: adit_core::xds::Staleness) {
         let before = |ago: Option<Duration>| ago.and_then(|ago| now.checked_sub(ago));
         self.with(|inner| {
-            inner.synced = synced;
             inner.without_stream_since = before(staleness.without_stream);
             inner.last_push = before(staleness.since_push);
         });
+        self.synced.send_if_modified(|before| std::mem::replace(before, synced) != synced);
     }
 }

@@ -4,19 +4,44 @@
 pub(super) const PROXY: &str = "\
 Environment variables. Names and defaults without ADIT_ are those of Istio's ztunnel. Durations are written `500ms`,
 `5s`, `10m`, `1h30m`; booleans are exactly `true` or `false`; sizes are octets, with Ki, Mi or Gi. A variable that ztunnel
-knows and Adit does not support yet is refused, or named in a warning where it would change nothing.
+knows and Adit does not support is refused; one that has no effect beside the others is named in a warning.
 
-Required (this version runs in dedicated mode from a local file, with a built-in CA):
+Required:
   PROXY_MODE=dedicated        the only mode yet
   PROXY_WORKLOAD_INFO         namespace/name/service-account of the workload this proxy stands for
-  LOCAL_XDS_PATH | LOCAL_XDS  YAML file with workloads, services and policies, or the YAML itself; read once
-  FAKE_CA=true                issue certificates from a built-in CA; not fit for production
 
-Identity and network:
+The mesh:
+  XDS_ADDRESS                 the control plane [discoveryAddress of PROXY_CONFIG; else istiod in its cluster, or on
+                              localhost:15012; none beside a local file]; empty is none
+  XDS_ROOT_CA                 what its certificate is judged by: a file, SYSTEM, or PEM
+                              [./var/run/secrets/istio/root-cert.pem]
+  ALT_XDS_HOSTNAME            another name that its certificate may have
+  XDS_HEADER_*                further headers of requests to it
+  AUTH_TOKEN                  a token, or its file [./var/run/secrets/tokens/istio-token if it exists]
+  CLUSTER_ID, ISTIO_META_CLUSTER_ID  our cluster, told with the token [Kubernetes]
+  NODE_NAME, POD_NAME, POD_NAMESPACE, INSTANCE_IP  who we are to the control plane
+  ISTIO_META_*, ISTIO_METAJSON_*  metadata told to it
+  LOCAL_XDS_PATH | LOCAL_XDS  YAML file with workloads, services and policies, or the YAML itself; read once. Alone, or
+                              what is known before the control plane speaks
+  NETWORK                     network this proxy is on [empty]
+
+Certificates:
+  CA_ADDRESS                  the mesh's authority [as XDS_ADDRESS, without PROXY_CONFIG]
+  CA_ROOT_CA, ALT_CA_HOSTNAME, CA_HEADER_*  as for the control plane
+  SECRET_TTL                  how long certificates are asked to live [24h]
+  ADIT_CERTIFICATE_DIR        take them from cert-chain.pem, key.pem and root-cert.pem in this directory, which may be
+                              replaced at any time [none]
+  FAKE_CA                     `true`: issue them from a built-in CA; not fit for production [false]
   LOCAL_CA_DIR                directory of the built-in CA, made on first use; proxies that share it trust each other.
                               Without it the CA lives in memory, and only this process is trusted
+  CRL_PATH                    revocation lists (PEM), read again when they change [none]
   TRUST_DOMAIN                if set, our workload must be of this trust domain
-  NETWORK                     network this proxy is on [empty]
+
+DNS:
+  ISTIO_META_DNS_CAPTURE      answer DNS questions about the mesh, relay others: anything but `true` is off [true]
+  ISTIO_META_DNS_PROXY_ADDR   where, by UDP and TCP [localhost:15053]
+  CLUSTER_DOMAIN              [cluster.local]
+  PREFERED_SERVICE_NAMESPACE  (sic) where a name is looked for that our own namespace does not have
 
 Listeners:
   ADIT_BIND_ADDRESS           address of all listeners [:: or, without IPv6, 0.0.0.0]
@@ -81,7 +106,8 @@ Threads and logs:
   ZTUNNEL_CPU_LIMIT               CPUs that shares are taken of [all]
   ZTUNNEL_RESOURCE_CPU_LIMIT      CPU limit, such as `1500m`
   ZTUNNEL_RESOURCE_CPU_REQUEST    CPU request
-  PROXY_CONFIG                    YAML as in a mesh's defaultConfig: concurrency, statsPort, proxyAdminPort
+  PROXY_CONFIG                    YAML as in a mesh's defaultConfig: concurrency, statsPort, proxyAdminPort,
+                                  discoveryAddress, proxyMetadata (as ISTIO_META_*, which win)
   ISTIO_META_ISTIO_VERSION        the version that metrics and admin pages tell [unknown]
   RUST_LOG                        log levels [info]; `access=off` silences the access log
   LOG_FORMAT                      `json`, anything else is plain

@@ -1,10 +1,10 @@
-//! How the control plane and the certificate authority are reached, and who we tell them we are (interfaces §1, §2, §7.1).
-//!
-//! [`unsupported`](super::unsupported) still refuses what nothing is wired to.
+//! How the control plane is reached, and who we tell it we are (interfaces §1, §7.1).
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+
+use adit_control::grpc::{Auth, AuthError, Connector, Roots, Server, ServerName, Token};
+use adit_control::xds::NodeInfo;
 
 use super::proxy_config::ProxyConfig;
 use super::read::Reader;
@@ -18,121 +18,140 @@ const ROOT: &str = "./var/run/secrets/istio/root-cert.pem";
 /// Where the token is, unless told otherwise.
 const TOKEN: &str = "./var/run/secrets/tokens/istio-token";
 
-/// Everything the clients of the control plane need.
+/// What clients of the control plane need, whichever of its servers they speak to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlPlane {
-    /// Discovery (`XDS_ADDRESS`, `XDS_ROOT_CA`, `ALT_XDS_HOSTNAME`, `XDS_HEADER_*`).
-    pub xds: Upstream,
-    /// The certificate authority (`CA_ADDRESS`, `CA_ROOT_CA`, `ALT_CA_HOSTNAME`, `CA_HEADER_*`).
-    pub ca: Upstream,
-    /// `XDS_ON_DEMAND`: workloads are asked for one by one.
-    pub on_demand: bool,
+    /// Discovery (`XDS_ADDRESS`, `XDS_ROOT_CA`, `ALT_XDS_HOSTNAME`, `XDS_HEADER_*`); `None` when it is switched off.
+    pub xds: Option<Upstream>,
     /// `AUTH_TOKEN`.
-    pub token: Token,
-    /// `SECRET_TTL`: how long certificates are asked to live.
-    pub secret_ttl: Duration,
-    /// `CRL_PATH`.
-    pub crl: Option<PathBuf>,
+    pub token: TokenSource,
     /// `ISTIO_META_CLUSTER_ID`, else `CLUSTER_ID`.
     pub cluster_id: String,
-    /// `CLUSTER_DOMAIN`.
-    pub cluster_domain: String,
-    /// `PREFERED_SERVICE_NAMESPACE` (spelt so).
-    pub preferred_service_namespace: Option<String>,
     /// Who we are.
-    pub node: Node,
-    /// The DNS proxy.
-    pub dns: Dns,
+    pub node: NodeInfo,
 }
 
 /// One server of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// With its scheme; `None` when it was set to nothing, which switches the client off.
-    pub address: Option<String>,
+    /// Where it is.
+    pub server: Server,
     /// What its certificate is judged by.
-    pub root: Root,
+    pub roots: Roots,
     /// Another name that its certificate may have.
-    pub alternative_name: Option<String>,
+    pub alternative_name: Option<ServerName<'static>>,
     /// Metadata sent with each request.
     pub headers: BTreeMap<String, String>,
 }
 
-/// Roots of trust for a server's own certificate.
+/// Where what authenticates us is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Root {
-    /// A PEM file.
-    File(PathBuf),
-    /// Those of the system (`SYSTEM`).
-    System,
-    /// PEM text, given in the variable itself.
-    Pem(String),
-}
-
-/// What authenticates us.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Token {
+pub enum TokenSource {
     /// The token's usual file, if it exists; otherwise requests go without.
     Usual(PathBuf),
     /// The name of a file or, if there is none, the token itself.
     Given(String),
 }
 
-/// Who we tell the control plane we are (interfaces §1.2); missing texts are empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// `NODE_NAME`.
-    pub node_name: Option<String>,
-    /// `POD_NAME`.
-    pub pod_name: String,
-    /// `POD_NAMESPACE`.
-    pub pod_namespace: String,
-    /// `SERVICE_ACCOUNT`.
-    pub service_account: String,
-    /// `INSTANCE_IP`.
-    pub instance_ip: Option<IpAddr>,
-    /// `ISTIO_META_*` and `proxyMetadata`, without the prefix.
-    pub metadata: BTreeMap<String, String>,
-    /// `ISTIO_METAJSON_*`, without the prefix.
-    pub json_metadata: BTreeMap<String, serde_json::Value>,
+impl TokenSource {
+    fn token(&self) -> Option<Token> {
+        match self {
+            Self::Usual(path) => path.exists().then(|| Token::File(path.clone())),
+            Self::Given(setting) => Some(Token::from_setting(setting)),
+        }
+    }
 }
 
-/// The DNS proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// `ISTIO_META_DNS_CAPTURE`: on unless set to something other than `true`.
-    pub enabled: bool,
-    /// `ISTIO_META_DNS_PROXY_ADDR`: `localhost:PORT` is both families.
-    pub address: String,
+/// The variables that describe one [`Upstream`].
+pub(super) struct Names {
+    pub(super) address: &'static str,
+    pub(super) roots: &'static str,
+    pub(super) alternative: &'static str,
+    pub(super) header: &'static str,
 }
+
+const XDS: Names = Names {
+    address: "XDS_ADDRESS",
+    roots: "XDS_ROOT_CA",
+    alternative: "ALT_XDS_HOSTNAME",
+    header: "XDS_HEADER_",
+};
 
 impl ControlPlane {
-    pub(super) fn read(reader: &mut Reader<'_>, proxy: &ProxyConfig) -> Self {
+    /// With a `local` file the control plane is asked only where an address says so.
+    pub(super) fn read(reader: &mut Reader<'_>, proxy: &ProxyConfig, local: bool) -> Self {
         let node = node(reader, proxy);
         let cluster_id = node.metadata.get("CLUSTER_ID").filter(|id| !id.is_empty()).cloned();
-        let cluster_domain = owned(reader, "CLUSTER_DOMAIN").unwrap_or_else(|| "cluster.local".to_owned());
-        let default = if reader.text("KUBERNETES_SERVICE_HOST").is_some() { IN_CLUSTER } else { ELSEWHERE };
-        let discovery = proxy.discovery_address.as_deref().unwrap_or(default);
+        let given = reader.given(XDS.address).or(proxy.discovery_address.as_deref());
+        let address = match given {
+            Some(address) => Some(address).filter(|address| !address.is_empty()),
+            None if local => None,
+            None => Some(default_address(reader)),
+        };
         Self {
-            xds: upstream(
-                reader,
-                ["XDS_ADDRESS", "XDS_ROOT_CA", "ALT_XDS_HOSTNAME"],
-                "XDS_HEADER_",
-                discovery,
-            ),
-            ca: upstream(reader, ["CA_ADDRESS", "CA_ROOT_CA", "ALT_CA_HOSTNAME"], "CA_HEADER_", default),
-            on_demand: reader.boolean("XDS_ON_DEMAND", false),
-            token: owned(reader, "AUTH_TOKEN").map_or_else(|| Token::Usual(TOKEN.into()), Token::Given),
-            secret_ttl: reader.positive_duration("SECRET_TTL", Duration::from_secs(24 * 3600)),
-            crl: reader.text("CRL_PATH").map(PathBuf::from),
+            xds: address.and_then(|address| Upstream::read(reader, &XDS, address)),
+            token: owned(reader, "AUTH_TOKEN")
+                .map_or_else(|| TokenSource::Usual(TOKEN.into()), TokenSource::Given),
             cluster_id: cluster_id
                 .or_else(|| owned(reader, "CLUSTER_ID"))
                 .unwrap_or_else(|| "Kubernetes".to_owned()),
-            cluster_domain,
-            preferred_service_namespace: owned(reader, "PREFERED_SERVICE_NAMESPACE"),
-            dns: dns(reader, &node.metadata),
             node,
         }
+    }
+
+    /// What opens connections to `upstream`.
+    ///
+    /// # Errors
+    /// A header that cannot be sent.
+    pub fn connector(&self, upstream: &Upstream) -> Result<Connector, AuthError> {
+        let Upstream { server, roots, alternative_name, headers } = upstream.clone();
+        let auth = Auth::new(self.token.token(), &self.cluster_id, headers)?;
+        Ok(Connector { server, roots, alternative_name, auth: auth.into() })
+    }
+}
+
+/// Where istiod is, unless told otherwise.
+pub(super) fn default_address(reader: &Reader<'_>) -> &'static str {
+    if reader.text("KUBERNETES_SERVICE_HOST").is_some() { IN_CLUSTER } else { ELSEWHERE }
+}
+
+impl Upstream {
+    /// The server at `address`; `None` when something about it is refused.
+    pub(super) fn read(reader: &mut Reader<'_>, names: &Names, address: &str) -> Option<Self> {
+        let server = address.parse().map_err(|_| {
+            reader.refuse(
+                names.address,
+                Some(address),
+                "an address such as https://istiod.istio-system.svc:15012",
+            );
+        });
+        let alternative = reader.text(names.alternative).map(|name| {
+            ServerName::try_from(name.to_owned()).map_err(|_| {
+                reader.refuse(names.alternative, Some(name), "a name or an address");
+            })
+        });
+        let headers: BTreeMap<_, _> = reader
+            .prefixed(names.header)
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        for (name, value) in &headers {
+            if Auth::new(None, "", [(name.clone(), value.clone())]).is_err() {
+                let variable = format!("{}{}", names.header, name.to_ascii_uppercase());
+                reader.refuse(&variable, Some(value), "what can be sent as a header");
+            }
+        }
+        Some(Self {
+            server: server.ok()?,
+            roots: match reader.text(names.roots) {
+                None => Roots::File(ROOT.into()),
+                Some("SYSTEM") => Roots::System,
+                // A path never has this; a missing file is better named than taken for a certificate.
+                Some(text) if text.contains("-----BEGIN") => Roots::Pem(text.to_owned()),
+                Some(path) => Roots::File(path.into()),
+            },
+            alternative_name: alternative.transpose().ok()?,
+            headers,
+        })
     }
 }
 
@@ -140,40 +159,7 @@ fn owned(reader: &Reader<'_>, name: &'static str) -> Option<String> {
     reader.text(name).map(str::to_owned)
 }
 
-fn upstream(
-    reader: &mut Reader<'_>,
-    [address, root, alternative]: [&'static str; 3],
-    header: &str,
-    default: &str,
-) -> Upstream {
-    let given = reader.given(address).unwrap_or(default);
-    let address = match given {
-        "" => None,
-        given if given.contains("://") && !given.starts_with("https://") => {
-            reader.refuse(address, Some(given), "an address such as https://istiod.istio-system.svc:15012");
-            None
-        }
-        given if given.starts_with("https://") => Some(given.to_owned()),
-        given => Some(format!("https://{given}")),
-    };
-    Upstream {
-        address,
-        root: match reader.text(root) {
-            None => Root::File(ROOT.into()),
-            Some("SYSTEM") => Root::System,
-            // A path never has this; a missing file is better named than taken for a certificate.
-            Some(text) if text.contains("-----BEGIN") => Root::Pem(text.to_owned()),
-            Some(path) => Root::File(path.into()),
-        },
-        alternative_name: owned(reader, alternative),
-        headers: reader
-            .prefixed(header)
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect(),
-    }
-}
-
-fn node(reader: &mut Reader<'_>, proxy: &ProxyConfig) -> Node {
+fn node(reader: &mut Reader<'_>, proxy: &ProxyConfig) -> NodeInfo {
     let mut metadata = proxy.proxy_metadata.clone();
     metadata.extend(reader.prefixed("ISTIO_META_").map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut json_metadata = BTreeMap::new();
@@ -186,29 +172,13 @@ fn node(reader: &mut Reader<'_>, proxy: &ProxyConfig) -> Node {
             Err(_) => reader.refuse(&format!("ISTIO_METAJSON_{name}"), Some(value), "JSON"),
         }
     }
-    Node {
-        node_name: owned(reader, "NODE_NAME"),
+    NodeInfo {
+        node_name: owned(reader, "NODE_NAME").unwrap_or_default(),
         pod_name: owned(reader, "POD_NAME").unwrap_or_default(),
         pod_namespace: owned(reader, "POD_NAMESPACE").unwrap_or_default(),
-        service_account: owned(reader, "SERVICE_ACCOUNT").unwrap_or_default(),
-        instance_ip: reader.text("INSTANCE_IP").and_then(|_| reader.parsed("INSTANCE_IP")),
+        instance_ip: reader.text("INSTANCE_IP").and_then(|_| reader.parsed::<IpAddr>("INSTANCE_IP")),
         metadata,
         json_metadata,
-    }
-}
-
-fn dns(reader: &mut Reader<'_>, metadata: &BTreeMap<String, String>) -> Dns {
-    const NAME: &str = "ISTIO_META_DNS_PROXY_ADDR";
-    let capture = metadata.get("DNS_CAPTURE");
-    let address = metadata.get("DNS_PROXY_ADDR").map_or("localhost:15053", String::as_str);
-    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-    if port.is_none() || (host != "localhost" && address.parse::<std::net::SocketAddr>().is_err()) {
-        reader.refuse(NAME, Some(address), "ADDRESS:PORT or localhost:PORT");
-    }
-    Dns {
-        enabled: capture.is_none_or(|capture| capture.eq_ignore_ascii_case("true")),
-        address: address.to_owned(),
     }
 }
 
@@ -216,98 +186,94 @@ fn dns(reader: &mut Reader<'_>, metadata: &BTreeMap<String, String>) -> Dns {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<ControlPlane, String> {
+    fn read_with(pairs: &[(&str, &str)], local: bool) -> Result<ControlPlane, String> {
         let vars = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut reader = Reader::new(&vars);
         let proxy = ProxyConfig::read(&mut reader);
-        let control = ControlPlane::read(&mut reader, &proxy);
+        let control = ControlPlane::read(&mut reader, &proxy, local);
         reader.finish(control).map_err(|errors| errors.to_string())
+    }
+
+    fn read(pairs: &[(&str, &str)]) -> Result<ControlPlane, String> {
+        read_with(pairs, false)
+    }
+
+    fn address(control: &ControlPlane) -> Option<String> {
+        control.xds.as_ref().map(|xds| xds.server.to_string())
     }
 
     #[test]
     fn defaults_are_upstreams() {
         let control = read(&[]).unwrap();
         let expected = Upstream {
-            address: Some(ELSEWHERE.to_owned()),
-            root: Root::File(ROOT.into()),
+            server: ELSEWHERE.parse().unwrap(),
+            roots: Roots::File(ROOT.into()),
             alternative_name: None,
             headers: BTreeMap::new(),
         };
-        assert_eq!((&control.xds, &control.ca), (&expected, &expected));
-        assert_eq!(control.token, Token::Usual(TOKEN.into()));
-        assert_eq!(control.secret_ttl, Duration::from_secs(86_400));
-        assert_eq!(
-            (control.cluster_id.as_str(), control.cluster_domain.as_str()),
-            ("Kubernetes", "cluster.local")
-        );
-        assert_eq!(control.dns, Dns { enabled: true, address: "localhost:15053".to_owned() });
+        assert_eq!(control.xds.as_ref(), Some(&expected));
+        assert_eq!(control.token, TokenSource::Usual(TOKEN.into()));
+        assert_eq!(control.cluster_id, "Kubernetes");
         let cluster = read(&[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]).unwrap();
-        assert_eq!(cluster.ca.address.as_deref(), Some(IN_CLUSTER));
+        assert_eq!(address(&cluster).as_deref(), Some(IN_CLUSTER));
     }
 
     #[test]
     fn addresses_have_an_order_and_a_scheme() {
         const PROXY: (&str, &str) = ("PROXY_CONFIG", "discoveryAddress: a:1");
-        let xds = |pairs: &[(&str, &str)]| read(pairs).unwrap().xds.address;
+        let xds = |pairs: &[(&str, &str)]| address(&read(pairs).unwrap());
         assert_eq!(xds(&[PROXY]).as_deref(), Some("https://a:1"));
         assert_eq!(xds(&[PROXY, ("XDS_ADDRESS", "https://b:2")]).as_deref(), Some("https://b:2"));
         assert_eq!(xds(&[PROXY, ("XDS_ADDRESS", "")]), None);
-        // The authority is not what is given for discovery.
-        assert_eq!(read(&[PROXY]).unwrap().ca.address.as_deref(), Some(ELSEWHERE));
-        let error = read(&[("CA_ADDRESS", "http://istiod:15010")]).unwrap_err();
-        assert!(error.contains("CA_ADDRESS: read \"http://istiod:15010\""), "{error}");
+        // Beside a local file nobody is asked unasked.
+        let local = |pairs: &[(&str, &str)]| address(&read_with(pairs, true).unwrap());
+        assert_eq!(local(&[]), None);
+        assert_eq!(local(&[("XDS_ADDRESS", "c:3")]).as_deref(), Some("https://c:3"));
+        let error = read(&[("XDS_ADDRESS", "http://istiod:15010")]).unwrap_err();
+        assert!(error.contains("XDS_ADDRESS: read \"http://istiod:15010\""), "{error}");
     }
 
     #[test]
     fn every_variable_is_heard() {
-        type Check = fn(&ControlPlane) -> bool;
+        type Check = fn(&ControlPlane, &Upstream) -> bool;
         let cases: &[(&[(&str, &str)], Check)] = &[
-            (&[("XDS_ROOT_CA", "SYSTEM")], |c| c.xds.root == Root::System),
-            (&[("CA_ROOT_CA", "/root.pem")], |c| c.ca.root == Root::File("/root.pem".into())),
-            (&[("CA_ROOT_CA", "-----BEGIN CERTIFICATE-----")], |c| matches!(c.ca.root, Root::Pem(_))),
-            (&[("ALT_XDS_HOSTNAME", "x")], |c| c.xds.alternative_name.as_deref() == Some("x")),
-            (&[("ALT_CA_HOSTNAME", "y")], |c| c.ca.alternative_name.as_deref() == Some("y")),
-            (&[("XDS_HEADER_Tenant", "t")], |c| c.xds.headers.get("tenant").is_some_and(|v| v == "t")),
-            (&[("CA_HEADER_k", "v")], |c| c.ca.headers.len() == 1 && c.xds.headers.is_empty()),
-            (&[("XDS_ON_DEMAND", "true")], |c| c.on_demand),
-            (&[("AUTH_TOKEN", "/token")], |c| c.token == Token::Given("/token".to_owned())),
-            (&[("SECRET_TTL", "1h")], |c| c.secret_ttl == Duration::from_secs(3600)),
-            (&[("CRL_PATH", "/crl")], |c| c.crl.as_deref() == Some("/crl".as_ref())),
-            (&[("CLUSTER_ID", "a")], |c| c.cluster_id == "a"),
-            (&[("CLUSTER_ID", "a"), ("ISTIO_META_CLUSTER_ID", "b")], |c| c.cluster_id == "b"),
-            (&[("CLUSTER_DOMAIN", "corp")], |c| c.cluster_domain == "corp"),
-            (&[("PREFERED_SERVICE_NAMESPACE", "n")], |c| c.preferred_service_namespace.is_some()),
-            (&[("NODE_NAME", "n")], |c| c.node.node_name.as_deref() == Some("n")),
-            (&[("POD_NAME", "p"), ("POD_NAMESPACE", "q"), ("SERVICE_ACCOUNT", "s")], |c| {
-                let Node { pod_name, pod_namespace, service_account, .. } = &c.node;
-                (pod_name.as_str(), pod_namespace.as_str(), service_account.as_str()) == ("p", "q", "s")
+            (&[("XDS_ROOT_CA", "SYSTEM")], |_, x| x.roots == Roots::System),
+            (&[("XDS_ROOT_CA", "/root.pem")], |_, x| x.roots == Roots::File("/root.pem".into())),
+            (&[("XDS_ROOT_CA", "-----BEGIN CERTIFICATE-----")], |_, x| matches!(x.roots, Roots::Pem(_))),
+            (&[("ALT_XDS_HOSTNAME", "x")], |_, x| x.alternative_name == ServerName::try_from("x").ok()),
+            (&[("XDS_HEADER_Tenant", "t")], |_, x| x.headers.get("tenant").is_some_and(|v| v == "t")),
+            (&[("CA_HEADER_k", "v")], |_, x| x.headers.is_empty()),
+            (&[("AUTH_TOKEN", "/token")], |c, _| c.token == TokenSource::Given("/token".to_owned())),
+            (&[("CLUSTER_ID", "a")], |c, _| c.cluster_id == "a"),
+            (&[("CLUSTER_ID", "a"), ("ISTIO_META_CLUSTER_ID", "b")], |c, _| c.cluster_id == "b"),
+            (&[("NODE_NAME", "n")], |c, _| c.node.node_name == "n"),
+            (&[("POD_NAME", "p"), ("POD_NAMESPACE", "q")], |c, _| {
+                (c.node.pod_name.as_str(), c.node.pod_namespace.as_str()) == ("p", "q")
             }),
-            (&[("INSTANCE_IP", "10.0.0.9")], |c| c.node.instance_ip == Some([10, 0, 0, 9].into())),
-            (&[("ISTIO_META_X", "1")], |c| c.node.metadata.get("X").is_some_and(|v| v == "1")),
-            (&[("ISTIO_METAJSON_X", "[1]")], |c| c.node.json_metadata["X"] == serde_json::json!([1])),
-            (&[("PROXY_CONFIG", "proxyMetadata: {A: b}")], |c| c.node.metadata["A"] == "b"),
-            (&[("PROXY_CONFIG", "proxyMetadata: {A: b}"), ("ISTIO_META_A", "c")], |c| {
+            (&[("INSTANCE_IP", "10.0.0.9")], |c, _| c.node.instance_ip == Some([10, 0, 0, 9].into())),
+            (&[("ISTIO_META_X", "1")], |c, _| c.node.metadata.get("X").is_some_and(|v| v == "1")),
+            (&[("ISTIO_METAJSON_X", "[1]")], |c, _| c.node.json_metadata["X"] == serde_json::json!([1])),
+            (&[("PROXY_CONFIG", "proxyMetadata: {A: b}")], |c, _| c.node.metadata["A"] == "b"),
+            (&[("PROXY_CONFIG", "proxyMetadata: {A: b}"), ("ISTIO_META_A", "c")], |c, _| {
                 c.node.metadata["A"] == "c"
             }),
-            (&[("ISTIO_META_DNS_CAPTURE", "false")], |c| !c.dns.enabled),
-            (&[("ISTIO_META_DNS_CAPTURE", "TRUE")], |c| c.dns.enabled),
-            (&[("ISTIO_META_DNS_PROXY_ADDR", "127.0.0.1:53")], |c| c.dns.address == "127.0.0.1:53"),
         ];
         for (pairs, check) in cases {
             let control = read(pairs).unwrap_or_else(|error| panic!("{pairs:?}: {error}"));
-            assert!(check(&control), "{pairs:?}: {control:?}");
+            let xds = control.xds.as_ref().expect("by default");
+            assert!(check(&control, xds), "{pairs:?}: {control:?}");
+            assert!(control.connector(xds).is_ok(), "{pairs:?}");
         }
     }
 
     #[test]
     fn nonsense_is_refused_by_its_name() {
         for (name, value) in [
-            ("XDS_ON_DEMAND", "yes"),
-            ("SECRET_TTL", "0s"),
+            ("XDS_ADDRESS", "https://a b"),
+            ("ALT_XDS_HOSTNAME", "a b"),
+            ("XDS_HEADER_A B", "c"),
             ("INSTANCE_IP", "here"),
             ("ISTIO_METAJSON_X", "{"),
-            ("ISTIO_META_DNS_PROXY_ADDR", "localhost"),
-            ("ISTIO_META_DNS_PROXY_ADDR", "example.com:53"),
         ] {
             let error = read(&[(name, value)]).expect_err(name);
             assert!(error.contains(&format!("{name}: read ")), "{name}: {error}");

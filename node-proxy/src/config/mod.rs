@@ -1,9 +1,11 @@
 //! The node proxy's configuration: environment variables of Istio's node proxy, and our own named `ADIT_*`.
 //!
 //! [`Config::from_vars`] is pure: the same variables give the same answer anywhere. A variable that upstream knows and
-//! we do not support yet is refused, or named in [`Config::warnings`] where leaving it out changes nothing.
+//! we do not support is refused; what has no effect beside the others is named in [`Config::warnings`].
 
+mod authority;
 mod control;
+mod dns;
 mod error;
 mod proxy_config;
 mod read;
@@ -24,26 +26,33 @@ use adit_ops::logging::Format;
 use adit_ops::metrics::Bounds;
 use adit_runtime::{Keepalive, SocketOptions, Transparency};
 
-pub use self::control::{ControlPlane, Dns, Node, Root, Token, Upstream};
+pub use self::authority::Authority;
+pub use self::control::{ControlPlane, TokenSource, Upstream};
+pub use self::dns::{Dns, DnsListen};
 pub use self::error::{ConfigError, ConfigErrors};
 use self::proxy_config::ProxyConfig;
 use self::read::Reader;
 pub use self::threads::Cpus;
+use self::unsupported::Effects;
 use self::value::{Entries, Octets, WorkloadInfo};
 
 /// Everything `adit-node proxy` reads from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where the mesh comes from (`LOCAL_XDS_PATH`, `LOCAL_XDS`).
-    pub mesh: MeshSource,
+    /// The local file (`LOCAL_XDS_PATH`, `LOCAL_XDS`): all of the mesh, or what is known before the control plane speaks.
+    pub mesh: Option<MeshSource>,
     /// The workload this proxy stands for (`PROXY_WORKLOAD_INFO`).
     pub workload: LocalWorkload,
     /// `NETWORK`; empty by default.
     pub network: Arc<str>,
     /// `TRUST_DOMAIN`: if set, our own identity must be of it.
     pub trust_domain: Option<Arc<str>>,
-    /// The built-in CA (`LOCAL_CA_DIR`, with `FAKE_CA=true`): its directory, or `None` for a CA in memory.
-    pub ca_directory: Option<PathBuf>,
+    /// Where certificates come from.
+    pub authority: Authority,
+    /// `CRL_PATH`.
+    pub crl: Option<PathBuf>,
+    /// The DNS proxy, if it is on.
+    pub dns: Option<Dns>,
     /// Where to listen.
     pub listen: Listen,
     /// `ADIT_ENTRY`: listeners whose connections are taken as captured on their way to a fixed address.
@@ -81,9 +90,9 @@ pub struct Config {
     pub metrics: Bounds,
     /// `ISTIO_META_ISTIO_VERSION`, which metrics and the admin pages tell.
     pub istio_version: String,
-    /// How the control plane is reached. Nothing is wired to it yet: what would need it is refused.
+    /// How the control plane is reached.
     pub control: ControlPlane,
-    /// What was set and has no effect yet, one sentence each.
+    /// What was set and has no effect, or is dangerous, one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -113,6 +122,10 @@ pub struct Listen {
     pub stats: SocketAddr,
     /// The admin pages (15000), on loopback only.
     pub admin: SocketAddr,
+    /// Where what is for this machine alone listens.
+    pub loopback: IpAddr,
+    /// `IPV6_ENABLED`.
+    pub ipv6: bool,
 }
 
 /// How long each phase may wait.
@@ -194,7 +207,8 @@ pub struct LogConfig {
 pub(crate) fn variables() -> Vec<&'static str> {
     let vars = BTreeMap::new();
     let mut reader = Reader::new(&vars);
-    let _ = Config::read(&mut reader, Cpus(NonZeroUsize::MIN), Vec::new());
+    unsupported::check(&mut reader);
+    let _ = Config::read(&mut reader, Cpus(NonZeroUsize::MIN));
     let mut names = [reader.asked(), vec!["RUST_LOG", "LOG_FORMAT", "ISTIO_META_ISTIO_VERSION"]].concat();
     // Kubernetes sets it; it only picks a default.
     names.retain(|name| !unsupported::names().contains(name) && *name != "KUBERNETES_SERVICE_HOST");
@@ -220,19 +234,30 @@ impl Config {
     /// Everything that is wrong, not only the first thing.
     pub fn from_vars(vars: &BTreeMap<String, String>, cpus: Cpus) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(vars);
-        let warnings = unsupported::check(&mut reader);
-        let config = Self::read(&mut reader, cpus, warnings);
+        unsupported::check(&mut reader);
+        let config = Self::read(&mut reader, cpus);
         reader.finish(config)
     }
 
     /// Reads every variable. Where one is wrong the reader holds an error and the field a placeholder.
-    fn read(reader: &mut Reader<'_>, cpus: Cpus, mut warnings: Vec<String>) -> Self {
+    fn read(reader: &mut Reader<'_>, cpus: Cpus) -> Self {
+        let mut warnings = Vec::new();
         let socks5 = reader.boolean("UNSTABLE_ENABLE_SOCKS5", false);
         let proxy = ProxyConfig::read(reader);
-        let control = ControlPlane::read(reader, &proxy);
-        unsupported::check_proxy_config(reader, &proxy, &mut warnings);
+        let mesh = mesh_source(reader);
+        let control = ControlPlane::read(reader, &proxy, mesh.is_some());
+        if mesh.is_none() && reader.given("XDS_ADDRESS") == Some("") {
+            let expected =
+                "the control plane's address, or a local file in LOCAL_XDS_PATH: one must tell the mesh";
+            reader.refuse("XDS_ADDRESS", Some(""), expected);
+        }
+        let authority = Authority::read(reader, control.xds.is_some(), &mut warnings);
+        let listen = listen(reader, socks5, &proxy);
+        let dns = Dns::read(reader, &control, &listen);
+        let effects = Effects::new(control.xds.is_some(), dns.is_some(), authority.as_ref());
+        unsupported::warn(reader, &proxy, &effects, &mut warnings);
         Self {
-            mesh: mesh_source(reader).unwrap_or_else(|| MeshSource::Inline(String::new())),
+            mesh,
             workload: workload(reader).unwrap_or_else(|| LocalWorkload {
                 namespace: "".into(),
                 name: "".into(),
@@ -240,8 +265,10 @@ impl Config {
             }),
             network: Arc::from(reader.text("NETWORK").unwrap_or_default()),
             trust_domain: reader.text("TRUST_DOMAIN").map(Arc::from),
-            ca_directory: ca(reader, &mut warnings),
-            listen: listen(reader, socks5, &proxy),
+            authority: authority.unwrap_or(Authority::BuiltIn { directory: None }),
+            crl: reader.text("CRL_PATH").map(PathBuf::from),
+            dns,
+            listen,
             entries: reader.parsed("ADIT_ENTRY").map_or_else(Vec::new, |Entries(entries)| entries),
             sockets: sockets(reader),
             transparency: transparency(reader),
@@ -290,15 +317,7 @@ fn mesh_source(reader: &mut Reader<'_>) -> Option<MeshSource> {
             );
             None
         }
-        (None, None) => {
-            reader.refuse(
-                "LOCAL_XDS_PATH",
-                None,
-                "the path of a YAML file with workloads, services and policies (or the YAML itself in LOCAL_XDS); \
-                 control planes are not supported yet",
-            );
-            None
-        }
+        (None, None) => None,
     }
 }
 
@@ -338,29 +357,6 @@ fn recordings(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Pat
     Some(directory)
 }
 
-fn ca(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
-    let directory = reader.text("LOCAL_CA_DIR").map(PathBuf::from);
-    let fake = reader.text("FAKE_CA");
-    if fake.is_none_or(|value| value == "false") {
-        let expected = "`true`: the built-in CA (with LOCAL_CA_DIR, a directory that proxies share) is the only source \
-                        of certificates yet";
-        reader.refuse("FAKE_CA", fake, expected);
-    } else if reader.boolean("FAKE_CA", false) {
-        warnings.push(match &directory {
-            Some(directory) => format!(
-                "FAKE_CA=true: certificates come from the built-in CA in {}; whoever can read that directory can be \
-                 any workload. Not fit for production",
-                directory.display()
-            ),
-            None => "FAKE_CA=true without LOCAL_CA_DIR: the built-in CA lives in this process's memory, so no other \
-                     process will be trusted; set LOCAL_CA_DIR to a directory that proxies share. Not fit for \
-                     production"
-                .to_owned(),
-        });
-    }
-    directory
-}
-
 fn listen(reader: &mut Reader<'_>, socks5: bool, proxy: &ProxyConfig) -> Listen {
     let ipv6 = reader.boolean("IPV6_ENABLED", true);
     let wildcard = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
@@ -383,6 +379,8 @@ fn listen(reader: &mut Reader<'_>, socks5: bool, proxy: &ProxyConfig) -> Listen 
             let port = proxy.proxy_admin_port.unwrap_or(15000);
             SocketAddr::new(loopback, reader.parsed("ADIT_ADMIN_PORT").unwrap_or(port))
         },
+        loopback,
+        ipv6,
     }
 }
 

@@ -24,7 +24,7 @@ fn defaults_are_upstreams() {
     let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let seconds = Duration::from_secs;
     let expected = Config {
-        mesh: MeshSource::File("/mesh.yaml".into()),
+        mesh: Some(MeshSource::File("/mesh.yaml".into())),
         workload: LocalWorkload {
             namespace: "shop".into(),
             name: "echo-1".into(),
@@ -32,7 +32,8 @@ fn defaults_are_upstreams() {
         },
         network: "".into(),
         trust_domain: None,
-        ca_directory: None,
+        authority: Authority::BuiltIn { directory: None },
+        crl: None,
         listen: Listen {
             outbound: any(15001),
             inbound_plain: any(15006),
@@ -41,6 +42,8 @@ fn defaults_are_upstreams() {
             readiness: any(15021),
             stats: any(15020),
             admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
+            loopback: [127, 0, 0, 1].into(),
+            ipv6: true,
         },
         entries: Vec::new(),
         sockets: SocketOptions {
@@ -78,8 +81,9 @@ fn defaults_are_upstreams() {
         runtime: Runtime::Tokio,
         metrics: Bounds { series: 10_000, idle: seconds(3600) },
         istio_version: "unknown".to_owned(),
-        // Tested beside it.
+        // Tested beside them.
         control: config.control.clone(),
+        dns: config.dns.clone(),
         warnings: config.warnings.clone(),
     };
     assert_eq!(config, expected);
@@ -99,7 +103,10 @@ fn every_variable_is_heard() {
     let cases: &[(&[(&str, &str)], Check)] = &[
         (&[("NETWORK", "n1")], |c| &*c.network == "n1"),
         (&[("TRUST_DOMAIN", "td")], |c| c.trust_domain.as_deref() == Some("td")),
-        (&[("LOCAL_CA_DIR", "/ca")], |c| c.ca_directory.as_deref() == Some("/ca".as_ref())),
+        (&[("LOCAL_CA_DIR", "/ca")], |c| c.authority == Authority::BuiltIn { directory: Some("/ca".into()) }),
+        (&[("CRL_PATH", "/crl")], |c| c.crl.as_deref() == Some("/crl".as_ref())),
+        (&[("XDS_ADDRESS", "https://istiod:15012")], |c| c.control.xds.is_some() && c.mesh.is_some()),
+        (&[("ISTIO_META_DNS_CAPTURE", "false")], |c| c.dns.is_none()),
         (&[("IPV6_ENABLED", "false")], |c| c.listen.hbone == SocketAddr::from(([0, 0, 0, 0], 15008))),
         (&[("ADIT_BIND_ADDRESS", "127.0.0.2")], |c| {
             c.listen.outbound == SocketAddr::from(([127, 0, 0, 2], 15001))
@@ -197,7 +204,7 @@ fn yaml_may_be_inline() {
     let mut vars = vars(&[("LOCAL_XDS", "workloads: []")]);
     vars.remove("LOCAL_XDS_PATH");
     let config = Config::from_vars(&vars, FOUR).unwrap();
-    assert_eq!(config.mesh, MeshSource::Inline("workloads: []".to_owned()));
+    assert_eq!(config.mesh, Some(MeshSource::Inline("workloads: []".to_owned())));
 }
 
 #[test]
@@ -209,7 +216,6 @@ fn each_bad_value_is_named_with_what_was_expected() {
         ("PROXY_MODE", "sidecar", "`dedicated`"),
         ("PROXY_WORKLOAD_INFO", "a/b", "namespace/name/service-account"),
         ("FAKE_CA", "yes", "`true` or `false`"),
-        ("FAKE_CA", "false", "only source of certificates"),
         ("IPV6_ENABLED", "TRUE", "`true` or `false`"),
         ("KEEPALIVE_TIME", "5", "a duration"),
         ("KEEPALIVE_RETRIES", "-1", "a whole number"),
@@ -229,20 +235,14 @@ fn each_bad_value_is_named_with_what_was_expected() {
         ("POOL_MAX_STREAMS_PER_CONNECTION", "0", "from 1 to"),
         ("ZTUNNEL_WORKER_THREADS", "many", "a number of threads"),
         ("ZTUNNEL_CPU_LIMIT", "1 core", "a CPU quantity"),
-        ("XDS_ADDRESS", "https://istiod:15012", "not supported yet"),
-        ("CA_ADDRESS", "https://istiod:15012", "not supported yet"),
-        ("CRL_PATH", "/crl", "not supported yet"),
         ("COMPLIANCE_POLICY", "pqc", "not supported yet"),
-        ("TLS12_ENABLED", "true", "not supported yet"),
+        ("TLS12_ENABLED", "true", "not supported"),
         ("XDS_ON_DEMAND", "true", "not supported yet"),
         ("ENABLE_PROXY", "false", "`true`"),
-        ("PROXY_CONFIG", "discoveryAddress: istiod:15012", "not supported yet"),
-        ("PROXY_CONFIG", "proxyMetadata: {DNS_CAPTURE: 'true'}", "not supported yet"),
         ("PROXY_CONFIG", "statsPort: many", "statsPort"),
         ("ADIT_METRICS_MAX_SERIES", "0", "from 1 to"),
         ("ADIT_METRICS_IDLE", "0s", "longer than zero"),
         ("AUTHZ_POLICY_INFO_LOGGING", "true", "not supported yet"),
-        ("ISTIO_META_DNS_CAPTURE", "True", "not supported yet"),
     ];
     for (name, value, expected) in cases {
         let error = Config::from_vars(&vars(&[(name, value)]), FOUR).expect_err(name);
@@ -261,24 +261,38 @@ fn each_bad_value_is_named_with_what_was_expected() {
 fn every_variable_refuses_nonsense() {
     // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
     // LOG_FORMAT knows one word, as upstream.
-    const TEXT: [&str; 9] = [
+    const TEXT: [&str; 19] = [
         "LOCAL_XDS",
         "LOCAL_XDS_PATH",
+        "ISTIO_META_ISTIO_VERSION",
         "ADIT_RECORD",
+        "AUTH_TOKEN",
+        "CA_ROOT_CA",
+        "CLUSTER_DOMAIN",
+        "CLUSTER_ID",
+        "CRL_PATH",
         "LOCAL_CA_DIR",
         "NETWORK",
+        "NODE_NAME",
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "PREFERED_SERVICE_NAMESPACE",
         "TRUST_DOMAIN",
+        "XDS_ROOT_CA",
         "RUST_LOG",
         "LOG_FORMAT",
-        "ISTIO_META_ISTIO_VERSION",
     ];
     let (mut refused, mut taken) = (0, Vec::new());
     for name in variables() {
-        match Config::from_vars(&vars(&[(name, "~nonsense~")]), FOUR) {
-            Ok(_) => taken.push(name),
-            // Refused, but for LOCAL_XDS_PATH beside it.
-            Err(_) if name == "LOCAL_XDS" => taken.push(name),
-            Err(errors) => {
+        // Beside a control plane, and beside a file and the built-in authority: some are read in one case only.
+        let mut served = vars(&[(name, "~nonsense~")]);
+        served.retain(|name, value| value == "~nonsense~" || name.starts_with("PROXY_"));
+        let errors = [served, vars(&[(name, "~nonsense~")])].map(|vars| Config::from_vars(&vars, FOUR).err());
+        match errors.into_iter().flatten().next() {
+            None => taken.push(name),
+            // Refused, but for what a local file goes without, or for LOCAL_XDS_PATH beside it.
+            Some(_) if name.starts_with("LOCAL_XDS") => taken.push(name),
+            Some(errors) => {
                 let text = errors.to_string();
                 assert!(text.contains(&format!("{name}: read \"~nonsense~\"")), "{name}: {text}");
                 refused += 1;
@@ -295,26 +309,47 @@ fn every_variable_refuses_nonsense() {
 
 #[test]
 fn an_empty_environment_lists_all_that_is_missing() {
-    let text = Config::from_vars(&BTreeMap::new(), FOUR).unwrap_err().to_string();
-    for name in
-        ["LOCAL_XDS_PATH: not set", "PROXY_MODE: not set", "PROXY_WORKLOAD_INFO: not set", "FAKE_CA: not set"]
-    {
-        assert!(text.contains(name), "{name} missing in {text}");
-    }
+    let errors = Config::from_vars(&BTreeMap::new(), FOUR).unwrap_err();
+    let names: Vec<_> = errors.iter().map(|error| error.variable.as_str()).collect();
+    assert_eq!(names, ["PROXY_MODE", "PROXY_WORKLOAD_INFO"]);
+}
+
+#[test]
+fn without_a_file_the_control_plane_is_asked() {
+    let mut vars = vars(&[]);
+    vars.remove("LOCAL_XDS_PATH");
+    vars.remove("FAKE_CA");
+    let config = Config::from_vars(&vars, FOUR).unwrap();
+    assert!(config.mesh.is_none() && config.control.xds.is_some());
+    assert!(matches!(config.authority, Authority::Istio { .. }), "{config:?}");
+    assert!(config.warnings.is_empty(), "{config:?}");
+    vars.insert("XDS_ADDRESS".to_owned(), String::new());
+    let error = Config::from_vars(&vars, FOUR).unwrap_err().to_string();
+    assert!(error.contains("XDS_ADDRESS") && error.contains("LOCAL_XDS_PATH"), "{error}");
 }
 
 #[test]
 fn what_has_no_effect_is_said() {
-    let more =
-        [("POD_NAME", "p"), ("CA_HEADER_X", "y"), ("ISTIO_META_FOO", "z"), ("ISTIO_META_CLUSTER_ID", "c")];
+    let more = [
+        ("POD_NAME", "p"),
+        ("CA_HEADER_X", "y"),
+        ("ISTIO_META_FOO", "z"),
+        ("ISTIO_META_DNS_CAPTURE", "true"),
+        ("INPOD_UDS", "/sock"),
+    ];
     let config = read(&more);
     let warning = config.warnings.iter().find(|w| w.contains("no effect")).unwrap();
-    assert!(warning.ends_with(": POD_NAME, CA_HEADER_X, ISTIO_META_CLUSTER_ID, ISTIO_META_FOO"), "{warning}");
+    assert!(warning.ends_with(": INPOD_UDS, POD_NAME, ISTIO_META_FOO, CA_HEADER_X"), "{warning}");
+    let asked = read(&[&more[..], &[("XDS_ADDRESS", "a:1")]].concat());
+    let warning = asked.warnings.iter().find(|w| w.contains("no effect")).unwrap();
+    assert!(warning.ends_with(": INPOD_UDS, CA_HEADER_X"), "{warning}");
+    let warnings = read(&[("PROXY_CONFIG", "{tracing: {}, proxyMetadata: {A: b}}")]).warnings;
+    assert!(warnings.iter().any(|w| w.ends_with("no effect: tracing, A")), "{warnings:?}");
 }
 
 #[test]
 fn a_long_value_is_cut_in_errors() {
     let long = "é".repeat(500);
-    let error = Config::from_vars(&vars(&[("CRL_PATH", &long)]), FOUR).unwrap_err().to_string();
+    let error = Config::from_vars(&vars(&[("COMPLIANCE_POLICY", &long)]), FOUR).unwrap_err().to_string();
     assert!(error.chars().count() < 400 && error.contains('…'), "{error}");
 }

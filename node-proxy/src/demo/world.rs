@@ -17,8 +17,11 @@ use super::DemoError;
 use super::echo::Application;
 use super::screen::Screen;
 use super::story::Event;
+use crate::certificates::NodeCertificates;
 use crate::config::{Config, Cpus, Runtime};
-use crate::instance::{Certificates, Instance, Observe, Parts, load_mesh};
+use crate::instance::{Instance, Observe, Parts, StartError, load_mesh, seed};
+use crate::tables::Tables;
+use crate::thread::TokioThread;
 
 /// Where the calling workload and its proxy live.
 const WEB: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -64,6 +67,15 @@ pub(super) struct World {
     counters: [Arc<Counters>; 2],
 }
 
+fn tables(config: &Config) -> Result<Arc<Tables>, StartError> {
+    load_mesh(config).map(Tables::new).map(Arc::new)
+}
+
+/// An authority of its own: who shares it is one mesh.
+fn authority(config: &Config) -> Result<NodeCertificates, StartError> {
+    NodeCertificates::start(config, seed()?, Arc::new(TokioThread::start("adit-control")?))
+}
+
 /// Totals of both proxies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WorldTotals {
@@ -81,12 +93,12 @@ impl World {
         let config = |who| config(who, &application, hbone_port, runtime);
         let (web_config, echo_config) = (config(Who::Web)?, config(Who::Echo)?);
         // One authority for both: that is what makes them one mesh.
-        let certificates = Arc::new(Certificates::open(&web_config, "cluster.local")?);
+        let certificates = authority(&web_config)?;
         let echo = Instance::start(
             &echo_config,
             Parts {
-                mesh: load_mesh(&echo_config)?,
-                certificates: Arc::clone(&certificates),
+                tables: tables(&echo_config)?,
+                certificates: certificates.clone(),
                 observe: observe(Who::Echo, events, echo_counters),
                 entries: Vec::new(),
             },
@@ -94,7 +106,7 @@ impl World {
         let web = Instance::start(
             &web_config,
             Parts {
-                mesh: load_mesh(&web_config)?,
+                tables: tables(&web_config)?,
                 certificates,
                 observe: observe(Who::Web, events, web_counters),
                 entries: entries(),
@@ -107,8 +119,8 @@ impl World {
     pub(super) fn impostor(&self, events: &Sender<Event>) -> Result<(Instance, SocketAddr), DemoError> {
         let config = config(Who::Impostor, &self.application, self.hbone_port, self.runtime)?;
         let parts = Parts {
-            mesh: load_mesh(&config)?,
-            certificates: Arc::new(Certificates::open(&config, "cluster.local")?),
+            tables: tables(&config)?,
+            certificates: authority(&config)?,
             observe: observe(Who::Impostor, events, &Arc::default()),
             entries: entries(),
         };

@@ -165,7 +165,8 @@ impl Collector for Xds {
             metric.encode_family(&Url { url })?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
         }
         let help = "Total number of bytes received (unstable)";
-        let mut metric = encoder.encode_descriptor("istio_xds_message_bytes", help, None, MetricType::Counter)?;
+        let mut metric =
+            encoder.encode_descriptor("istio_xds_message_bytes", help, None, MetricType::Counter)?;
         for (url, _, octets) in &messages {
             metric.encode_family(&Url { url })?.encode_counter::<NoLabelSet, u64, u64>(octets, None)?;
         }
@@ -276,7 +277,9 @@ impl Collector for Certificates {
         let (name, help) = ("adit_certificate_requests", "Certificates asked for, by how that ended");
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (result, count) in [("ok", figures.issued()), ("error", figures.failed())] {
-            metric.encode_family(&Outcome { result })?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+            metric
+                .encode_family(&Outcome { result })?
+                .encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
         }
         let help = "Changes of the revocation lists that could not be read";
         let lists = figures.unreadable_lists();

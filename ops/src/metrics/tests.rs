@@ -245,8 +245,7 @@ fn control_metrics_have_upstreams_names() {
     metrics.xds.tell(Figures);
     metrics.certificates.tell(Figures);
     let source = workload("web");
-    let asked =
-        Asked { record_type: RecordType::AAAA, transport: Transport::Udp, source: Some(&source) };
+    let asked = Asked { record_type: RecordType::AAAA, transport: Transport::Udp, source: Some(&source) };
     let took = Duration::from_micros(800);
     for what in [
         DnsObserved::Request,
@@ -298,8 +297,7 @@ fn label_sets_of_hooks_are_bounded() {
     let metrics = Metrics::new("x", Bounds::default());
     for n in 0..1100 {
         let source = workload(&format!("web-{n}"));
-        let asked =
-            Asked { record_type: RecordType::A, transport: Transport::Tcp, source: Some(&source) };
+        let asked = Asked { record_type: RecordType::A, transport: Transport::Tcp, source: Some(&source) };
         metrics.dns.observe(&asked, DnsObserved::Request);
     }
     let text = metrics.text();

@@ -1,0 +1,93 @@
+//! The mesh from the control plane, and when it is known well enough to begin.
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_control::grpc::AuthError;
+use adit_control::xds::{Settings, Stats, Xds, node};
+use adit_core::mesh::Workload;
+use adit_core::xds::{Config as Machine, Reason};
+use adit_ops::metrics::XdsFigures;
+
+use crate::config::{Config, Upstream};
+use crate::instance::{StartError, local_workload};
+use crate::tables::Tables;
+use crate::thread::TokioThread;
+
+/// How often it is said that our own workload is not known yet.
+const REMIND: Duration = Duration::from_secs(30);
+
+/// A client of the control plane at work.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    stats: Arc<Stats>,
+}
+
+impl Discovery {
+    /// Follows `upstream` on `thread`, from the tables there are, for as long as the thread lives.
+    pub(crate) fn start(
+        config: &Config,
+        upstream: &Upstream,
+        tables: &Arc<Tables>,
+        seed: u64,
+        thread: &TokioThread,
+    ) -> Result<Self, AuthError> {
+        let settings = Settings {
+            connector: config.control.connector(upstream)?,
+            node: node(&config.control.node),
+            machine: Machine { seed, ..Machine::default() },
+        };
+        tracing::info!(address = %upstream.server, "the mesh comes from the control plane");
+        let published = Arc::clone(tables);
+        let sink = move |mesh| published.publish(mesh);
+        let (client, _, stats) = Xds::new(settings, (*tables.current()).clone(), sink);
+        thread.spawn(client.run());
+        Ok(Self { stats })
+    }
+
+    /// What metrics tell of it.
+    pub(crate) fn figures(&self) -> impl XdsFigures + use<> {
+        Figures(Arc::clone(&self.stats))
+    }
+
+    /// Waits until the control plane has sent every type.
+    pub(crate) async fn synced(&self) {
+        self.stats.synced().await;
+    }
+}
+
+/// Waits until the tables know whom we stand for.
+///
+/// # Errors
+/// They do, but it is of another trust domain than we were told.
+pub(crate) async fn known(config: &Config, tables: &Tables) -> Result<Arc<Workload>, StartError> {
+    let mut changes = tables.watch();
+    loop {
+        let mesh = Arc::clone(&changes.borrow_and_update());
+        match local_workload(config, &mesh) {
+            Err(unknown @ StartError::UnknownWorkload { .. }) => {
+                tracing::warn!("waiting for our own workload: {unknown}");
+            }
+            decided => return decided,
+        }
+        let unknown =
+            |mesh: &Arc<_>| !matches!(local_workload(config, mesh), Err(StartError::UnknownWorkload { .. }));
+        // An error of the watch: nobody writes any more, so the next round warns again.
+        let _ = tokio::time::timeout(REMIND, changes.wait_for(unknown)).await;
+    }
+}
+
+struct Figures(Arc<Stats>);
+
+impl XdsFigures for Figures {
+    fn terminations(&self, reason: Reason) -> u64 {
+        self.0.terminations(reason)
+    }
+
+    fn messages(&self) -> Vec<(&'static str, u64, u64)> {
+        self.0.messages().into_iter().map(|(url, counts)| (url, counts.messages, counts.bytes)).collect()
+    }
+
+    fn staleness(&self) -> Duration {
+        self.0.without_stream().unwrap_or_default()
+    }
+}
