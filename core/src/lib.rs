@@ -34,6 +34,7 @@ pub mod mesh;
 pub mod policy;
 pub mod pool;
 pub mod proxy;
+pub mod rng;
 pub mod route;
 pub mod time;
 pub mod tls;

@@ -10,7 +10,6 @@ pub mod netns;
 pub mod oracle;
 pub mod pair;
 pub mod pki;
-pub mod reference;
 pub mod replay;
 pub mod sim;
 pub mod wire;

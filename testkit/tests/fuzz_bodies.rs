@@ -1,7 +1,7 @@
 //! Replays the fuzz targets' corpus, and pseudo-random changes of it, without a fuzzer.
 use std::path::{Path, PathBuf};
 
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_testkit::fuzz::TARGETS;
 
 fn corpus(name: &str) -> PathBuf {

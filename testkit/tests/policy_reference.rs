@@ -1,4 +1,4 @@
-//! The indexed evaluator against the slow obvious one ([`adit_testkit::reference::policy`]), on random policies, listed
+//! The indexed evaluator against the slow obvious one ([`adit_testkit::oracle::policy`]), on random policies, listed
 //! keys and connections: verdicts, the rules that decide, and what policies on trial say.
 use adit_testkit::fuzz::policy::body;
 use proptest::prelude::*;

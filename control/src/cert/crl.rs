@@ -69,15 +69,14 @@ impl CrlFile {
             Err(error) => {
                 let missing = error.kind() == ErrorKind::NotFound;
                 let text = error.to_string();
-                if missing && !self.good && self.told.as_ref() != Some(&text) && self.told.is_none() {
-                    tracing::warn!(
-                        "there are no revocation lists at {}: nothing counts as revoked until there are",
-                        self.file.path().display()
-                    );
-                    self.told = Some(text);
-                    return Looked::Same;
-                }
                 if missing && !self.good {
+                    if self.told.is_none() {
+                        tracing::warn!(
+                            "there are no revocation lists at {}: nothing counts as revoked until there are",
+                            self.file.path().display()
+                        );
+                        self.told = Some(text);
+                    }
                     return Looked::Same;
                 }
                 text

@@ -14,7 +14,7 @@ use adit_core::dns::{
     Transport, kubernetes_search,
 };
 use adit_core::mesh::{Mesh, Workload};
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_core::time::Instant;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};

@@ -1,7 +1,7 @@
 //! How long to wait after a failure (interfaces §2.3).
 use core::time::Duration;
 
-use crate::route::Rng;
+use crate::rng::Rng;
 use crate::time::Instant;
 
 const FIRST: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::backoff::Backoff;
 use super::{CallId, CertError, Now, Output, Priority, Settings, State, Validity, WaiterId};
 use crate::identity::Identity;
-use crate::route::Rng;
+use crate::rng::Rng;
 use crate::time::{Instant, UnixTime};
 
 /// The longest that renewal by the wall clock sleeps, as that clock may jump.

@@ -82,7 +82,8 @@ impl Names<'_> {
     /// The service of this hostname that the client may see and we can answer for: its own namespace's before a
     /// canonical one, before the preferred namespace's, before the first.
     fn service<'m>(&self, mesh: &'m Mesh, hostname: &str) -> Option<&'m Arc<Service>> {
-        let usable = services_named(mesh, hostname, self.client.namespace)
+        let usable = mesh
+            .services_by_hostname(hostname)
             .filter(|service| service.is_visible_to(self.client.namespace) && self.is_usable(service));
         // `min_by_key` keeps the first of equals.
         usable.min_by_key(|service| {
@@ -127,19 +128,6 @@ pub(super) fn vips(service: &Service) -> impl Iterator<Item = (&str, core::net::
     let exact = service.addresses.iter().map(|vip| (&*vip.network, vip.address));
     let full = service.cidrs.iter().filter(|range| range.cidr.prefix_len() == range.cidr.max_prefix_len());
     exact.chain(full.map(|range| (&*range.network, range.cidr.addr())))
-}
-
-/// All services of this hostname in the order of their namespaces; none where the client can see none of them.
-fn services_named<'m>(
-    mesh: &'m Mesh,
-    hostname: &str,
-    namespace: &str,
-) -> impl Iterator<Item = &'m Arc<Service>> {
-    // The look-up is indexed and answers nearly every name that is tried with none; only a hit walks the table.
-    let known = mesh.service_by_hostname(hostname, namespace).map(|service| &service.name.hostname);
-    known
-        .into_iter()
-        .flat_map(|hostname| mesh.services().filter(move |service| service.name.hostname == *hostname))
 }
 
 /// What a name without the cluster's domain may be short for, by its number of labels.

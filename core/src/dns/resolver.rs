@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use super::lookup::{Names, vips};
 use super::message::{CLASS_INTERNET, Query, RecordType, Tail};
 use crate::mesh::{IpFamilies, Mesh, ServiceName, Workload};
-use crate::route::Rng;
+use crate::rng::Rng;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -20,7 +20,8 @@ use serde::Serialize;
 use crate::identity::{Identity, IdentitySet};
 use crate::mesh::{Mesh, Workload};
 use crate::pool::TunnelKey;
-use crate::route::{self, Hop, Named, OutboundPlan, Rng, RouteConfig};
+use crate::rng::Rng;
+use crate::route::{self, Hop, Named, OutboundPlan, RouteConfig};
 
 /// What would happen to one connection, and why. Its text is for people, its serialized form for `--json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -271,7 +271,10 @@ impl Mesh {
     }
 
     /// All services of a hostname, ordered by namespace, visible or not.
-    pub fn services_by_hostname<'a>(&'a self, hostname: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
+    pub fn services_by_hostname<'m, 'h>(
+        &'m self,
+        hostname: &'h str,
+    ) -> impl Iterator<Item = &'m Arc<Service>> + use<'m, 'h> {
         self.by_hostname.all([hostname])
     }
 

@@ -3,8 +3,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Reason, Rng};
+use super::Reason;
 use crate::mesh::{LoadBalancing, LoadBalancingMode, Mesh, RoutingScope, Service, Workload};
+use crate::rng::Rng;
 
 /// How the port of an endpoint is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
+use super::Reason;
 use super::balance::{self, PortRule};
-use super::{Reason, Rng};
 use crate::identity::IdentitySet;
 use crate::mesh::{
     GatewayAddress, GatewayTarget, LoadBalancingMode, Mesh, NetworkAddress, Service, ServiceName,
     WeightedWaypoint, Workload,
 };
+use crate::rng::Rng;
 
 /// A reference as messages name it: `namespace/hostname:port` or `network/address:port`.
 pub(crate) struct Named<'a>(pub(crate) &'a GatewayAddress);

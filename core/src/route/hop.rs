@@ -5,10 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Rng, RouteError};
+use super::RouteError;
 use crate::hbone::Authority;
 use crate::identity::{Identity, IdentitySet};
 use crate::pool::TunnelKey;
+use crate::rng::Rng;
 
 /// The next peer of an outbound connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

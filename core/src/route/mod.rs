@@ -6,7 +6,6 @@ mod hop;
 mod inbound;
 mod outbound;
 mod reason;
-mod rng;
 
 pub use balance::{Endpoint, PortRule, Standing, endpoints};
 pub(crate) use gateway::{Named, service_of};
@@ -18,7 +17,6 @@ pub use inbound::{
 pub(crate) use outbound::outbound_told;
 pub use outbound::{OutboundPlan, RouteError, outbound};
 pub use reason::Reason;
-pub use rng::Rng;
 
 use alloc::vec::Vec;
 

@@ -8,9 +8,10 @@ use core::net::{IpAddr, SocketAddr};
 use super::balance::{self, PortRule};
 use super::gateway::{self, Named};
 use super::hop::{Hop, Resolve, Shape};
-use super::{Reason, Rng, RouteConfig};
+use super::{Reason, RouteConfig};
 use crate::hbone::Authority;
 use crate::mesh::{GatewayAddress, LoadBalancingMode, Mesh, Service, TunnelProtocol, Workload};
+use crate::rng::Rng;
 
 /// Where one captured connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

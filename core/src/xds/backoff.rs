@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::route::Rng;
+use crate::rng::Rng;
 
 /// How a stream, or the attempt to open one, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

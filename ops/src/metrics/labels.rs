@@ -131,6 +131,49 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
+/// The labels that tell of a client, in the order in which they are written.
+const SOURCE: [&str; 8] = [
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+];
+
+/// The labels that tell of the service called and of the server; the latter in the order of [`SOURCE`].
+const DESTINATION: [&str; 11] = [
+    "destination_service",
+    "destination_service_namespace",
+    "destination_service_name",
+    "destination_workload",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_workload_namespace",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+];
+
+/// What the labels of one end say, in the order of [`SOURCE`].
+fn values<'a>(party: &'a Party, principal: Option<&'a str>) -> [Option<&'a str>; 8] {
+    let Labels { workload, canonical_service, revision, app, .. } = &party.labels;
+    let revision = revision.as_deref();
+    [
+        workload.as_deref(),
+        canonical_service.as_deref(),
+        revision,
+        party.namespace.as_deref(),
+        principal,
+        app.as_deref(),
+        revision,
+        party.cluster.as_deref(),
+    ]
+}
+
 /// Writes labels one after the other.
 struct Writer<'a, 'b>(&'a mut LabelSetEncoder<'b>);
 
@@ -140,37 +183,29 @@ impl Writer<'_, '_> {
         (name, value).encode(self.0.encode_label())
     }
 
+    fn texts<'t>(
+        &mut self,
+        names: &[&str],
+        values: impl IntoIterator<Item = Option<&'t str>>,
+    ) -> fmt::Result {
+        names.iter().zip(values).try_for_each(|(name, value)| self.text(name, value))
+    }
+
     fn source(&mut self, party: &Party) -> fmt::Result {
-        let Labels { workload, canonical_service, revision, app, .. } = &party.labels;
-        self.text("source_workload", workload.as_deref())?;
-        self.text("source_canonical_service", canonical_service.as_deref())?;
-        self.text("source_canonical_revision", revision.as_deref())?;
-        self.text("source_workload_namespace", party.namespace.as_deref())?;
-        self.identity("source_principal", party.identity.as_ref())?;
-        self.text("source_app", app.as_deref())?;
-        self.text("source_version", revision.as_deref())?;
-        self.text("source_cluster", party.cluster.as_deref())
+        let principal = party.identity.as_ref().map(ToString::to_string);
+        self.texts(&SOURCE, values(party, principal.as_deref()))
     }
 
     fn destination(&mut self, connection: &Connection) -> fmt::Result {
         let service = connection.service.as_ref();
+        let service = [
+            service.map(|service| &*service.hostname),
+            service.map(|service| &*service.namespace),
+            service.map(|service| &*service.name),
+        ];
         let party = &connection.destination;
-        let Labels { workload, canonical_service, revision, app, principal, .. } = &party.labels;
-        self.text("destination_service", service.map(|service| &*service.hostname))?;
-        self.text("destination_service_namespace", service.map(|service| &*service.namespace))?;
-        self.text("destination_service_name", service.map(|service| &*service.name))?;
-        self.text("destination_workload", workload.as_deref())?;
-        self.text("destination_canonical_service", canonical_service.as_deref())?;
-        self.text("destination_canonical_revision", revision.as_deref())?;
-        self.text("destination_workload_namespace", party.namespace.as_deref())?;
-        self.identity("destination_principal", principal.as_ref())?;
-        self.text("destination_app", app.as_deref())?;
-        self.text("destination_version", revision.as_deref())?;
-        self.text("destination_cluster", party.cluster.as_deref())
-    }
-
-    fn identity(&mut self, name: &str, identity: Option<&Identity>) -> fmt::Result {
-        self.text(name, identity.map(ToString::to_string).as_deref())
+        let principal = party.labels.principal.as_ref().map(ToString::to_string);
+        self.texts(&DESTINATION, service.into_iter().chain(values(party, principal.as_deref())))
     }
 
     /// The last labels, written only when one of them is known.
@@ -187,29 +222,6 @@ impl Writer<'_, '_> {
         all.iter().try_for_each(|(name, value)| self.text(name, value.as_deref()))
     }
 }
-
-/// The labels between `reporter` and `request_protocol`, for a series that stands for many.
-const COLLAPSED: [&str; 19] = [
-    "source_workload",
-    "source_canonical_service",
-    "source_canonical_revision",
-    "source_workload_namespace",
-    "source_principal",
-    "source_app",
-    "source_version",
-    "source_cluster",
-    "destination_service",
-    "destination_service_namespace",
-    "destination_service_name",
-    "destination_workload",
-    "destination_canonical_service",
-    "destination_canonical_revision",
-    "destination_workload_namespace",
-    "destination_principal",
-    "destination_app",
-    "destination_version",
-    "destination_cluster",
-];
 
 /// A series' labels with a flag.
 pub(super) struct Row<'a> {
@@ -230,7 +242,9 @@ impl EncodeLabelSet for Row<'_> {
                 writer.source(&connection.source)?;
                 writer.destination(connection)?;
             }
-            Key::Other(..) => COLLAPSED.iter().try_for_each(|name| writer.text(name, Some(OTHER)))?,
+            Key::Other(..) => {
+                SOURCE.iter().chain(&DESTINATION).try_for_each(|name| writer.text(name, Some(OTHER)))?;
+            }
         }
         writer.text("request_protocol", Some("tcp"))?;
         writer.text("response_flags", Some(self.flag))?;
@@ -247,47 +261,27 @@ impl EncodeLabelSet for Row<'_> {
 /// The labels of `istio_on_demand_dns_total`: a client and the name it had resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OnDemand {
-    texts: [Box<str>; 9],
+    /// In the order of [`SOURCE`].
+    source: [Box<str>; 8],
+    hostname: Box<str>,
 }
 
 impl OnDemand {
-    const NAMES: [&'static str; 9] = [
-        "source_workload",
-        "source_canonical_service",
-        "source_canonical_revision",
-        "source_workload_namespace",
-        "source_principal",
-        "source_app",
-        "source_version",
-        "source_cluster",
-        "hostname",
-    ];
-
     pub(super) fn new(source: &Party, hostname: &str) -> Self {
-        let Labels { workload, canonical_service, revision, app, principal, .. } = &source.labels;
-        let identity = principal.as_ref().map(ToString::to_string);
-        let texts = [
-            workload.as_deref(),
-            canonical_service.as_deref(),
-            revision.as_deref(),
-            source.namespace.as_deref(),
-            identity.as_deref(),
-            app.as_deref(),
-            revision.as_deref(),
-            source.cluster.as_deref(),
-            Some(hostname),
-        ];
-        Self { texts: texts.map(|text| text.unwrap_or_default().into()) }
+        let principal = source.labels.principal.as_ref().map(ToString::to_string);
+        let source = values(source, principal.as_deref()).map(|text| text.unwrap_or_default().into());
+        Self { source, hostname: hostname.into() }
     }
 
     pub(super) fn other() -> Self {
-        Self { texts: [OTHER; 9].map(Into::into) }
+        Self { source: [OTHER; 8].map(Into::into), hostname: OTHER.into() }
     }
 }
 
 impl EncodeLabelSet for OnDemand {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         let mut writer = Writer(encoder);
-        Self::NAMES.iter().zip(&self.texts).try_for_each(|(name, text)| writer.text(name, Some(text)))
+        writer.texts(&SOURCE, self.source.iter().map(|text| Some(&**text)))?;
+        writer.text("hostname", Some(&self.hostname))
     }
 }

@@ -10,7 +10,7 @@ use adit_core::dns::{
 };
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, NetworkAddress, Service, ServiceName, Workload};
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_core::time::Instant;
 use hickory_proto::op::{Message, ResponseCode};
 

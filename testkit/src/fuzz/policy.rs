@@ -7,7 +7,7 @@ use adit_core::policy::{Action, Authorization, Clause, Consulted, Facts, PolicyS
 use ipnet::IpNet;
 
 use super::Choices;
-use crate::reference::policy as reference;
+use crate::oracle::policy as reference;
 
 const LISTS: [MatchList; 12] = [
     MatchList::Namespaces,

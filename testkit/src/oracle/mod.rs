@@ -2,6 +2,7 @@
 
 pub mod endpoints;
 pub mod mesh;
+pub mod policy;
 
 /// How far counts are from what `weights` lead one to expect (Pearson's chi-square). What weighs nothing must not count.
 #[must_use]

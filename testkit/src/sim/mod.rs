@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use adit_core::identity::Identity;
 use adit_core::proxy::{Action, Listener, Observed, Shard, SocketError, SocketId};
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 

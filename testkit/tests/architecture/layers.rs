@@ -3,9 +3,9 @@
 use super::rust_files;
 
 /// Ground floor first.
-const ROOMS: [&str; 16] = [
-    "time", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "pool", "route", "explain",
-    "dns", "xds", "cert", "drain", "proxy",
+const ROOMS: [&str; 17] = [
+    "time", "rng", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "pool", "route",
+    "explain", "dns", "xds", "cert", "drain", "proxy",
 ];
 
 /// From, to, why it is allowed all the same.

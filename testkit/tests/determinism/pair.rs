@@ -1,5 +1,5 @@
 //! Two tunnels without cryptography on a bad network, frozen and thawed on the way: what was seen, and when.
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_testkit::pair::{Chunks, Ending, Net, Pair, Script, Setup, StreamScript};
 
 use super::Digest;

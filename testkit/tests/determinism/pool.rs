@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use adit_core::pool::{Pool, PoolConfig, PoolEvent, RequestId, TunnelId};
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_core::time::Instant;
 
 use super::Digest;

@@ -8,7 +8,8 @@ use adit_core::mesh::{
     GatewayAddress, GatewayTarget, Health, HealthPolicy, IpFamilies, LoadBalancing, LoadBalancingMode,
     Locality, Mesh, NetworkAddress, RoutingScope, Service, ServiceName, WeightedWaypoint, Workload,
 };
-use adit_core::route::{self, Hop, PortRule, Rng, RouteConfig, RouteError, Standing};
+use adit_core::rng::Rng;
+use adit_core::route::{self, Hop, PortRule, RouteConfig, RouteError, Standing};
 use adit_testkit::oracle::chi_square;
 use adit_testkit::oracle::endpoints::{Choice, eligible};
 use proptest::collection::vec;

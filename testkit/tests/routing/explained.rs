@@ -1,6 +1,7 @@
 //! Explanations as JSON: the form that tools read.
 use adit_core::explain::explain;
-use adit_core::route::{Rng, RouteConfig};
+use adit_core::rng::Rng;
+use adit_core::route::RouteConfig;
 use adit_testkit::sim::mesh::parse;
 use serde_json::json;
 

@@ -19,7 +19,7 @@ use crate::mesh::{Mesh, Workload};
 use crate::pool::{Pool, TunnelId, TunnelKey};
 use crate::proxy::Observed;
 use crate::proxy::slab::Slab;
-use crate::route::Rng;
+use crate::rng::Rng;
 use crate::time::Instant;
 use crate::tls::TlsContext;
 

@@ -8,11 +8,11 @@
 //! hold inside as they do outside. The inner tunnel serves one user connection and ends with it.
 use alloc::boxed::Box;
 
-use super::state::{Attach, ConnId, Lease, Nested, Phase, Role, Socket, Sole, TunnelRef};
+use super::state::{Attach, Conn, ConnId, Lease, Nested, Phase, Role, Socket, Sole, TunnelRef};
 use super::tunnels::NO_ADDRESS;
 use super::{Action, Shard, report};
 use crate::hbone::establish::Establish;
-use crate::proxy::observed::{Direction, Flag};
+use crate::proxy::observed::Direction;
 use crate::proxy::relay::End;
 use crate::proxy::shard::Failure;
 use crate::time::Instant;
@@ -70,25 +70,10 @@ impl Shard {
 
     /// The inner tunnel is ready: its user's CONNECT goes out.
     pub(super) fn open_inner(&mut self, now: Instant, id: TunnelRef, user: ConnId) {
-        let Some(conn) = self.conns.get_mut(user) else { return };
-        let Some(slot) = self.tunnels.get_mut(id) else { return };
-        let Phase::Leasing(lease) = &conn.phase else { return };
-        match slot.tunnel.as_mut().map(|tunnel| tunnel.open(now, &lease.request)) {
-            Some(Ok(stream)) => {
-                if let Phase::Leasing(lease) = core::mem::replace(&mut conn.phase, Phase::Dialing) {
-                    conn.phase = Phase::Asking(lease);
-                }
-                conn.upstream = Attach::Stream(id, stream);
-                slot.streams.insert(stream, user);
-                slot.served = slot.served.saturating_add(1);
-                self.set_deadline(user, Some(now + self.config.connect_timeout));
-                self.touch(id);
-            }
-            Some(Err(error)) => {
-                let failure = Failure::new(Flag::Http2HandshakeFailure, format_args!("h2 failed: {error}"));
-                self.fail_conn(now, user, &failure);
-            }
-            None => {}
+        if self.conns.get(user).and_then(Conn::lease).is_some()
+            && let Err(error) = self.open_stream(now, user, id)
+        {
+            self.fail_conn(now, user, &report::not_opened(error));
         }
     }
 

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::state::{Attach, ConnId, Failure, Lease, Nested, Phase, SocketId};
+use super::state::{Attach, Conn, ConnId, Failure, Lease, Nested, Phase, SocketId, TunnelRef};
 use super::{Shard, report};
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
 use crate::http2::{ErrorCode, OpenError, StreamId};
@@ -44,6 +44,10 @@ impl Shard {
             traceparent: Some(trace),
             forwarded_network: None,
         };
+        let lease = |dial, expected, request| {
+            let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
+            Lease { key, request, retries: 0 }
+        };
         match plan.hop {
             Hop::Plain { to } => self.dial_upstream(now, id, to, None),
             // Without a resolver no name has an address.
@@ -52,8 +56,8 @@ impl Shard {
                 self.fail_conn(now, id, &failure);
             }
             Hop::Hbone { dial, authority, expected } => {
-                let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
-                let lease = Lease { key: key.clone(), request: request(authority), retries: 0 };
+                let lease = lease(dial, expected, request(authority));
+                let key = lease.key.clone();
                 if let Some(conn) = self.conns.get_mut(id) {
                     conn.phase = Phase::Leasing(Box::new(lease));
                 }
@@ -61,15 +65,10 @@ impl Shard {
                 self.pool.acquire(now, id.into(), key);
             }
             Hop::DoubleHbone { dial, gateway, authority, expected } => {
-                let lease = |expected, request| {
-                    let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
-                    Lease { key, request, retries: 0 }
-                };
-                let outer = lease(gateway, request(authority.clone()));
+                let outer = lease(dial, gateway, request(authority.clone()));
                 let network = Some(self.mesh.network().into());
-                let inner =
-                    lease(expected, ConnectRequest { forwarded_network: network, ..request(authority) });
-                self.start_nested(now, id, outer, inner);
+                let inner = ConnectRequest { forwarded_network: network, ..request(authority) };
+                self.start_nested(now, id, outer, lease(dial, expected, inner));
             }
         }
     }
@@ -101,45 +100,53 @@ impl Shard {
     /// Sends CONNECT on a granted stream. A tunnel that has ended meanwhile, or goes away, is no reason to fail: the
     /// connection asks again.
     fn granted(&mut self, now: Instant, id: ConnId, tunnel: TunnelId) {
-        let slot_id = self.pooled.get(&tunnel).copied();
-        let Some(conn) = self.conns.get_mut(id) else { return self.pool.release(now, tunnel) };
-        let Phase::Leasing(lease) = &conn.phase else { return self.pool.release(now, tunnel) };
-        let state = slot_id.and_then(|id| self.tunnels.get_mut(id)).and_then(|slot| slot.tunnel.as_mut());
-        let opened = match state {
-            Some(state) => state.open(now, &lease.request),
+        if self.conns.get(id).and_then(Conn::lease).is_none() {
+            return self.pool.release(now, tunnel);
+        }
+        let opened = match self.pooled.get(&tunnel) {
+            Some(&slot) => self.open_stream(now, id, slot),
             None => Err(OpenError::GoingAway),
         };
-        match (opened, slot_id) {
-            (Ok(stream), Some(slot_id)) => {
-                if let Phase::Leasing(lease) = core::mem::replace(&mut conn.phase, Phase::Dialing) {
-                    conn.phase = Phase::Asking(lease);
-                }
-                conn.upstream = Attach::Stream(slot_id, stream);
-                if let Some(slot) = self.tunnels.get_mut(slot_id) {
-                    slot.streams.insert(stream, id);
-                    slot.served = slot.served.saturating_add(1);
-                }
-                // Whoever asks again has what is left of the first deadline.
-                let deadline = conn.deadline.unwrap_or(now + self.config.connect_timeout);
-                self.set_deadline(id, Some(deadline));
-                self.touch(slot_id);
-            }
-            (Ok(_), None) | (Err(OpenError::GoingAway), _) => {
-                let key = lease.key.clone();
-                // Never granted again, so that asking again ends.
-                self.pool.handle_goaway(now, tunnel);
-                self.pool.release(now, tunnel);
-                self.pool.acquire(now, id.into(), key);
-            }
-            (Err(error), _) => {
-                self.pool.release(now, tunnel);
-                self.fail_conn(
-                    now,
-                    id,
-                    &Failure::new(Flag::Http2HandshakeFailure, format_args!("h2 failed: {error}")),
-                );
-            }
+        let Err(error) = opened else { return };
+        if error == OpenError::GoingAway {
+            // Never granted again, so that asking again ends.
+            self.pool.handle_goaway(now, tunnel);
         }
+        self.pool.release(now, tunnel);
+        match self.conns.get(id).and_then(Conn::lease) {
+            Some(lease) if error == OpenError::GoingAway => {
+                self.pool.acquire(now, id.into(), lease.key.clone());
+            }
+            _ => self.fail_conn(now, id, &report::not_opened(error)),
+        }
+    }
+
+    /// Sends the CONNECT of a connection that waits for a stream of this tunnel.
+    ///
+    /// # Errors
+    /// The tunnel takes no new stream; the connection still waits.
+    pub(super) fn open_stream(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        tunnel: TunnelRef,
+    ) -> Result<(), OpenError> {
+        let found = self.conns.get_mut(id).zip(self.tunnels.get_mut(tunnel));
+        let Some((conn, slot)) = found else { return Err(OpenError::GoingAway) };
+        let state = slot.tunnel.as_mut();
+        let (Some(lease), Some(state)) = (conn.lease(), state) else { return Err(OpenError::GoingAway) };
+        let stream = state.open(now, &lease.request)?;
+        if let Phase::Leasing(lease) = core::mem::replace(&mut conn.phase, Phase::Dialing) {
+            conn.phase = Phase::Asking(lease);
+        }
+        conn.upstream = Attach::Stream(tunnel, stream);
+        slot.streams.insert(stream, id);
+        slot.served = slot.served.saturating_add(1);
+        // Whoever asks again has what is left of the first deadline.
+        let deadline = conn.deadline.unwrap_or(now + self.config.connect_timeout);
+        self.set_deadline(id, Some(deadline));
+        self.touch(tunnel);
+        Ok(())
     }
 
     /// The peer has not looked at a CONNECT (RFC 9113 §8.7): nothing but the request was sent, so the pool is asked for

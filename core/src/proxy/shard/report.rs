@@ -9,7 +9,7 @@ use super::LocalWorkload;
 use super::outbound::dialled;
 use super::state::Failure;
 use crate::hbone::{Baggage, ConnectRequest, TraceParent, TunnelError};
-use crate::http2::ErrorCode;
+use crate::http2::{ErrorCode, OpenError};
 use crate::identity::Identity;
 use crate::mesh::{Service, Workload};
 use crate::policy::DenyReason;
@@ -189,6 +189,11 @@ pub(super) fn idle(after: Duration) -> Failure {
 
 pub(super) fn no_answer(after: Duration) -> Failure {
     Failure::new(Flag::Connect, format_args!("no answer to CONNECT within {} s", after.as_secs()))
+}
+
+/// CONNECT could not be sent.
+pub(super) fn not_opened(error: OpenError) -> Failure {
+    Failure::new(Flag::Http2HandshakeFailure, format_args!("h2 failed: {error}"))
 }
 
 pub(super) fn stream_reset(code: ErrorCode) -> Failure {

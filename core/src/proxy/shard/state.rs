@@ -178,6 +178,14 @@ impl Judged {
 }
 
 impl Conn {
+    /// What it waits for, if it waits for a stream.
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        match &self.phase {
+            Phase::Leasing(lease) => Some(lease),
+            Phase::Socks(_) | Phase::Asking(_) | Phase::Dialing | Phase::Relaying => None,
+        }
+    }
+
     pub(super) fn attach(&self, end: End) -> Attach {
         match end {
             End::Downstream => self.downstream,

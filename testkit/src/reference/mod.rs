@@ -1,2 +1,0 @@
-//! Reference implementations: what the core decides quickly, decided the slow obvious way.
-pub mod policy;
