@@ -141,7 +141,7 @@ fn collect(
 
 /// Gives each mesh of this process addresses of its own in 127.0.0.0/8: tests run side by side, and HBONE needs the same
 /// port on both proxies. The second octet comes from the process, so that test binaries do not meet either.
-fn addresses() -> (Ipv4Addr, Ipv4Addr) {
+pub(crate) fn addresses() -> (Ipv4Addr, Ipv4Addr) {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let process = std::process::id().to_le_bytes();
@@ -210,15 +210,7 @@ impl Mesh {
 
     /// A SOCKS5 request and the code of its answer.
     pub(crate) fn socks5(&self, target: &[u8]) -> io::Result<(TcpStream, u8)> {
-        let mut stream = TcpStream::connect((self.client_ip, SOCKS5_PORT))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(&[5, 1, 0])?;
-        stream.read_exact(&mut [0; 2])?;
-        stream.write_all(&[&[5, 1, 0], target].concat())?;
-        let mut reply = [0; 10];
-        stream.read_exact(&mut reply)?;
-        Ok((stream, reply[1]))
+        socks5(self.client_ip, target)
     }
 
     pub(crate) fn client_readiness(&self) -> SocketAddr {
@@ -233,6 +225,19 @@ impl Mesh {
     pub(crate) fn server_hbone(&self) -> SocketAddr {
         (self.server_ip, HBONE_PORT).into()
     }
+}
+
+/// A SOCKS5 request to the proxy at `ip`, and the code of its answer.
+pub(crate) fn socks5(ip: Ipv4Addr, target: &[u8]) -> io::Result<(TcpStream, u8)> {
+    let mut stream = TcpStream::connect((ip, SOCKS5_PORT))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(&[5, 1, 0])?;
+    stream.read_exact(&mut [0; 2])?;
+    stream.write_all(&[&[5, 1, 0], target].concat())?;
+    let mut reply = [0; 10];
+    stream.read_exact(&mut reply)?;
+    Ok((stream, reply[1]))
 }
 
 /// The environment of a proxy for `workload` at `ip`.
@@ -278,7 +283,7 @@ policies:
 }
 
 /// Serves each connection to a free port of `ip` on a thread of its own.
-fn serve(ip: Ipv4Addr, application: fn(TcpStream)) -> SocketAddr {
+pub(crate) fn serve(ip: Ipv4Addr, application: fn(TcpStream)) -> SocketAddr {
     let listener = TcpListener::bind((ip, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

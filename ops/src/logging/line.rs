@@ -10,8 +10,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{ACCESS, Format};
 
-/// The prefix that plain lines cut from targets, as upstream cuts its own crate's name.
-const CRATE_PREFIX: &str = "adit_node::";
+/// What plain lines cut from targets, as upstream cuts its own crate's name.
+const CRATE_PREFIXES: [&str; 2] = ["adit_node::", "adit_control::"];
 
 /// Where a line belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -198,7 +198,8 @@ impl Line<'_> {
             true => write!(out, "{}\t\x1b[{}m{level}\x1b[0m\t", self.time, level_colour(self.level)),
             false => write!(out, "{}\t{level}\t", self.time),
         };
-        out.push_str(self.target.strip_prefix(CRATE_PREFIX).unwrap_or(self.target));
+        let short = CRATE_PREFIXES.iter().find_map(|prefix| self.target.strip_prefix(prefix));
+        out.push_str(short.unwrap_or(self.target));
         for span in self.spans {
             let _ = write!(out, ":{}{{", span.name);
             span.fields.plain(&mut out);
