@@ -3,11 +3,13 @@
 //! tonic speaks gRPC, hyper HTTP/2, rustls TLS; what is here puts them together as Istio's node proxy does.
 
 mod auth;
+mod call;
 mod channel;
 mod connect;
 mod roots;
 
 pub use auth::{Auth, AuthError, Token};
+pub use call::{Octets, PREFIX, call};
 pub use channel::Channel;
 pub use connect::{ConnectError, Connector, Server, ServerError};
 pub use roots::{Roots, RootsError};

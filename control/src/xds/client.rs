@@ -7,21 +7,20 @@ use std::sync::Arc;
 
 use adit_core::mesh::Mesh;
 use adit_core::xds::{Client, Config, DemandError, Ending, Event, Request, ResourceType, StreamId, Waiter};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
-use tokio_stream::Stream;
-use tonic::Streaming;
 
 use super::demand::{Demanded, QUEUE};
+use super::inflow::{Inflow, InflowError, Piece};
 use super::{Demands, MeshSink, Stats, Writer};
-use crate::grpc::{Channel, Connector};
-use crate::proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Status};
+use crate::grpc::{Channel, Connector, Octets, call};
+use crate::proto::discovery::{DeltaDiscoveryRequest, Node, Status};
 
 /// Requests on their way to the server.
 const REQUESTS: usize = 100;
-/// Octets of a message.
-const MAX_MESSAGE: usize = 200 << 20;
+/// Delta ADS.
+const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 /// What a client of a control plane needs.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub struct Settings {
 }
 
 type Answered = oneshot::Sender<Result<adit_core::xds::Answer, DemandError>>;
-type Opening = Pin<Box<dyn Future<Output = Result<Streaming<DeltaDiscoveryResponse>, tonic::Status>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Octets, tonic::Status>> + Send>>;
 type Connecting = Pin<Box<dyn Future<Output = Option<Channel>> + Send>>;
 
 /// Where the one stream is.
@@ -45,7 +44,7 @@ enum Link {
     Connecting(StreamId, Connecting),
     /// Requests go out, response headers have not come.
     Opening(StreamId, mpsc::Sender<DeltaDiscoveryRequest>, Opening),
-    Open(StreamId, mpsc::Sender<DeltaDiscoveryRequest>, Box<Streaming<DeltaDiscoveryResponse>>),
+    Open(StreamId, mpsc::Sender<DeltaDiscoveryRequest>, Octets, Inflow),
 }
 
 /// A client of a control plane; nothing happens until it is [run](Xds::run).
@@ -64,8 +63,8 @@ pub struct Xds<S> {
 /// What woke the task.
 enum Wake {
     Connected(Option<Channel>),
-    Opened(Result<Box<Streaming<DeltaDiscoveryResponse>>, tonic::Status>),
-    Message(Result<Option<DeltaDiscoveryResponse>, tonic::Status>),
+    Opened(Result<Octets, tonic::Status>),
+    Octets(Result<Option<Bytes>, tonic::Status>),
     MaySend,
     Demand(Demanded),
     Timeout,
@@ -98,7 +97,7 @@ impl<S: MeshSink> Xds<S> {
             match self.wake().await {
                 Wake::Connected(channel) => self.connected(channel),
                 Wake::Opened(opened) => self.opened(opened),
-                Wake::Message(message) => self.message(message),
+                Wake::Octets(octets) => self.octets(octets),
                 Wake::MaySend => self.send(),
                 Wake::Demand(demanded) => self.demand(demanded),
                 Wake::Timeout => self.machine.handle_timeout(self.now()),
@@ -155,11 +154,11 @@ impl<S: MeshSink> Xds<S> {
                 Link::Down => pending().await,
                 Link::Connecting(_, connecting) => Wake::Connected(connecting.await),
                 Link::Opening(_, requests, opening) => tokio::select! {
-                    opened = opening => Wake::Opened(opened.map(Box::new)),
+                    opened = opening => Wake::Opened(opened),
                     () = may_send(requests), if has_request => Wake::MaySend,
                 },
-                Link::Open(_, requests, responses) => tokio::select! {
-                    message = responses.message(), if wants_response => Wake::Message(message),
+                Link::Open(_, requests, responses, _) => tokio::select! {
+                    octets = responses.next(), if wants_response => Wake::Octets(octets),
                     () = may_send(requests), if has_request => Wake::MaySend,
                     else => pending().await,
                 },
@@ -180,21 +179,16 @@ impl<S: MeshSink> Xds<S> {
         let id = *id;
         let Some(channel) = channel else { return self.ended(Ending::CouldNotOpen) };
         let (requests, outgoing) = mpsc::channel(REQUESTS);
-        let opening = async move {
-            let mut client =
-                AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-            let stream = client.delta_aggregated_resources(Outgoing(outgoing)).await?;
-            Ok(stream.into_inner())
-        };
+        let opening = call(channel, METHOD, outgoing);
         self.link = Link::Opening(id, requests, Box::pin(opening));
         // Before the headers of the response: servers may send them only after the first request.
         self.machine.handle_connected(self.now(), id);
     }
 
-    fn opened(&mut self, opened: Result<Box<Streaming<DeltaDiscoveryResponse>>, tonic::Status>) {
+    fn opened(&mut self, opened: Result<Octets, tonic::Status>) {
         match (opened, std::mem::replace(&mut self.link, Link::Down)) {
             (Ok(responses), Link::Opening(id, requests, _)) => {
-                self.link = Link::Open(id, requests, responses)
+                self.link = Link::Open(id, requests, responses, Inflow::default());
             }
             (Err(status), link) => {
                 self.link = link;
@@ -205,9 +199,9 @@ impl<S: MeshSink> Xds<S> {
         }
     }
 
-    fn message(&mut self, message: Result<Option<DeltaDiscoveryResponse>, tonic::Status>) {
-        let message = match message {
-            Ok(Some(message)) => message,
+    fn octets(&mut self, octets: Result<Option<Bytes>, tonic::Status>) {
+        let octets = match octets {
+            Ok(Some(octets)) => octets,
             Ok(None) => return self.ended(Ending::Complete),
             Err(status) => {
                 tracing::warn!(code = ?status.code(), message = status.message(), "the control plane ends the stream");
@@ -215,13 +209,35 @@ impl<S: MeshSink> Xds<S> {
                 return self.ended(Ending::Status { code, message: status.message() });
             }
         };
-        let Link::Open(id, ..) = self.link else { return };
-        if self.machine.is_current(id) {
-            let url = ResourceType::from_url(&message.type_url).map_or("unknown", ResourceType::url);
-            let (response, counts) = self.writer.write(message);
-            self.stats.message(url, counts);
-            self.machine.handle_response(self.now(), id, response);
+        if let Err(error) = self.pieces(&octets) {
+            tracing::error!(%error, "the stream from the control plane cannot be read on");
+            let code = i32::from(tonic::Code::Internal);
+            self.ended(Ending::Status { code, message: &error.to_string() });
         }
+    }
+
+    /// Takes what these octets complete.
+    fn pieces(&mut self, octets: &[u8]) -> Result<(), InflowError> {
+        let Link::Open(id, _, _, inflow) = &mut self.link else { return Ok(()) };
+        let id = *id;
+        inflow.push(octets);
+        while let Some(piece) = inflow.poll()? {
+            match piece {
+                Piece::Resource(resource) => {
+                    if let Some((kind, received)) = self.writer.put(resource) {
+                        self.machine.handle_resource(id, kind, &received);
+                    }
+                }
+                Piece::End(tail) => {
+                    let url = ResourceType::from_url(&tail.type_url).map_or("unknown", ResourceType::url);
+                    let (response, counts) = self.writer.end(tail);
+                    self.stats.message(url, counts);
+                    let now = adit_core::time::Instant::ZERO + self.started.elapsed();
+                    self.machine.handle_response(now, id, response);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn ended(&mut self, ending: Ending<'_>) {
@@ -236,7 +252,7 @@ impl<S: MeshSink> Xds<S> {
 
     /// As much as there is room for.
     fn send(&mut self) {
-        let (Link::Opening(_, requests, _) | Link::Open(_, requests, _)) = &self.link else { return };
+        let (Link::Opening(_, requests, _) | Link::Open(_, requests, ..)) = &self.link else { return };
         while let Ok(permit) = requests.try_reserve() {
             let Some(request) = self.machine.poll_request() else { return };
             permit.send(message(request, &self.settings.node));
@@ -257,20 +273,6 @@ impl<S: MeshSink> Xds<S> {
             Ok(()) => drop(self.waiting.insert(waiter, demanded.answer)),
             Err(error) => drop(demanded.answer.send(Err(error))),
         }
-    }
-}
-
-/// Requests as the stream that tonic sends.
-struct Outgoing(mpsc::Receiver<DeltaDiscoveryRequest>);
-
-impl Stream for Outgoing {
-    type Item = DeltaDiscoveryRequest;
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<DeltaDiscoveryRequest>> {
-        self.0.poll_recv(cx)
     }
 }
 

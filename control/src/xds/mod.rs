@@ -6,6 +6,7 @@
 mod client;
 mod decode;
 mod demand;
+mod inflow;
 mod node;
 mod stats;
 mod writer;
@@ -13,6 +14,7 @@ mod writer;
 pub use client::{Settings, Xds};
 pub use decode::{Rejection, address, authorization};
 pub use demand::{DemandFailure, Demands};
+pub use inflow::{Inflow, InflowError, Piece, Tail};
 pub use node::{NodeInfo, node};
 pub use stats::{Counts, Stats};
 pub use writer::{MeshSink, Writer};

@@ -1,12 +1,13 @@
-//! The one writer of the tables: applies a response as a whole, then publishes.
+//! The one writer of the tables: applies a response piece by piece, and publishes when all of it has come.
 use std::sync::Arc;
 
 use adit_core::mesh::{Change, Mesh, PolicyName, ServiceName};
 use adit_core::xds::{Received, ResourceType, Response};
 
 use super::decode::{Rejection, address, authorization};
+use super::inflow::Tail;
 use super::stats::Counts;
-use crate::proto::discovery::{DeltaDiscoveryResponse, Resource};
+use crate::proto::discovery::Resource;
 
 /// Where new tables go.
 pub trait MeshSink {
@@ -25,62 +26,79 @@ impl<F: FnMut(Arc<Mesh>)> MeshSink for F {
 pub struct Writer<S> {
     mesh: Mesh,
     sink: S,
+    /// Most resources of a push have the same version: they share one text.
+    version: Arc<str>,
+    counts: Counts,
 }
 
 impl<S: MeshSink> Writer<S> {
     /// Starts from `mesh`: empty tables of the own network, or those of a local file.
     #[must_use]
-    pub const fn new(mesh: Mesh, sink: S) -> Self {
-        Self { mesh, sink }
+    pub fn new(mesh: Mesh, sink: S) -> Self {
+        Self { mesh, sink, version: Arc::default(), counts: Counts::default() }
     }
 
-    /// Applies what can be applied: all resources in order, then removals; publishes once, and says how it went.
+    /// Applies one resource, which is not published yet, and says how it went; `None` for a type nobody asked for.
     ///
     /// A rejected resource leaves the copy before it in place.
-    pub fn write(&mut self, message: DeltaDiscoveryResponse) -> (Response, Counts) {
-        let kind = ResourceType::from_url(&message.type_url);
-        let mut counts = Counts { messages: 1, ..Counts::default() };
-        let mut resources = Vec::with_capacity(message.resources.len());
-        for resource in message.resources {
-            let payload = resource.resource.as_ref().map_or(0, |any| any.value.len());
-            counts.bytes = counts.bytes.saturating_add(payload as u64);
-            let outcome = match kind {
-                Some(kind) => self.put(kind, &resource),
-                None => Ok(()),
-            };
-            if let Err(rejection) = &outcome {
-                counts.rejected = counts.rejected.saturating_add(1);
-                tracing::warn!(resource = %resource.name, url = %message.type_url, %rejection, "resource rejected");
-            }
-            resources.push(Received {
-                name: resource.name.into(),
-                version: resource.version.into(),
-                aliases: resource.aliases.into_iter().map(Into::into).collect(),
-                outcome: outcome.map_err(|rejection| rejection.to_string()),
-            });
+    pub fn put(&mut self, resource: Resource) -> Option<(ResourceType, Received)> {
+        let Resource { name, version, aliases, resource: payload, .. } = resource;
+        self.counts.bytes =
+            self.counts.bytes.saturating_add(payload.as_ref().map_or(0, |any| any.value.len()) as u64);
+        let kind = match &payload {
+            Some(any) => ResourceType::from_url(&any.type_url)?,
+            // What is empty can only be told by its name, of which addresses have more forms.
+            None => ResourceType::Address,
+        };
+        let outcome =
+            payload.ok_or(Rejection::MissingPayload).and_then(|any| self.apply(kind, &name, &any.value));
+        if let Err(rejection) = &outcome {
+            self.counts.rejected = self.counts.rejected.saturating_add(1);
+            tracing::warn!(resource = %name, url = kind.url(), %rejection, "resource rejected");
         }
-        if let Some(kind) = kind {
-            for name in &message.removed_resources {
+        if *version != *self.version {
+            self.version = version.into();
+        }
+        let received = Received {
+            name: self.name(name),
+            version: Arc::clone(&self.version),
+            aliases: aliases.into_iter().map(Into::into).collect(),
+            outcome: outcome.map_err(|rejection| rejection.to_string()),
+        };
+        Some((kind, received))
+    }
+
+    /// Ends a response: removes what it removes, publishes once, and says what the machine needs to know.
+    pub fn end(&mut self, tail: Tail) -> (Response, Counts) {
+        if let Some(kind) = ResourceType::from_url(&tail.type_url) {
+            for name in &tail.removed {
                 self.remove(kind, name);
             }
             self.sink.publish(Arc::new(self.mesh.clone()));
         } else {
-            tracing::warn!(url = %message.type_url, "message of a type that was not asked for");
+            tracing::warn!(url = %tail.type_url, "message of a type that was not asked for");
         }
         let response = Response {
-            type_url: message.type_url.into(),
-            nonce: message.nonce.into(),
-            resources,
-            removed: message.removed_resources.into_iter().map(Into::into).collect(),
+            type_url: tail.type_url.into(),
+            nonce: tail.nonce.into(),
+            resources: Vec::new(),
+            removed: tail.removed.into_iter().map(Into::into).collect(),
         };
-        (response, counts)
+        (response, Counts { messages: 1, ..std::mem::take(&mut self.counts) })
     }
 
-    fn put(&mut self, kind: ResourceType, resource: &Resource) -> Result<(), Rejection> {
-        let any = resource.resource.as_ref().ok_or(Rejection::MissingPayload)?;
+    /// The text that the tables hold already, if they do.
+    fn name(&self, name: String) -> Arc<str> {
+        match self.mesh.workload(&name) {
+            Some(workload) if *workload.uid == *name => Arc::clone(&workload.uid),
+            _ => name.into(),
+        }
+    }
+
+    fn apply(&mut self, kind: ResourceType, name: &str, value: &[u8]) -> Result<(), Rejection> {
         let change = match kind {
-            ResourceType::Address => address(&resource.name, &any.value)?,
-            ResourceType::Authorization => authorization(&resource.name, &any.value)?,
+            ResourceType::Address => address(name, value)?,
+            ResourceType::Authorization => authorization(name, value)?,
         };
         Ok(self.mesh.apply(change)?)
     }

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::backoff::Backoff;
 use super::demands::{Demands, MAX_KEY};
-use super::{Answer, DemandError, Ending, Reason, Request, ResourceType, Response, Waiter};
+use super::{Answer, DemandError, Ending, Reason, Received, Request, ResourceType, Response, Waiter};
 use crate::time::Instant;
 
 /// How much of a type is subscribed.
@@ -120,6 +120,18 @@ pub struct Client {
     synced: bool,
     without_stream_since: Option<Instant>,
     last_push: Option<Instant>,
+    /// What has been said so far of a response whose end has not come.
+    part: Part,
+}
+
+/// See [`Client::handle_resource`].
+#[derive(Clone, Debug, Default)]
+struct Part {
+    errors: Errors,
+    /// Something of it was accepted.
+    good: bool,
+    /// Who waits for it. They are told when it is published, and so outlive a stream that breaks off before.
+    answers: Vec<(Waiter, Answer)>,
 }
 
 impl Client {
@@ -147,6 +159,7 @@ impl Client {
             synced: false,
             without_stream_since: Some(now),
             last_push: None,
+            part: Part::default(),
         }
     }
 
@@ -190,26 +203,39 @@ impl Client {
             Stream::Waiting(_) | Stream::Wanted => return,
         };
         self.requests.clear();
+        (self.part.errors, self.part.good) = (Errors::default(), false);
         self.without_stream_since.get_or_insert(now);
         let retry_in = self.backoff.after(ending, fruitful, lived);
         self.stream = if retry_in.is_zero() { Stream::Wanted } else { Stream::Waiting(now + retry_in) };
         self.events.push_back(Event::Ended { reason: ending.into(), retry_in });
     }
 
-    /// A response has come on `stream`, and the driver has applied what it could of it.
+    /// A resource of a response has come on `stream`, whose end has not, and the driver has applied it if it could.
+    /// Should the stream break off before that, it stays applied, and the next stream says so.
+    pub fn handle_resource(&mut self, stream: StreamId, kind: ResourceType, resource: &Received) {
+        if self.is_current(stream) {
+            self.take_in(kind, resource);
+        }
+    }
+
+    /// A response has come to its end on `stream`. The driver has applied what it could of it, and published that.
     pub fn handle_response(&mut self, now: Instant, stream: StreamId, response: Response) {
         if stream != self.id {
             return;
         }
         let Stream::Open { fruitful, .. } = &mut self.stream else { return };
         *fruitful = true;
-        let mut errors = Errors::default();
         // A type that nobody asked for is acknowledged and otherwise left alone.
         if let Some(kind) = ResourceType::from_url(&response.type_url) {
-            self.take_in(kind, &response, &mut errors);
+            for resource in &response.resources {
+                self.take_in(kind, resource);
+            }
+            self.take_end(kind, &response.removed);
         }
+        let Part { errors, good, answers } = core::mem::take(&mut self.part);
+        self.events.extend(answers.into_iter().map(|(waiter, answer)| Event::Answered { waiter, answer }));
         let error = errors.into_text();
-        if error.is_none() || response.resources.iter().any(|resource| resource.outcome.is_ok()) {
+        if error.is_none() || good {
             self.last_push = Some(now);
         }
         self.requests.push_back(Request {
@@ -220,34 +246,33 @@ impl Client {
         });
     }
 
-    fn take_in(&mut self, kind: ResourceType, response: &Response, errors: &mut Errors) {
-        let Self { types, demands, events, .. } = self;
+    fn take_in(&mut self, kind: ResourceType, resource: &Received) {
+        let Self { types, demands, part, .. } = self;
         let Some(subscribed) = types.iter_mut().find(|subscribed| subscribed.kind == kind) else { return };
-        let mut tell = |name: &str, answer| {
-            // Only addresses are ever demanded.
-            if kind == ResourceType::Address {
-                let waiters = demands.answer(name).into_iter();
-                events.extend(waiters.map(|waiter| Event::Answered { waiter, answer }));
+        let (version, answer) = match &resource.outcome {
+            Ok(()) => {
+                part.good = true;
+                (Arc::clone(&resource.version), Answer::Known)
+            }
+            Err(reason) => {
+                part.errors.add(&resource.name, reason);
+                (Arc::default(), Answer::Rejected)
             }
         };
-        for resource in &response.resources {
-            let (version, answer) = match &resource.outcome {
-                Ok(()) => (Arc::clone(&resource.version), Answer::Known),
-                Err(reason) => {
-                    errors.add(&resource.name, reason);
-                    (Arc::default(), Answer::Rejected)
-                }
-            };
-            subscribed.retained.insert(Arc::clone(&resource.name), version);
-            for name in core::iter::once(&resource.name).chain(&resource.aliases) {
-                tell(name, answer);
-            }
+        subscribed.retained.insert(Arc::clone(&resource.name), version);
+        for name in core::iter::once(&resource.name).chain(&resource.aliases) {
+            part.tell(kind, demands, name, answer);
         }
-        for name in &response.removed {
+    }
+
+    fn take_end(&mut self, kind: ResourceType, removed: &[Arc<str>]) {
+        let Self { types, demands, part, .. } = self;
+        let Some(subscribed) = types.iter_mut().find(|subscribed| subscribed.kind == kind) else { return };
+        for name in removed {
             subscribed.retained.remove(name);
-            tell(name, Answer::Absent);
+            part.tell(kind, demands, name, Answer::Absent);
         }
-        subscribed.accepted |= errors.count == 0;
+        subscribed.accepted |= part.errors.count == 0;
         let whole = |subscribed: &&Subscribed| subscribed.mode == Subscription::Wildcard;
         if !self.synced && self.types.iter().filter(whole).all(|subscribed| subscribed.accepted) {
             self.synced = true;
@@ -362,8 +387,17 @@ impl Client {
     }
 }
 
+impl Part {
+    fn tell(&mut self, kind: ResourceType, demands: &mut Demands, name: &str, answer: Answer) {
+        // Only addresses are ever demanded.
+        if kind == ResourceType::Address {
+            self.answers.extend(demands.answer(name).into_iter().map(|waiter| (waiter, answer)));
+        }
+    }
+}
+
 /// The text of a refusal: `name: reason; name: reason`.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Errors {
     text: String,
     count: usize,

@@ -60,7 +60,8 @@ pub struct Response {
     pub type_url: Arc<str>,
     /// What the answer must name (`nonce`).
     pub nonce: Arc<str>,
-    /// New and changed resources, in order.
+    /// New and changed resources, in order, but for those that [`Client::handle_resource`](super::Client::handle_resource)
+    /// has been told of.
     pub resources: Vec<Received>,
     /// Names that are gone or do not exist (`removed_resources`); applied after all resources.
     pub removed: Vec<Arc<str>>,

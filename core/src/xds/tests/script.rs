@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-use super::super::{Answer, Client, DemandError, Ending, Event, Reason, Subscription, Waiter};
+use super::super::{Answer, Client, DemandError, Ending, Event, Reason, ResourceType, Subscription, Waiter};
 use super::{ADDRESS, POLICY, bad, client, good, open, requests, response, versions};
 use crate::time::Instant;
 
@@ -73,6 +73,38 @@ fn good_resources_of_a_bad_response_are_retained_and_the_bad_one_is_named() {
     open(&mut client, NOW);
     let expected = [("a", "1"), ("b", ""), ("d", "")].map(|(name, v)| (name.to_string(), v.to_string()));
     assert_eq!(versions(&requests(&mut client)[0]), expected);
+}
+
+#[test]
+fn a_response_in_pieces_counts_when_its_end_has_come() {
+    let mut client = client(Subscription::OnDemand);
+    let stream = open(&mut client, NOW);
+    client.demand("a", Waiter(1)).unwrap();
+    requests(&mut client);
+    client.handle_resource(stream, ResourceType::Address, &good("a", "1"));
+    client.handle_resource(stream, ResourceType::Address, &bad("b", "odd"));
+    assert!(!client.has_request() && events(&mut client).is_empty(), "nothing is published yet");
+    client.handle_response(NOW, stream, response(ADDRESS, "n", vec![good("c", "3")], &[]));
+    assert_eq!(requests(&mut client)[0].error.as_deref(), Some("b: odd"));
+    assert_eq!(answered(&mut client), [(1, Answer::Known)]);
+}
+
+#[test]
+fn a_response_that_breaks_off_is_not_asked_for_again() {
+    let mut client = client(Subscription::Wildcard);
+    let stream = open(&mut client, NOW);
+    requests(&mut client);
+    client.handle_resource(stream, ResourceType::Address, &good("a", "1"));
+    client.handle_resource(stream, ResourceType::Address, &bad("b", "odd"));
+    client.handle_closed(NOW, stream, Ending::Status { code: 2, message: "" });
+    client.handle_resource(stream, ResourceType::Address, &good("late", "1"));
+    client.handle_timeout(NOW + Duration::from_secs(60));
+    let stream = open(&mut client, NOW);
+    let expected = [("a", "1"), ("b", "")].map(|(name, v)| (name.to_string(), v.to_string()));
+    assert_eq!(versions(&requests(&mut client)[0]), expected);
+    // What was wrong with it was its own matter.
+    client.handle_response(NOW, stream, response(ADDRESS, "n", vec![], &[]));
+    assert_eq!(requests(&mut client)[0].error, None);
 }
 
 #[test]

@@ -1,0 +1,161 @@
+//! A real process and a large mesh from a control plane: how soon it is ready, and what it costs to hold.
+//!
+//! `cargo bench -p adit-node --bench large_mesh [-- WORKLOADS]`; 100 000 unless told otherwise, and a service for each 20.
+use std::error::Error;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use adit_control::proto::istio::workload::{
+    Locality, NetworkAddress, Port, PortList, Service, TunnelProtocol, Workload, WorkloadType,
+};
+use adit_node::thread::TokioThread;
+use adit_testkit::istiod::Istiod;
+
+/// Replicas behind each service.
+const REPLICAS: u32 = 20;
+const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(1);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // Cargo says `--bench` too.
+    let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
+    let thread = TokioThread::start("istiod")?;
+    let istiod = thread.wait(Istiod::start("istiod.test"));
+    {
+        let _entered = thread.enter();
+        istiod.ads.set_services((0..count / REPLICAS).map(service));
+        istiod.ads.set_workloads((0..count).map(workload));
+        istiod.ads.hold(true);
+    }
+    let root = std::env::temp_dir().join(format!("adit-large-mesh-{}.pem", std::process::id()));
+    fs::write(&root, istiod.root())?;
+    let node = Node(
+        Command::new(env!("CARGO_BIN_EXE_adit-node"))
+            .env_clear()
+            .envs([
+                ("PROXY_MODE", "dedicated"),
+                ("PROXY_WORKLOAD_INFO", "namespace-0/application-0-0/application-0"),
+                ("FAKE_CA", "true"),
+                ("NETWORK", "network-1"),
+                ("ALT_XDS_HOSTNAME", "istiod.test"),
+                ("ADIT_BIND_ADDRESS", "127.77.0.1"),
+                ("RUST_LOG", "warn"),
+            ])
+            .env("XDS_ADDRESS", format!("https://{}", istiod.address()))
+            .env("XDS_ROOT_CA", &root)
+            .stdin(Stdio::null())
+            .spawn()?,
+    );
+    let asked = thread.wait(istiod.ads.request(|_| true));
+    drop(asked);
+    let before = node.memory("VmRSS:")?;
+    let begun = Instant::now();
+    istiod.ads.hold(false);
+    while !is_ready() {
+        assert!(begun.elapsed() < PATIENCE, "not ready in time");
+        std::thread::sleep(POLL);
+    }
+    let took = begun.elapsed();
+    let peak = node.memory("VmHWM:")?;
+    // Memory that was needed only for the loading goes back to the system.
+    std::thread::sleep(Duration::from_secs(2));
+    let after = node.memory("VmRSS:")?;
+    println!(
+        "{count} workloads: ready {took:.2?} after the control plane may speak; resident {:.1} MiB before, {:.1} MiB \
+         after, {:.1} MiB at most ({:.2} of after)",
+        before / 1024.0,
+        after / 1024.0,
+        peak / 1024.0,
+        peak / after
+    );
+    fs::remove_file(root)?;
+    Ok(())
+}
+
+fn workload(n: u32) -> Workload {
+    let of = n / REPLICAS;
+    let (namespace, app) = (namespace(of), format!("application-{of}"));
+    let name = format!("{app}-{n}");
+    let node = n % 1000;
+    let ports = vec![
+        Port { service_port: 80, target_port: 8080, app_protocol: 0 },
+        Port { service_port: 443, target_port: 8443, app_protocol: 0 },
+    ];
+    Workload {
+        uid: format!("Kubernetes//Pod/{namespace}/{name}"),
+        addresses: vec![Ipv4Addr::from(0x0a00_0000 + n).octets().to_vec()],
+        network: "network-1".to_owned(),
+        tunnel_protocol: TunnelProtocol::Hbone.into(),
+        trust_domain: "cluster.local".to_owned(),
+        service_account: app.clone(),
+        node: format!("ip-10-0-{}-{}.eu-central-1.compute.internal", node / 256, node % 256),
+        canonical_name: app.clone(),
+        canonical_revision: "v1".to_owned(),
+        workload_type: WorkloadType::Deployment.into(),
+        workload_name: app,
+        locality: Some(Locality {
+            region: "eu-central-1".to_owned(),
+            zone: format!("eu-central-1{}", ["a", "b", "c"][n as usize % 3]),
+            ..Locality::default()
+        }),
+        services: [(format!("{namespace}/{}", hostname(of)), PortList { ports })].into(),
+        cluster_id: "Kubernetes".to_owned(),
+        namespace,
+        name,
+        ..Workload::default()
+    }
+}
+
+fn service(n: u32) -> Service {
+    Service {
+        name: format!("application-{n}"),
+        namespace: namespace(n),
+        hostname: hostname(n),
+        addresses: vec![NetworkAddress {
+            network: "network-1".to_owned(),
+            address: Ipv4Addr::from(0xac10_0000 + n).octets().to_vec(),
+            ..NetworkAddress::default()
+        }],
+        ports: vec![Port { service_port: 80, target_port: 8080, app_protocol: 0 }],
+        ..Service::default()
+    }
+}
+
+fn namespace(service: u32) -> String {
+    format!("namespace-{}", service / 10)
+}
+
+fn hostname(service: u32) -> String {
+    format!("application-{service}.{}.svc.cluster.local", namespace(service))
+}
+
+/// Whether the process says that it is ready.
+fn is_ready() -> bool {
+    use std::io::{Read as _, Write as _};
+    let Ok(mut stream) = std::net::TcpStream::connect("127.77.0.1:15021") else { return false };
+    let mut answer = String::new();
+    stream.write_all(b"GET /healthz/ready HTTP/1.0\r\nhost: x\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.contains("200 OK")
+}
+
+/// The process; it goes with this one.
+struct Node(Child);
+
+impl Node {
+    /// A line of its status, in KiB.
+    fn memory(&self, line: &str) -> Result<f64, Box<dyn Error>> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|found| found.strip_prefix(line)).ok_or("no such line")?;
+        Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
