@@ -292,7 +292,7 @@ fn message(request: Request, node: &Node) -> DeltaDiscoveryRequest {
         resource_names_subscribe: texts(request.subscribe),
         resource_names_unsubscribe: texts(request.unsubscribe),
         initial_resource_versions: versions
-            .map(|(name, version)| (name.as_ref().into(), version.as_ref().into()))
+            .map(|(name, version)| (name.as_ref().into(), version.to_string()))
             .collect(),
         response_nonce: request.nonce.as_ref().into(),
         error_detail: request.error.map(|message| Status { code: 0, message, details: Vec::new() }),

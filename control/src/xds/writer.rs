@@ -26,8 +26,6 @@ impl<F: FnMut(Arc<Mesh>)> MeshSink for F {
 pub struct Writer<S> {
     mesh: Mesh,
     sink: S,
-    /// Most resources of a push have the same version: they share one text.
-    version: Arc<str>,
     counts: Counts,
 }
 
@@ -35,7 +33,7 @@ impl<S: MeshSink> Writer<S> {
     /// Starts from `mesh`: empty tables of the own network, or those of a local file.
     #[must_use]
     pub fn new(mesh: Mesh, sink: S) -> Self {
-        Self { mesh, sink, version: Arc::default(), counts: Counts::default() }
+        Self { mesh, sink, counts: Counts::default() }
     }
 
     /// Applies one resource, which is not published yet, and says how it went; `None` for a type nobody asked for.
@@ -56,12 +54,9 @@ impl<S: MeshSink> Writer<S> {
             self.counts.rejected = self.counts.rejected.saturating_add(1);
             tracing::warn!(resource = %name, url = kind.url(), %rejection, "resource rejected");
         }
-        if *version != *self.version {
-            self.version = version.into();
-        }
         let received = Received {
             name: self.name(name),
-            version: Arc::clone(&self.version),
+            version: version.as_str().into(),
             aliases: aliases.into_iter().map(Into::into).collect(),
             outcome: outcome.map_err(|rejection| rejection.to_string()),
         };

@@ -9,7 +9,9 @@ use core::time::Duration;
 
 use super::backoff::Backoff;
 use super::demands::{Demands, MAX_KEY};
-use super::{Answer, DemandError, Ending, Reason, Received, Request, ResourceType, Response, Waiter};
+use super::{
+    Answer, DemandError, Ending, Reason, Received, Request, ResourceType, Response, Version, Waiter,
+};
 use crate::time::Instant;
 
 /// How much of a type is subscribed.
@@ -96,7 +98,7 @@ struct Subscribed {
     kind: ResourceType,
     mode: Subscription,
     /// Name → last accepted version; empty for none, and for what was last rejected.
-    retained: BTreeMap<Arc<str>, Arc<str>>,
+    retained: BTreeMap<Arc<str>, Version>,
     /// A response of it has been accepted in full.
     accepted: bool,
 }
@@ -178,7 +180,7 @@ impl Client {
                 nothing.push("*".into());
                 // Without a version even if one is retained: the server must say something, or nobody would be answered.
                 for key in self.demands.all_for_a_new_stream() {
-                    initial_versions.insert(Arc::clone(key), Arc::default());
+                    initial_versions.insert(Arc::clone(key), Version::default());
                 }
             }
             self.requests.push_back(Request {
@@ -252,11 +254,11 @@ impl Client {
         let (version, answer) = match &resource.outcome {
             Ok(()) => {
                 part.good = true;
-                (Arc::clone(&resource.version), Answer::Known)
+                (resource.version.clone(), Answer::Known)
             }
             Err(reason) => {
                 part.errors.add(&resource.name, reason);
-                (Arc::default(), Answer::Rejected)
+                (Version::default(), Answer::Rejected)
             }
         };
         subscribed.retained.insert(Arc::clone(&resource.name), version);

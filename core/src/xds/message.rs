@@ -5,6 +5,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::Version;
+
 /// A type of resources (interfaces §1.3); on each stream they are asked for in the order of [`ResourceType::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceType {
@@ -46,7 +48,7 @@ pub struct Request {
     /// Names not wanted (`resource_names_unsubscribe`).
     pub unsubscribe: Vec<Arc<str>>,
     /// What is retained from earlier streams (`initial_resource_versions`).
-    pub initial_versions: BTreeMap<Arc<str>, Arc<str>>,
+    pub initial_versions: BTreeMap<Arc<str>, Version>,
     /// The response that is answered (`response_nonce`).
     pub nonce: Arc<str>,
     /// Why resources of that response were rejected (`error_detail.message`); none: all are accepted.
@@ -73,7 +75,7 @@ pub struct Received {
     /// Its name (`name`).
     pub name: Arc<str>,
     /// Its version (`version`); may be empty.
-    pub version: Arc<str>,
+    pub version: Version,
     /// Other names it can be demanded by (`aliases`).
     pub aliases: Vec<Arc<str>>,
     /// Whether it could be decoded and applied; else why not, for the server's log.

@@ -18,8 +18,10 @@ mod demands;
 mod message;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use backoff::{Ending, Reason};
 pub use client::{Client, Config, Event, Staleness, StreamId, Subscription};
 pub use demands::{Answer, DemandError, Waiter};
 pub use message::{Received, Request, ResourceType, Response};
+pub use version::Version;

@@ -125,7 +125,8 @@ impl Ads {
         let mut state = self.state();
         for (name, aliases, value) in resources {
             state.version += 1;
-            let version = format!("v{}", state.version);
+            // As long as istiod's hashes are.
+            let version = format!("{:x}", u64::MAX / state.version);
             let any = Any { type_url: url.to_owned(), value };
             let resource =
                 Resource { name: name.clone(), version, aliases, resource: Some(any), ..Resource::default() };

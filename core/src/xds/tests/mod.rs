@@ -46,5 +46,9 @@ fn response(url: &str, nonce: &str, resources: Vec<Received>, removed: &[&str]) 
 }
 
 fn versions(request: &Request) -> Vec<(String, String)> {
-    request.initial_versions.iter().map(|(name, version)| ((&**name).into(), (&**version).into())).collect()
+    request
+        .initial_versions
+        .iter()
+        .map(|(name, version)| ((&**name).into(), std::format!("{version}")))
+        .collect()
 }
