@@ -58,11 +58,13 @@ fn seen(it: &mut Intruder, stream: u32, more: &[(&str, &str)]) -> Arc<Connection
 }
 
 fn refusals(it: &Intruder) -> Vec<&str> {
-    let one = |observed| match observed {
-        &Observed::EarlyDenied { ref error, .. } => Some(error.as_str()),
-        _ => None,
-    };
-    it.observed().iter().filter_map(one).collect()
+    it.observed()
+        .iter()
+        .filter_map(|observed| match observed {
+            Observed::EarlyDenied { error, .. } => Some(error.as_str()),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]

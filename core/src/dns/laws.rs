@@ -16,7 +16,7 @@ use super::message::{CLASS_INTERNET, HEADER, TYPE_OPT};
 use super::*;
 use crate::identity::Identity;
 use crate::mesh::{Health, IpFamilies, Mesh, NetworkAddress, Service, ServiceName, Visibility, Workload};
-use crate::route::Rng;
+use crate::rng::Rng;
 use crate::time::Instant;
 
 // ---- an independent reader
@@ -318,7 +318,7 @@ proptest! {
         let mut owner = all.clone();
         if let Some(labels) = labels && !given.addresses.is_empty() {
             let chain = read.remove(0);
-            prop_assert_eq!((chain.owner, chain.kind, chain.ttl), (all.clone(), 5, 30));
+            prop_assert_eq!((chain.owner, chain.kind, chain.ttl), (all, 5, 30));
             owner.truncate(labels);
             prop_assert_eq!(name(&chain.data, 0).0, owner.clone());
         }
