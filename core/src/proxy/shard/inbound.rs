@@ -1,12 +1,10 @@
 //! Inbound connections: admitted, judged, then dialled to the application (datapath §5.2, §5.7, §6).
-use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use super::state::{Asked, Attach, ConnId, Judged, Phase, TunnelRef};
 use super::{Shard, report};
 use crate::hbone::{ConnectRequest, RequestError};
 use crate::http2::StreamId;
-use crate::mesh::Workload;
 use crate::policy::Verdict;
 use crate::proxy::observed::Direction;
 use crate::proxy::{Observed, proxy_protocol};
@@ -91,7 +89,8 @@ impl Shard {
         if self.is_full(Direction::Inbound, peer, plan.to) {
             return self.reject(now, asked, UNAVAILABLE);
         }
-        let source = self.caller(peer, request);
+        let source = self.mesh.workload_by_address(&self.config.network, peer.ip());
+        let source = source.filter(|_| !self.is_from_elsewhere(request)).cloned();
         let baggage = request.baggage.as_ref().filter(|_| self.config.baggage);
         // Who asked for a service says so; without that it can only be guessed from the port.
         let asked_for = request.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref());
@@ -133,13 +132,11 @@ impl Shard {
         self.dial_upstream(now, id, plan.to, plan.source.bind());
     }
 
-    /// Whose address `peer` is. Not asked about what came through the gateway of another network (datapath §5.5): the
-    /// address is the gateway's, and only the baggage says who is behind it.
-    fn caller(&self, peer: SocketAddr, request: &ConnectRequest) -> Option<Arc<Workload>> {
-        let own = &self.config.network;
-        let elsewhere =
-            request.forwarded_network.as_ref().is_some_and(|from| !from.eq_ignore_ascii_case(own));
-        if elsewhere { None } else { self.mesh.workload_by_address(own, peer.ip()).cloned() }
+    /// Whether a request came through the gateway of another network (datapath §5.5): its address is the gateway's, and
+    /// only the baggage says who is behind it.
+    fn is_from_elsewhere(&self, request: &ConnectRequest) -> bool {
+        let from = request.forwarded_network.as_ref();
+        from.is_some_and(|from| !from.eq_ignore_ascii_case(&self.config.network))
     }
 
     /// The application is there: 200.
