@@ -65,11 +65,14 @@ struct World {
 
 /// `alternative`: whom the service says may answer inside.
 fn world(seed: u64, weather: Weather, alternative: Option<&str>) -> World {
-    world_by(Gateway::Address, seed, weather, alternative)
+    world_in(room(seed, weather), alternative)
 }
 
-fn world_by(named: Gateway, seed: u64, weather: Weather, alternative: Option<&str>) -> World {
-    let mut room = room(seed, weather);
+fn world_in(room: Room, alternative: Option<&str>) -> World {
+    world_by(Gateway::Address, room, alternative)
+}
+
+fn world_by(named: Gateway, mut room: Room, alternative: Option<&str>) -> World {
     let config = |name: &str, network: &str| {
         let mut config = config("shop", name, name);
         config.network = network.into();
@@ -155,7 +158,7 @@ fn a_connection_crosses_networks_in_a_tunnel_within_a_tunnel() {
 #[test]
 fn a_gateway_may_be_a_service_that_maps_its_port() {
     let World { mut room, client, gateway, server } =
-        world_by(Gateway::Service, 5, Weather::default(), Some("server"));
+        world_by(Gateway::Service, room(5, Weather::default()), Some("server"));
     let app = room.connect(client, addr("10.0.0.1:40000"), addr(VIP), Script::send(pattern(5_000)));
     room.run(2_000_000);
     assert!(room.app(app).got() == pattern(5_000), "{:?}", room.observed(client));
