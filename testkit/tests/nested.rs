@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use adit_core::hbone::baggage::WorkloadType;
 use adit_core::identity::Identity;
 use adit_core::mesh::{
     GatewayAddress, GatewayTarget, Mesh, NetworkAddress, Service, ServiceName, TunnelProtocol, Workload,
@@ -25,6 +26,8 @@ fn addr(text: &str) -> SocketAddr {
 fn workload(name: &str, address: &str, network: &str) -> Workload {
     let identity = Identity::new("cluster.local", "shop", name).expect("an identity");
     let mut workload = Workload::new(name, name, identity);
+    workload.workload_name = name.into();
+    workload.workload_type = WorkloadType::Deployment;
     workload.addresses = vec![addr(address).ip()];
     workload.network = network.into();
     workload.protocol = TunnelProtocol::Hbone;
@@ -40,8 +43,17 @@ fn behind_service(endpoint: &mut Workload, target: u16) -> Service {
     service
 }
 
-fn mesh(network: &str, workloads: Vec<Workload>, service: Service) -> Arc<Mesh> {
-    Arc::new(Mesh::new(network.into(), workloads, vec![service], vec![]).expect("a mesh"))
+fn mesh(network: &str, workloads: Vec<Workload>, services: Vec<Service>) -> Arc<Mesh> {
+    Arc::new(Mesh::new(network.into(), workloads, services, vec![]).expect("a mesh"))
+}
+
+/// How the far workload names its gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gateway {
+    /// By the address of the gateway's workload.
+    Address,
+    /// By the hostname of a service in front of it, whose port 15009 leads to 15008.
+    Service,
 }
 
 struct World {
@@ -53,42 +65,52 @@ struct World {
 
 /// `alternative`: whom the service says may answer inside.
 fn world(seed: u64, weather: Weather, alternative: Option<&str>) -> World {
-    let mut room = room(seed, weather);
+    world_in(room(seed, weather), alternative)
+}
+
+fn world_in(room: Room, alternative: Option<&str>) -> World {
+    world_by(Gateway::Address, room, alternative)
+}
+
+fn world_by(named: Gateway, mut room: Room, alternative: Option<&str>) -> World {
+    let config = |name: &str, network: &str| {
+        let mut config = config("shop", name, name);
+        config.network = network.into();
+        config
+    };
 
     let mut far = workload("server", "10.0.0.3:0", "n2");
     let mut service = behind_service(&mut far, 8080);
     let near = NetworkAddress { network: "n1".into(), address: addr("10.0.0.2:0").ip() };
-    far.network_gateway =
-        Some(Arc::new(GatewayAddress { target: GatewayTarget::Address(near), hbone_port: 15_008 }));
+    let name = ServiceName { namespace: "shop".into(), hostname: "gateway.shop.svc".into() };
+    let (target, hbone_port) = match named {
+        Gateway::Address => (GatewayTarget::Address(near), 15_008),
+        Gateway::Service => (GatewayTarget::Hostname(name.clone()), 15_009),
+    };
+    far.network_gateway = Some(Arc::new(GatewayAddress { target, hbone_port }));
+    let mut gateways = Service::new(name.clone());
+    gateways.ports.insert(15_009, 15_008);
+    let mut near = workload("gateway", "10.0.0.2:0", "n1");
+    near.services.insert(name, [(15_009, 15_008)].into());
     service.addresses = vec![NetworkAddress { network: "n1".into(), address: addr(VIP).ip() }];
     service.subject_alt_names = alternative
         .map(|name| Identity::new("cluster.local", "shop", name).expect("an identity"))
         .into_iter()
         .collect();
-    let seen = vec![workload("client", "10.0.0.1:0", "n1"), workload("gateway", "10.0.0.2:0", "n1"), far];
-    let client = add(
-        &mut room,
-        config("shop", "client", "client"),
-        &mesh("n1", seen, service),
-        addr("10.0.0.1:0").ip(),
-    );
+    let seen = mesh("n1", vec![workload("client", "10.0.0.1:0", "n1"), near, far], vec![service, gateways]);
+    let client = add(&mut room, config("client", "n1"), &seen, addr("10.0.0.1:0").ip());
 
     let mut own = workload("gateway", "10.0.0.2:0", "n1");
     let service = behind_service(&mut own, addr(BEHIND).port());
-    let gateway = add(
-        &mut room,
-        config("shop", "gateway", "gateway"),
-        &mesh("n1", vec![own], service),
-        addr("10.0.0.2:0").ip(),
-    );
+    let seen = mesh("n1", vec![own], vec![service]);
+    let gateway = add(&mut room, config("gateway", "n1"), &seen, addr("10.0.0.2:0").ip());
 
     let mut own = workload("server", "10.0.0.3:0", "n2");
     let service = behind_service(&mut own, 8080);
-    let shard = Shard::new(
-        Arc::new(config("shop", "server", "server")),
-        mesh("n2", vec![own], service),
-        Instant::from_millis(1),
-    );
+    // Whoever comes through the gateway has its address, or one that means somebody else here.
+    let stranger = workload("stranger", "10.0.0.1:0", "n2");
+    let seen = mesh("n2", vec![own, stranger], vec![service]);
+    let shard = Shard::new(Arc::new(config("server", "n2")), seen, Instant::from_millis(1));
     let server = room.add_node(shard, &[(addr(BEHIND), Listener::InboundHbone)]);
     room.serve(addr("10.0.0.2:8080"), Script::echo());
     World { room, client, gateway, server }
@@ -131,6 +153,38 @@ fn a_connection_crosses_networks_in_a_tunnel_within_a_tunnel() {
         assert_eq!(room.shard(server).tunnels(), 0, "seed {seed}");
         assert_eq!(room.shard(client).buffered(), 0, "seed {seed}");
     }
+}
+
+#[test]
+fn a_gateway_may_be_a_service_that_maps_its_port() {
+    let World { mut room, client, gateway, server } =
+        world_by(Gateway::Service, room(5, Weather::default()), Some("server"));
+    let app = room.connect(client, addr("10.0.0.1:40000"), addr(VIP), Script::send(pattern(5_000)));
+    room.run(2_000_000);
+    assert!(room.app(app).got() == pattern(5_000), "{:?}", room.observed(client));
+    for node in [client, gateway, server] {
+        assert_eq!(endings(room.observed(node)), [(Flag::None, None)], "{node:?}");
+    }
+}
+
+/// Who the source of the only connection of `node` is said to be.
+fn source(room: &Room, node: NodeId) -> Option<String> {
+    let opened = room.observed(node).iter().find_map(|observed| match observed {
+        Observed::ConnectionOpened(connection) => Some(Arc::clone(connection)),
+        _ => None,
+    });
+    opened.expect("a connection").source.labels.workload.as_deref().map(ToOwned::to_owned)
+}
+
+// datapath §3.11, §5.5. What a proxy sees of the header is how it names the source.
+#[test]
+fn only_the_inner_request_says_which_network_it_comes_from() {
+    let World { mut room, client, gateway, server } = world(6, Weather::default(), Some("server"));
+    room.connect(client, addr("10.0.0.1:40000"), addr(VIP), Script::send("x"));
+    room.run(2_000_000);
+    // The room's tunnels come from the address that they go to: here that of the gateway itself.
+    assert_eq!(source(&room, gateway).as_deref(), Some("gateway"), "looked up by address");
+    assert_eq!(source(&room, server).as_deref(), Some("client"), "taken from the baggage");
 }
 
 #[test]

@@ -52,6 +52,11 @@ macro_rules! worlds {
             fn calls_to_the_proxies_own_ports_are_refused() -> Result<()> {
                 crate::refusals::own_ports($runtime, $backend)
             }
+
+            #[test]
+            fn every_port_of_a_proxy_answers_strangers_as_it_should() -> Result<()> {
+                crate::refusals::every_port($runtime, $backend)
+            }
         }
     )* };
 }

@@ -6,3 +6,5 @@ mod choice;
 mod explained;
 #[path = "routing/shards.rs"]
 mod shards;
+#[path = "routing/waypoints.rs"]
+mod waypoints;

@@ -73,7 +73,9 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[test]
 fn octets_go_there_and_back_through_one_tunnel_and_leave_nothing_behind() {
-    for (seed, chunk, len) in [(1, 64 << 10, 300_000), (2, 1, 3_000), (3, 100, 40_000), (4, 1 << 20, 3 << 20)]
+    // The last: long enough for reads as large as they get (datapath §3.11: past both resize thresholds).
+    for (seed, chunk, len) in
+        [(1, 64 << 10, 300_000), (2, 1, 3_000), (3, 100, 40_000), (4, 2_559, 200_000), (5, 1 << 20, 3 << 20)]
     {
         let weather = Weather { chunk, ..Weather::default() };
         let Pair { mut room, client, server } = pair_with(MESH, seed, weather, |_| {});
@@ -103,6 +105,21 @@ fn octets_go_there_and_back_through_one_tunnel_and_leave_nothing_behind() {
             assert_eq!(opened, 1);
         }
     }
+}
+
+// datapath §3.11: 100 sources, 100 connections.
+#[test]
+fn each_source_address_has_a_tunnel_of_its_own() {
+    let Pair { mut room, client, server } = pair(16);
+    for round in 0..3 {
+        for host in 0..100 {
+            let from = SocketAddr::new([10, 8, 0, host].into(), 40_000 + round);
+            room.connect(client, from, addr("10.0.0.2:80"), Script::send("x"));
+        }
+        room.run(1_000_000);
+    }
+    assert_eq!((room.shard(client).tunnels(), room.shard(server).tunnels()), (100, 100));
+    assert_eq!(closed(room.observed(client)), vec![(Flag::None, None, 1, 1); 300]);
 }
 
 #[test]

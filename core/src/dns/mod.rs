@@ -10,6 +10,8 @@
 
 pub mod encode;
 pub mod forward;
+#[cfg(test)]
+mod laws;
 mod lookup;
 pub mod message;
 mod observed;

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod numbers;
+
 type TestPool = Pool<char, &'static str>;
 type Event = PoolEvent<char, &'static str>;
 

@@ -180,3 +180,55 @@ fn a_policy_update_says_whom_it_closes() {
                     reason=\"allow policies exist, but none allowed\"\n";
     assert_eq!(tail(&lines[0].1), expected);
 }
+
+// Envoy's CVE-2026-47220, and log injection: names come from peers' baggage, errors quote what peers said.
+#[test]
+fn whatever_a_peer_says_stays_in_its_field_and_on_one_line() {
+    let long = "x".repeat(10_000);
+    let texts = [
+        "\n",
+        "a\r\nb",
+        "\u{1b}[2J",
+        "\"",
+        "\\",
+        "a\tb",
+        "\" direction=\"inbound",
+        "\",\"direction\":\"inbound",
+        "\0\u{7f}\u{85}",
+        "\u{2028}\u{feff}\u{202e}é",
+        "{} %s {0:?}",
+        "",
+        &long,
+    ];
+    for text in texts {
+        let mut hostile = Connection::clone(&connection());
+        Arc::make_mut(&mut hostile.source.names).workload = Some(text.into());
+        Arc::make_mut(&mut hostile.destination.names).namespace = Some(text.into());
+        hostile.hbone_authority = Some(Authority::Host { host: text.into(), port: 80 });
+        let observed = Observed::ConnectionClosed {
+            connection: Arc::new(hostile),
+            bytes_sent: 1,
+            bytes_received: 2,
+            duration: Duration::ZERO,
+            error: Some(text.to_owned()),
+            flag: Flag::Connect,
+        };
+        let lines = capture("trace", Format::Json, || log(&observed));
+        let [(_, line)] = lines.as_slice() else { panic!("{lines:?}") };
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        for (field, expected) in [
+            ("src.workload", text.to_owned()),
+            ("dst.namespace", text.to_owned()),
+            ("dst.hbone_addr", format!("{text}:80")),
+            ("error", text.to_owned()),
+            ("direction", "outbound".to_owned()),
+        ] {
+            assert_eq!(value[field].as_str(), Some(&*expected), "{field} of {line}");
+        }
+        let lines = capture("trace", Format::Plain, || log(&observed));
+        let [(_, line)] = lines.as_slice() else { panic!("{lines:?}") };
+        let controls: String = line.chars().filter(|c| c.is_control()).collect();
+        assert_eq!(controls, "\t\t\t\t\n", "{line:?}");
+        assert!(line.contains(&format!("src.workload={text:?} ")), "{line}");
+    }
+}

@@ -96,6 +96,19 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
+    // datapath §1.8. Marks need `CAP_NET_ADMIN`; without it there is nothing to see.
+    #[test]
+    fn dialled_sockets_carry_the_mark_and_share_no_port() {
+        let options = SocketOptions { mark: Some(0x539), ..SocketOptions::default() };
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let Ok(dialled) = dial(listener.local_addr().unwrap(), None, &options) else { continue };
+            let (Dialled::Connected(fd, _) | Dialled::Pending(fd)) = dialled;
+            let socket = SockRef::from(&fd);
+            assert_eq!((socket.mark().unwrap(), socket.reuse_port().unwrap()), (0x539, false), "{address}");
+        }
+    }
+
     #[test]
     fn a_bound_address_takes_no_port_before_it_connects() {
         let listener = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();

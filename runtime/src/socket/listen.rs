@@ -273,6 +273,38 @@ mod tests {
         assert!(ListenerSpec { address, ..spec("127.0.0.1:0") }.bind(&options).is_err());
     }
 
+    // datapath §1.8. Marks need `CAP_NET_ADMIN`; without it there is nothing to see.
+    #[test]
+    fn listeners_and_what_they_accept_carry_the_mark() {
+        let options = SocketOptions { mark: Some(0x539), ..SocketOptions::default() };
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(bound) = spec(address).bind(&options) else { continue };
+            let sibling = bound.sibling().unwrap();
+            for fd in [&bound.fd, &sibling.fd] {
+                assert_eq!(SockRef::from(fd).mark().unwrap(), 0x539, "{address}");
+            }
+            drop(sibling);
+            let _client = TcpStream::connect(bound.local_addr().unwrap()).unwrap();
+            let accepted = accept(bound.fd.as_fd(), Listener::InboundPlain, true, None).unwrap();
+            assert_eq!(SockRef::from(&accepted.fd).mark().unwrap(), 0x539, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shared_with_another_process_that_asks_for_it_and_no_other() {
+        let options = SocketOptions::default();
+        let shared = |address| ListenerSpec { address, reuse_port: true, ..spec("127.0.0.1:0") };
+        let first = shared("127.0.0.1:0".parse().unwrap()).bind(&options).unwrap();
+        let address = first.local_addr().unwrap();
+        assert!(SockRef::from(&first.fd).reuse_port().unwrap());
+        // As if another process did; the listener that goes first frees nothing of the other's.
+        let second = shared(address).bind(&options).unwrap();
+        drop(first);
+        TcpStream::connect(address).unwrap();
+        assert!(ListenerSpec { address, ..spec("127.0.0.1:0") }.bind(&options).is_err());
+        drop(second);
+    }
+
     #[test]
     fn a_taken_address_is_an_error_with_upstreams_text() {
         let options = SocketOptions::default();

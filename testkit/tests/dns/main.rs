@@ -1,5 +1,6 @@
 //! The DNS proxy over sockets: a server on loopback, scripted name servers behind it, clients before it (datapath §7).
 
 mod answering;
+mod limits;
 mod relaying;
 mod rig;

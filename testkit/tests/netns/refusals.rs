@@ -125,6 +125,61 @@ pub(crate) fn own_ports(runtime: Runtime, backend: Backend) -> Result<()> {
     Ok(())
 }
 
+/// What becomes of a call to a port of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Accepted, then closed without a word.
+    Closed,
+    /// A TLS alert, since the caller does not speak TLS.
+    Alert,
+    /// HTTP status 400, since it does not speak HTTP either.
+    BadRequest,
+    /// Nobody listens.
+    Refused,
+}
+
+/// Every port that a proxy may have, called by everybody on every way that leads there (datapath §1.8). SOCKS5 is off.
+pub(crate) fn every_port(runtime: Runtime, backend: Backend) -> Result<()> {
+    use Outcome::{Alert, BadRequest, Closed, Refused};
+    const PORTS: [u16; 7] = [15001, 15006, 15008, 15080, 15000, 15020, 15021];
+    let world = World::new(runtime, backend, "")?;
+    for ipv6 in FAMILIES {
+        let (client, server) = (world.client.address(ipv6), world.server.address(ipv6));
+        let loopback: std::net::IpAddr =
+            if ipv6 { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
+        // The admin pages are on the loopback address of IPv4 alone.
+        let admin = if ipv6 { Refused } else { BadRequest };
+        let ways = [
+            // A captured pod's own loopback, where nothing is redirected.
+            (&world.client, loopback, [Closed, Closed, Alert, Refused, admin, BadRequest, BadRequest]),
+            // Its own address, which is not redirected either; the admin page is on loopback only.
+            (&world.client, client, [Closed, Closed, Alert, Refused, Refused, BadRequest, BadRequest]),
+            // Another captured pod, through a tunnel: its proxy refuses to call itself, and dials what is no port of the
+            // data path as it dials any application.
+            (&world.client, server, [Closed, Closed, Closed, Closed, Closed, BadRequest, BadRequest]),
+            // The same from outside the mesh: 15008 is the one port that is not redirected.
+            (&world.outside, server, [Closed, Closed, Alert, Closed, Closed, BadRequest, BadRequest]),
+        ];
+        for (from, to, outcomes) in ways {
+            for (port, expected) in PORTS.into_iter().zip(outcomes) {
+                let said = play(from.namespace(), (to, port), Script::WhoAmI)?;
+                let outcome = match said.as_str() {
+                    "eof" | "reset" => Some(Closed),
+                    "refused" => Some(Refused),
+                    said if said.starts_with("well HTTP/1.1 400 ") => Some(BadRequest),
+                    said if said.starts_with("well \u{15}\u{3}") => Some(Alert),
+                    _ => None,
+                };
+                assert_eq!(outcome, Some(expected), "{to}:{port} said {said:?}");
+            }
+        }
+    }
+    // After all that both still work.
+    let server = world.server.address(false);
+    assert_eq!(play(world.client.namespace(), (server, APP), Script::Echo)?, "well echoed");
+    Ok(())
+}
+
 /// Whoever is refused gets a FIN or an RST, never an answer and never silence.
 #[track_caller]
 fn assert_closed(outcome: &str) {

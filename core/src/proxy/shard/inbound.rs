@@ -89,7 +89,8 @@ impl Shard {
         if self.is_full(Direction::Inbound, peer, plan.to) {
             return self.reject(now, asked, UNAVAILABLE);
         }
-        let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
+        let source = self.mesh.workload_by_address(&self.config.network, peer.ip());
+        let source = source.filter(|_| !self.is_from_elsewhere(request)).cloned();
         let baggage = request.baggage.as_ref().filter(|_| self.config.baggage);
         // Who asked for a service says so; without that it can only be guessed from the port.
         let asked_for = request.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref());
@@ -129,6 +130,13 @@ impl Shard {
             }
         }
         self.dial_upstream(now, id, plan.to, plan.source.bind());
+    }
+
+    /// Whether a request came through the gateway of another network (datapath §5.5): its address is the gateway's, and
+    /// only the baggage says who is behind it.
+    fn is_from_elsewhere(&self, request: &ConnectRequest) -> bool {
+        let from = request.forwarded_network.as_ref();
+        from.is_some_and(|from| !from.eq_ignore_ascii_case(&self.config.network))
     }
 
     /// The application is there: 200.

@@ -156,6 +156,23 @@ fn host_network_pods_are_reached_through_services_only() {
     assert_eq!((by_node.hop, by_node.destination), (plain("192.168.0.1:80"), None));
 }
 
+#[test]
+fn host_network_pods_that_share_an_address_keep_their_identities() {
+    let host = |name: &str| {
+        let mut pod = workload(name, &["192.168.0.1"], Hbone);
+        pod.network_mode = NetworkMode::HostNetwork;
+        pod
+    };
+    let (mut one, mut two) = (host("one"), host("two"));
+    let first = service("first", &["10.1.0.1"], &mut [&mut one]);
+    let second = service("second", &["10.1.0.2"], &mut [&mut two]);
+    for (target, name) in [("10.1.0.1:80", "one"), ("10.1.0.2:80", "two")] {
+        let plan = plan(&[&one, &two], &[&first, &second], target).unwrap();
+        assert_eq!(plan.hop, hbone("192.168.0.1:15008", "192.168.0.1:8080", &[name]));
+        assert_eq!(&*plan.destination.unwrap().name, name);
+    }
+}
+
 // datapath §2.5.
 #[test]
 fn addresses_are_chosen_by_target_then_family() {

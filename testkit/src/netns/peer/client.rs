@@ -35,7 +35,8 @@ async fn converse(mut stream: TcpStream, script: Script) -> Result<String, End> 
         Script::WhoAmI => {
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;
-            if answer.is_empty() { Err(End::Eof) } else { Ok(answer) }
+            // Whoever is no server of ours may say more than a line.
+            answer.lines().next().map(str::to_owned).ok_or(End::Eof)
         }
         Script::Echo => {
             let (mut from, mut to) = stream.split();

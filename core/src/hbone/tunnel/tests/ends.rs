@@ -80,6 +80,22 @@ fn what_came_before_a_reset_can_still_be_delivered() {
 }
 
 #[test]
+fn what_came_before_the_transport_broke_can_still_be_delivered() {
+    let (mut client, mut server) = established();
+    let stream = open(&mut client, &mut server);
+    client.send(stream, b"first, second");
+    server.input(&client.output()).unwrap();
+    // Taken in parts, in order.
+    server.tunnel.delivered(stream, 7, &mut server.pool);
+    server.tunnel.settle(&mut server.pool);
+    assert_eq!(server.tunnel.handle_eof(NOW), TunnelError::Truncated);
+    assert_eq!(server.pending(stream), b"second");
+    server.tunnel.delivered(stream, 6, &mut server.pool);
+    assert_eq!((server.pending(stream).len(), server.tunnel.held()), (0, 0));
+    assert!(server.tunnel.lend_data(stream, &mut server.pool).is_none(), "nothing goes the other way");
+}
+
+#[test]
 fn a_tunnel_drains_when_its_last_stream_has_ended() {
     let (mut client, mut server) = established();
     let stream = open(&mut client, &mut server);
