@@ -12,6 +12,7 @@ use adit_core::time::WallClock;
 use adit_core::tls::TlsPorts;
 use adit_ops::admin::{Certificate, CertificateState, CertificateStatus};
 use adit_ops::metrics::CertificateFigures;
+use adit_runtime::crypto::{Compliance, compliant_provider};
 use adit_runtime::{CertificateReply, CertificateSource, Handle, record};
 
 use crate::config::{Authority, Config};
@@ -61,7 +62,9 @@ impl NodeCertificates {
         };
         let immediate = !matches!(authority, Issuer::Istio(_));
         let clock = Arc::new(WallClock::new(adit_runtime::wall_clock()));
-        let provider = adit_runtime::crypto::provider();
+        let compliance =
+            if config.control.post_quantum_only { Compliance::PostQuantum } else { Compliance::None };
+        let provider = compliant_provider(compliance)?;
         let ports = TlsPorts {
             // A recording can be replayed only with what the handshakes drew at random.
             provider: if config.record.is_some() { record::tapped(&provider) } else { provider },

@@ -13,6 +13,7 @@ use adit_control::local::LocalError;
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
+use adit_runtime::crypto::ComplianceError;
 use adit_runtime::{
     BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
     Transparency,
@@ -86,6 +87,9 @@ pub enum StartError {
         /// Why.
         reason: Arc<str>,
     },
+    /// `COMPLIANCE_POLICY` cannot be followed.
+    #[error(transparent)]
+    Compliance(#[from] ComplianceError),
     /// Requests to the control plane cannot be made as asked for.
     #[error(transparent)]
     Control(#[from] AuthError),

@@ -1,6 +1,7 @@
 //! `adit-node proxy`: one instance with logs, readiness, signals and a graceful end.
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use adit_core::mesh::Mesh;
 use adit_ops::access;
 use adit_ops::admin::Admin;
 use adit_ops::counters::Counters;
-use adit_ops::http::{Endpoint, ServerError, ServerThread};
+use adit_ops::http::{Endpoint, Handler, ServerError, ServerThread};
 use adit_ops::logging::{self, Levels, LoggingError};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
@@ -99,15 +100,14 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
 
     // These answer while the tables are still on their way.
     let state = ProcessState::new(config, &tables, &certificates, &metrics);
-    let admin = Admin::new(Arc::new(state), Arc::new(levels));
-    let pages = ServerThread::start(
-        "adit-pages",
-        vec![
-            Endpoint::bind(config.listen.readiness, Arc::new(readiness))?,
-            Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?,
-            Endpoint::bind(config.listen.admin, Arc::new(admin))?,
-        ],
-    )?;
+    let admin: Arc<dyn Handler> = Arc::new(Admin::new(Arc::new(state), Arc::new(levels)));
+    let mut pages = vec![
+        Endpoint::bind(config.listen.readiness, Arc::new(readiness))?,
+        Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?,
+        Endpoint::bind(config.listen.admin, Arc::clone(&admin))?,
+    ];
+    pages.extend(admin_on_ipv6(config, &pages, admin)?);
+    let pages = ServerThread::start("adit-pages", pages)?;
 
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
@@ -160,6 +160,27 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     }
     tracing::info!("drained; {}", counters.snapshot());
     Ok(ended?)
+}
+
+/// The admin pages on `::1` as well, where they are on `127.0.0.1` and this machine has the other.
+fn admin_on_ipv6(
+    config: &Config,
+    pages: &[Endpoint],
+    admin: Arc<dyn Handler>,
+) -> Result<Option<Endpoint>, ServerError> {
+    if !config.listen.ipv6 || config.listen.admin.ip() != Ipv4Addr::LOCALHOST {
+        return Ok(None);
+    }
+    let port = pages.last().map_or(config.listen.admin.port(), |admin| admin.address().port());
+    match Endpoint::bind((Ipv6Addr::LOCALHOST, port).into(), admin) {
+        // `EADDRNOTAVAIL`, and `EAFNOSUPPORT` where the kernel has no IPv6.
+        Err(ServerError::Bind { cause, .. })
+            if matches!(cause.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported) =>
+        {
+            Ok(None)
+        }
+        bound => bound.map(Some),
+    }
 }
 
 fn tell_addresses(config: &Config, instance: &Instance, dns: Option<SocketAddr>, pages: &[SocketAddr]) {

@@ -46,7 +46,7 @@ fn help_and_version_go_to_stdout_and_succeed() {
 
 #[test]
 fn an_unusable_environment_says_all_that_is_wrong() {
-    let vars = [("KEEPALIVE_TIME", "soon".to_owned()), ("COMPLIANCE_POLICY", "pqc".to_owned())];
+    let vars = [("KEEPALIVE_TIME", "soon".to_owned()), ("COMPLIANCE_POLICY", "fips".to_owned())];
     for arguments in [&["proxy"][..], &[]] {
         let (code, output) = run(arguments, &vars);
         assert_eq!(code, 1, "{output}");

@@ -55,6 +55,8 @@ fn connector(ca: &ScriptedCa, roots: &Path, token: &Path) -> Connector {
         roots: Roots::File(roots.to_owned()),
         alternative_name: Some(NAME.try_into().unwrap()),
         auth: Arc::new(Auth::new(Some(Token::File(token.to_owned())), "Kubernetes", extra).unwrap()),
+        // The authority speaks it, as istiod does.
+        post_quantum_only: true,
     }
 }
 

@@ -51,6 +51,7 @@ fn settings(istiod: &Istiod, token: Token) -> Settings {
             roots: Roots::Pem(istiod.root().to_owned()),
             alternative_name: Some("istiod.test".try_into().expect("a name")),
             auth: Arc::new(Auth::new(Some(token), "east", extra).expect("headers")),
+            post_quantum_only: false,
         },
         node: node(&node_info),
         machine: Config::default(),

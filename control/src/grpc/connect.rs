@@ -10,7 +10,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::{DigitallySignedStruct, NamedGroup, SignatureScheme};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -129,6 +129,8 @@ pub struct Connector {
     pub alternative_name: Option<ServerName<'static>>,
     /// What proves who we are.
     pub auth: Arc<Auth>,
+    /// Only key exchange that withstands quantum computers (`COMPLIANCE_POLICY=pqc`).
+    pub post_quantum_only: bool,
 }
 
 impl Connector {
@@ -174,7 +176,11 @@ impl Connector {
     /// TLS 1.3, the server proves who it is, we do not.
     fn tls(&self) -> Result<ClientConfig, ConnectError> {
         let wrong = |error: &dyn std::fmt::Display| ConnectError::Tls(error.to_string());
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut provider = aws_lc_rs::default_provider();
+        if self.post_quantum_only {
+            provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519MLKEM768);
+        }
+        let provider = Arc::new(provider);
         let roots = Arc::new(self.roots.load()?);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()

@@ -35,6 +35,8 @@ Certificates:
   LOCAL_CA_DIR                directory of the built-in CA, made on first use; proxies that share it trust each other.
                               Without it the CA lives in memory, and only this process is trusted
   CRL_PATH                    revocation lists (PEM), read again when they change [none]
+  COMPLIANCE_POLICY           `pqc`: only the post-quantum hybrid X25519MLKEM768, with peers and the control plane [none:
+                              preferred, others are spoken to as well]
   TRUST_DOMAIN                if set, our workload must be of this trust domain
 
 DNS:

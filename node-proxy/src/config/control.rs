@@ -29,6 +29,8 @@ pub struct ControlPlane {
     pub cluster_id: String,
     /// Who we are.
     pub node: NodeInfo,
+    /// `COMPLIANCE_POLICY=pqc`: only key exchange that withstands quantum computers.
+    pub post_quantum_only: bool,
 }
 
 /// One server of the control plane.
@@ -96,6 +98,8 @@ impl ControlPlane {
                 .or_else(|| owned(reader, "CLUSTER_ID"))
                 .unwrap_or_else(|| "Kubernetes".to_owned()),
             node,
+            post_quantum_only: reader.text("COMPLIANCE_POLICY").is_some()
+                && reader.word("COMPLIANCE_POLICY", &[("pqc", true)]).unwrap_or(false),
         }
     }
 
@@ -106,7 +110,8 @@ impl ControlPlane {
     pub fn connector(&self, upstream: &Upstream) -> Result<Connector, AuthError> {
         let Upstream { server, roots, alternative_name, headers } = upstream.clone();
         let auth = Auth::new(self.token.token(), &self.cluster_id, headers)?;
-        Ok(Connector { server, roots, alternative_name, auth: auth.into() })
+        let post_quantum_only = self.post_quantum_only;
+        Ok(Connector { server, roots, alternative_name, auth: auth.into(), post_quantum_only })
     }
 }
 
@@ -244,6 +249,8 @@ mod tests {
             (&[("XDS_HEADER_Tenant", "t")], |_, x| x.headers.get("tenant").is_some_and(|v| v == "t")),
             (&[("CA_HEADER_k", "v")], |_, x| x.headers.is_empty()),
             (&[("AUTH_TOKEN", "/token")], |c, _| c.token == TokenSource::Given("/token".to_owned())),
+            (&[("COMPLIANCE_POLICY", "pqc")], |c, _| c.post_quantum_only),
+            (&[("COMPLIANCE_POLICY", "")], |c, _| !c.post_quantum_only),
             (&[("CLUSTER_ID", "a")], |c, _| c.cluster_id == "a"),
             (&[("CLUSTER_ID", "a"), ("ISTIO_META_CLUSTER_ID", "b")], |c, _| c.cluster_id == "b"),
             (&[("NODE_NAME", "n")], |c, _| c.node.node_name == "n"),
@@ -273,6 +280,7 @@ mod tests {
             ("ALT_XDS_HOSTNAME", "a b"),
             ("XDS_HEADER_A B", "c"),
             ("INSTANCE_IP", "here"),
+            ("COMPLIANCE_POLICY", "fips"),
             ("ISTIO_METAJSON_X", "{"),
         ] {
             let error = read(&[(name, value)]).expect_err(name);

@@ -4,23 +4,12 @@ use super::authority::Authority;
 use super::proxy_config::ProxyConfig;
 use super::read::Reader;
 
-/// What setting an unsupported variable does.
-enum Rule {
-    /// Refused whenever it is set to something; the text completes "expected …".
-    Unset(&'static str),
-    /// Only this value is accepted: the one that changes nothing.
-    Only(&'static str, &'static str),
-}
-
-const RULES: &[(&str, Rule)] = &[
-    ("COMPLIANCE_POLICY", Rule::Unset("nothing: compliance policies are not supported yet")),
-    ("TLS12_ENABLED", Rule::Only("false", "`false`: TLS 1.2 is not supported")),
-    ("XDS_ON_DEMAND", Rule::Only("false", "`false`: on-demand discovery is not supported yet")),
-    ("ENABLE_PROXY", Rule::Only("true", "`true`: without the proxy nothing would be left to run")),
-    (
-        "AUTHZ_POLICY_INFO_LOGGING",
-        Rule::Only("false", "`false`: logging of policy reasons is not supported yet"),
-    ),
+/// A variable, its only value that is accepted, which changes nothing, and what completes "expected …".
+const RULES: &[(&str, &str, &str)] = &[
+    ("TLS12_ENABLED", "false", "`false`: TLS 1.2 is not supported"),
+    ("XDS_ON_DEMAND", "false", "`false`: on-demand discovery is not supported yet"),
+    ("ENABLE_PROXY", "true", "`true`: without the proxy nothing would be left to run"),
+    ("AUTHZ_POLICY_INFO_LOGGING", "false", "`false`: logging of policy reasons is not supported yet"),
 ];
 
 /// What a variable takes part in. Where none of its parts is there, it has no effect.
@@ -90,12 +79,9 @@ const OWN_METADATA: [&str; 3] = ["DNS_CAPTURE", "DNS_PROXY_ADDR", "ISTIO_VERSION
 /// `KUBERNETES_SERVICE_HOST` is left alone: Kubernetes sets it in every pod, and it only picks a default for
 /// `XDS_ADDRESS`. `RUST_BACKTRACE` is honoured by Rust itself.
 pub(super) fn check(reader: &mut Reader<'_>) {
-    for (name, rule) in RULES {
-        let Some(value) = reader.text(name) else { continue };
-        match rule {
-            Rule::Unset(expected) => reader.refuse(name, Some(value), expected),
-            Rule::Only(only, expected) if value != *only => reader.refuse(name, Some(value), expected),
-            Rule::Only(..) => {}
+    for (name, only, expected) in RULES {
+        if let Some(value) = reader.text(name).filter(|value| value != only) {
+            reader.refuse(name, Some(value), expected);
         }
     }
 }
@@ -135,5 +121,5 @@ pub(super) fn warn<'a>(
 #[cfg(test)]
 pub(super) fn names() -> Vec<&'static str> {
     let parts = PARTS.iter().filter(|part| part.names.contains(&"INPOD_UDS")).flat_map(|part| part.names);
-    RULES.iter().map(|(name, _)| *name).chain(parts.copied()).collect()
+    RULES.iter().map(|(name, ..)| *name).chain(parts.copied()).collect()
 }

@@ -147,11 +147,9 @@ pub(crate) fn every_port(runtime: Runtime, backend: Backend) -> Result<()> {
         let (client, server) = (world.client.address(ipv6), world.server.address(ipv6));
         let loopback: std::net::IpAddr =
             if ipv6 { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
-        // The admin pages are on the loopback address of IPv4 alone.
-        let admin = if ipv6 { Refused } else { BadRequest };
         let ways = [
             // A captured pod's own loopback, where nothing is redirected.
-            (&world.client, loopback, [Closed, Closed, Alert, Refused, admin, BadRequest, BadRequest]),
+            (&world.client, loopback, [Closed, Closed, Alert, Refused, BadRequest, BadRequest, BadRequest]),
             // Its own address, which is not redirected either; the admin page is on loopback only.
             (&world.client, client, [Closed, Closed, Alert, Refused, Refused, BadRequest, BadRequest]),
             // Another captured pod, through a tunnel: its proxy refuses to call itself, and dials what is no port of the
