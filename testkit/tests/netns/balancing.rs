@@ -3,7 +3,7 @@ use adit_control::proto::istio::workload::{Workload, WorkloadStatus};
 use adit_testkit::netns::{Backend, Result, Runtime, wait_until};
 
 use crate::cluster::{Cluster, SOON, app, calls, shown, wait_tables, who_am_i};
-use crate::resources::{hostname, pod, server, service, vip};
+use crate::resources::{pod, server, service, vip};
 use crate::world::{APP, FAMILIES, SERVICE};
 
 /// So many connections that a share of a fifth is neither nothing nor half, but once in ten million times.
@@ -65,7 +65,7 @@ pub(crate) fn endpoints(runtime: Runtime, backend: Backend) -> Result<()> {
         assert_eq!(who_am_i(&client, target)?, None);
         client_node.wait_access(&[
             ("direction", "outbound"),
-            ("dst.service", &hostname("server")),
+            ("dst.addr", &target.to_string()),
             ("error", &format!("no healthy upstream: {target}")),
         ])?;
     }

@@ -249,3 +249,11 @@ impl Echo {
 pub(crate) fn calls(app: &Server) -> usize {
     app.process().lines().iter().filter(|line| line.ends_with("who-am-i well")).count()
 }
+
+/// Waits until an application has answered so many connections; it must not have answered more.
+pub(crate) fn wait_calls(app: &Server, wanted: usize) -> Result<()> {
+    let enough = || calls(app) >= wanted;
+    wait_until(&format!("{wanted} calls"), SOON, enough, || calls(app).to_string())?;
+    assert_eq!(calls(app), wanted);
+    Ok(())
+}

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use adit_control::proto::istio::workload::{GatewayAddress, NetworkAddress, Service, Workload};
 use adit_testkit::netns::{Backend, Host, Network, Node, NodeSpec, Result, Runtime};
 
-use crate::cluster::{Cluster, app, ca_address, calls, shown, wait_tables, who_am_i, xds_address};
+use crate::cluster::{Cluster, app, ca_address, shown, wait_calls, wait_tables, who_am_i, xds_address};
 use crate::relay::Relay;
 use crate::resources::{
     HBONE, address, gateway_by_address, hostname, pod, server, service, service_key, vip,
@@ -161,7 +161,7 @@ pub(crate) fn nested(runtime: Runtime, backend: Backend) -> Result<()> {
             .concat(),
         )?;
     }
-    assert_eq!(calls(&server_app), FAMILIES.len());
+    wait_calls(&server_app, FAMILIES.len())?;
 
     world.push(false, "gateway", "impostor");
     wait_client("another identity inside", &|tables| tables.contains(&identity("impostor")))?;
@@ -172,7 +172,7 @@ pub(crate) fn nested(runtime: Runtime, backend: Backend) -> Result<()> {
     wait_client("another identity of the gateway", &|tables| !tables.contains(&identity("impostor")))?;
     assert_eq!(who_am_i(&world.client, target(false))?, None);
     client_node.wait_access(&[("direction", "outbound"), ("error", WRONG_OUTSIDE)])?;
-    assert_eq!(calls(&server_app), FAMILIES.len());
+    wait_calls(&server_app, FAMILIES.len())?;
     Ok(())
 }
 

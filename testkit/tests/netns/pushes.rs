@@ -104,6 +104,7 @@ pub(crate) fn strict_refuses_plaintext(runtime: Runtime, backend: Backend) -> Re
 /// A push ends what it no longer allows, with the reason in both logs, and nothing else.
 pub(crate) fn changes_cut(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend, &[])?;
+    let client_id = identity("client");
     let targets = FAMILIES.map(|ipv6| SocketAddr::new(vip(1, ipv6), SERVICE));
 
     // A policy that was not there.
@@ -113,7 +114,7 @@ pub(crate) fn changes_cut(runtime: Runtime, backend: Backend) -> Result<()> {
         let denied = policy(CLOSED, Scope::Namespace, Action::Deny, vec![from("client")]);
         world.cluster.push([], [], [denied]);
         tunnelled.wait_cut();
-        let common = [("message", "connection complete"), ("src.identity", &*identity("client"))];
+        let common = [("message", "connection complete"), ("src.identity", &*client_id)];
         world.server_node.wait_access(
             &[
                 &common[..],

@@ -40,7 +40,9 @@ pub(crate) fn loses_nothing(runtime: Runtime, backend: Backend) -> Result<()> {
         during.push(Echo::open(&client, target(ipv6))?);
         assert!(who_am_i(&client, target(ipv6))?.is_some());
     }
-    assert_eq!((calls(&old_app), calls(&new_app)), (FAMILIES.len(), 0));
+    let called = || (calls(&old_app), calls(&new_app));
+    let wait_called = |wanted| wait_until("calls", SOON, || called() == wanted, || format!("{:?}", called()));
+    wait_called((FAMILIES.len(), 0))?;
 
     // The service moves to the other pod, another one goes away, so does a policy, and one comes.
     let ads = &cluster.istiod.ads;
@@ -74,10 +76,7 @@ pub(crate) fn loses_nothing(runtime: Runtime, backend: Backend) -> Result<()> {
         during.exchange("still the first way")?;
         assert!(who_am_i(&client, target(ipv6))?.is_some());
     }
-    let moved = || calls(&new_app) == FAMILIES.len();
-    wait_until("calls at the new pod", SOON, moved, || calls(&new_app).to_string())?;
-    assert_eq!(calls(&old_app), FAMILIES.len());
-    Ok(())
+    wait_called((FAMILIES.len(), FAMILIES.len()))
 }
 
 fn wait_line(node: &Node, text: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use adit_control::proto::istio::workload::{ApplicationTunnel, Service, Workload}
 use adit_testkit::istiod::ads::ADDRESS;
 use adit_testkit::netns::{Backend, Result, Runtime};
 
-use crate::cluster::{Cluster, app, calls, loopback, shown, wait_tables, who_am_i};
+use crate::cluster::{Cluster, app, loopback, shown, wait_calls, wait_tables, who_am_i};
 use crate::relay::{Header, Relay};
 use crate::resources::{
     HBONE, endpoint, from, gateway_by_name, hostname, pod, policy, server, service, uid, vip,
@@ -92,7 +92,7 @@ pub(crate) fn hop(runtime: Runtime, backend: Backend) -> Result<()> {
             ])?;
         }
     }
-    assert_eq!(calls(&server_app), FAMILIES.len());
+    wait_calls(&server_app, FAMILIES.len())?;
 
     // A waypoint that is not there is no reason to go without.
     cluster.istiod.ads.remove(ADDRESS, [&*uid("waypoint")]);
@@ -105,8 +105,9 @@ pub(crate) fn hop(runtime: Runtime, backend: Backend) -> Result<()> {
             ("error", NO_WAYPOINT),
         ])?;
     }
-    assert_eq!(calls(&server_app), FAMILIES.len());
+    wait_calls(&server_app, FAMILIES.len())?;
     Ok(())
 }
 
-const NO_WAYPOINT: &str = "?";
+const NO_WAYPOINT: &str =
+    "unknown waypoint: waypoint default/waypoint.default.svc.cluster.local:15008 not found";
