@@ -17,7 +17,7 @@ const LOOPBACK: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net
 
 /// Sockets of this thread's network namespace.
 fn here() -> Bind {
-    Arc::new(|address| TcpListener::bind(address))
+    Arc::new(TcpListener::bind::<SocketAddr>)
 }
 
 /// A socket of `bind` for tokio, on whose runtime this is called.
