@@ -15,6 +15,9 @@ use webpki::{
     UnknownStatusPolicy,
 };
 
+use super::PeerChain;
+use super::facts;
+
 /// Lists that one file may hold; each costs a look at every handshake.
 const MAX_LISTS: usize = 64;
 const PEM: &[u8] = b"-----BEGIN";
@@ -126,6 +129,19 @@ impl Revocations {
             Known::Lists(layers) => layers.iter().map(Vec::len).sum(),
             Known::Nothing | Known::Missing(_) => 0,
         }
+    }
+
+    /// Whether a list in the name of the issuer of one of these certificates has its serial number. That is a hint and no
+    /// verdict: two authorities may have one name.
+    pub(super) fn mention(&self, chain: &PeerChain) -> bool {
+        let Known::Lists(layers) = &self.0 else { return false };
+        let mentioned = |certificate: &[u8]| {
+            let Ok(named) = facts::named(certificate) else { return false };
+            layers.iter().flatten().any(|list| {
+                list.issuer() == named.issuer && matches!(list.find_serial(named.serial), Ok(Some(_)))
+            })
+        };
+        chain.certificates().any(mentioned)
     }
 
     /// Verifies a chain with `verify`, which is called with each set of lists that must agree.

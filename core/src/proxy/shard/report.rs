@@ -167,6 +167,11 @@ pub(super) fn no_longer_allowed() -> Failure {
     Failure::new(Flag::Deny, "connection closed due to policy change")
 }
 
+/// The peer of a live tunnel is on a new revocation list.
+pub(super) fn revoked() -> Failure {
+    Failure::new(Flag::CertRevoked, "connection closed: peer certificate revoked by CRL")
+}
+
 pub(super) fn drained() -> Failure {
     Failure::new(Flag::Connect, "connection closed due to connection drain")
 }

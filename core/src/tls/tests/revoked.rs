@@ -14,7 +14,7 @@ use crate::tls::{Alert, Credentials, CrlError, Facts, Revocations, Session, Side
 
 impl Ca {
     /// A list of this authority, in DER, good until `to_year`.
-    fn crl(&self, revoked: &[&CertificateDer<'_>], to_year: i32) -> Vec<u8> {
+    pub(super) fn crl(&self, revoked: &[&CertificateDer<'_>], to_year: i32) -> Vec<u8> {
         let revoked_certs = revoked
             .iter()
             .map(|certificate| RevokedCertParams {
@@ -36,7 +36,7 @@ impl Ca {
     }
 }
 
-fn pem(ders: &[&[u8]]) -> String {
+pub(super) fn pem(ders: &[&[u8]]) -> String {
     ders.iter()
         .map(|der| {
             let text = base64(der);
@@ -92,16 +92,16 @@ fn judge(
     }
 }
 
-type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(super) type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn peer_of(authority: &Ca, intermediates: &[&Ca]) -> Shown {
+pub(super) fn peer_of(authority: &Ca, intermediates: &[&Ca]) -> Shown {
     let (leaf, key) = authority.issue(Leaf::of(&identity("peer")));
     let mut chain = vec![leaf];
     chain.extend(intermediates.iter().map(|ca| ca.certificate.clone()));
     (chain, key)
 }
 
-fn copy((chain, key): &Shown) -> Shown {
+pub(super) fn copy((chain, key): &Shown) -> Shown {
     (chain.clone(), key.clone_key())
 }
 
