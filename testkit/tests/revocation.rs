@@ -155,8 +155,7 @@ fn live_inbound_connection_is_cut_when_its_client_is_revoked() {
     it.room.run(10_000);
     assert_eq!(it.room.app(again).got(), b"");
     it.open("10.0.0.3:2", "10.0.0.2:80");
-    let refused =
-        |told: &&Observed| matches!(told, Observed::EarlyDenied { error, .. } if error.contains(REFUSED));
+    let refused = |told: &&Observed| matches!(told, Observed::EarlyDenied { error, flag: Flag::CertRevoked, .. } if error.contains(REFUSED));
     assert_eq!(it.room.observed(it.server).iter().filter(refused).count(), 1);
 }
 

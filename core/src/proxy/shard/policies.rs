@@ -81,6 +81,10 @@ impl Shard {
                 .extend(said.map(|said| Observed::DryRun { connection: Arc::clone(connection), said }));
         }
         let verdict = set.judge(&facts);
+        if let Some(connection) = report {
+            let (connection, verdict) = (Arc::clone(connection), verdict.clone());
+            self.observed.push_back(Observed::Judged { connection, verdict });
+        }
         if let Some(conn) = self.conns.get_mut(id) {
             conn.judged = Some(Box::new(judged));
         }
