@@ -118,8 +118,8 @@ impl Counters {
                     of.denied.fetch_add(1, Relaxed);
                 }
             }
-            // A policy on trial changes nothing; of a connection that is cut, the end is counted.
-            Observed::DryRun { .. } | Observed::NoLongerAllowed { .. } => {}
+            // Of a connection that is refused or cut, the end is counted; a policy on trial changes nothing.
+            Observed::Judged { .. } | Observed::DryRun { .. } | Observed::NoLongerAllowed { .. } => {}
             Observed::EarlyDenied { .. } => {
                 self.early_denied.fetch_add(1, Relaxed);
             }

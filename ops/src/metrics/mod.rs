@@ -57,8 +57,14 @@ impl Metrics {
     /// Counts one event of a shard; callable from any thread.
     pub fn observe(&self, observed: &Observed) {
         self.traffic.observe(Instant::now(), observed);
-        if let Observed::ConnectionClosed { connection, flag: Flag::CertRevoked, .. } = observed {
-            self.certificates.revoked(connection.direction);
+        match observed {
+            Observed::ConnectionClosed { connection, flag: Flag::CertRevoked, .. } => {
+                self.certificates.revoked(connection.direction);
+            }
+            Observed::EarlyDenied { direction, flag: Flag::CertRevoked, .. } => {
+                self.certificates.revoked(*direction);
+            }
+            _ => {}
         }
     }
 

@@ -94,6 +94,7 @@ impl Traffic {
             | Observed::TunnelClosed { .. }
             | Observed::DryRun { .. }
             // Its end is counted.
+            | Observed::Judged { .. }
             | Observed::NoLongerAllowed { .. }
             // Upstream counts these nowhere, as too little is known about them.
             | Observed::EarlyDenied { .. } => {}

@@ -12,7 +12,7 @@ use super::tap::Draw;
 /// The first octets of a recording.
 const MAGIC: &[u8; 8] = b"adit-rec";
 /// The version of the format; any change of [`Header`], [`Entry`] or what they contain is a new one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// No entry is longer: one call reads a megabyte or so at most.
 const MAX_ENTRY: u32 = 64 << 20;
 
@@ -127,6 +127,8 @@ pub struct Certificate {
     pub rustls_records: bool,
     /// See [`adit_core::tls::TlsSettings::key_update_after`]. Its budgets are taken to be the default ones.
     pub key_update_after: u64,
+    /// What peers are checked by, if they are: revocation lists as they were read, or why there are none.
+    pub revocations: Option<Result<Vec<u8>, String>>,
 }
 
 /// A method of [`Engine`](crate::Engine) and its arguments. `poll_action` and `poll_observed` are recorded only when they

@@ -6,7 +6,7 @@ use super::{Shard, report};
 use crate::hbone::{ConnectRequest, RequestError};
 use crate::http2::StreamId;
 use crate::policy::Verdict;
-use crate::proxy::observed::Direction;
+use crate::proxy::observed::{Direction, Flag};
 use crate::proxy::{Observed, proxy_protocol};
 use crate::route;
 use crate::time::Instant;
@@ -185,6 +185,7 @@ impl Shard {
             destination: Some(connected),
             direction: Direction::Inbound,
             error: error.to_string(),
+            flag: Flag::Connect,
         });
     }
 }
