@@ -14,10 +14,12 @@ pub mod forward;
 mod laws;
 mod lookup;
 pub mod message;
+mod names;
 mod observed;
 mod resolver;
 
 pub use forward::{Forwarder, ForwarderConfig};
 pub use message::{Edns, MessageError, Query, Question, RecordType, Transport};
+pub use names::{NameError, NameScope};
 pub use observed::{Asked, DnsObserved};
 pub use resolver::{Answer, Client, NotOurs, Resolution, Resolver, kubernetes_search};

@@ -9,6 +9,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 
 use super::Relay;
+use crate::answers::{NoDemands, NoNames};
 use crate::drive::{DriveConfig, Setup};
 use crate::engine::Engine;
 use crate::mailbox::{Handle, mailbox};
@@ -74,6 +75,8 @@ impl Rig {
                 engine: shape(Relay::to(target)),
                 observer: |_: Observed| {},
                 certificates: no_certificates,
+                names: Box::new(NoNames),
+                demands: Box::new(NoDemands),
                 listeners: vec![bound],
                 mailbox,
                 // Small budgets, so that tests run into them.

@@ -193,6 +193,10 @@ impl Engine for Listens {
 
     fn handle_certificate(&mut self, _: Instant, _: &Identity, _: CertificateAnswer) {}
 
+    fn handle_resolved(&mut self, _: Instant, _: Ticket, _: NameAnswer) {}
+
+    fn handle_demanded(&mut self, _: Instant, _: Ticket, _: DemandAnswer) {}
+
     fn drain(&mut self, _: Instant) {
         self.note(|told| told.drains += 1);
     }
@@ -227,7 +231,16 @@ fn driven(goal: Told, config: DriveConfig) -> (Driven, Hand, Handle) {
     let (handle, mailbox) = mailbox();
     let engine = Listens { goal, ..Listens::default() };
     let setup =
-        Setup { engine, observer: (), certificates: NoCertificates, listeners: Vec::new(), mailbox, config };
+        Setup {
+            engine,
+            observer: (),
+            certificates: NoCertificates,
+            names: Box::new(NoNames),
+            demands: Box::new(NoDemands),
+            listeners: Vec::new(),
+            mailbox,
+            config,
+        };
     (drive(hand.clone(), setup).unwrap(), hand, handle)
 }
 

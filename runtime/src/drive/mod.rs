@@ -25,6 +25,7 @@ use std::task::{Context, Poll};
 use adit_core::proxy::{Listener, SocketId};
 use adit_core::time::{Instant, WallClock};
 
+use crate::answers::{DemandSource, NameSource};
 use crate::clock::wall_clock;
 use crate::engine::Engine;
 use crate::mailbox::{Connect, Mailbox};
@@ -80,6 +81,10 @@ pub struct Setup<E, O, C> {
     pub observer: O,
     /// Where its certificates come from.
     pub certificates: C,
+    /// Who looks host names up for it; [`NoNames`](crate::NoNames) refuses.
+    pub names: Box<dyn NameSource>,
+    /// Who asks the control plane for it; [`NoDemands`](crate::NoDemands) refuses.
+    pub demands: Box<dyn DemandSource>,
     /// What it accepts from.
     pub listeners: Vec<BoundListener>,
     /// Where its commands come from.
@@ -136,6 +141,8 @@ where
         engine: setup.engine,
         observer: setup.observer,
         certificates: setup.certificates,
+        names: setup.names,
+        demands: setup.demands,
         mailbox: setup.mailbox,
         config: setup.config,
     })
@@ -148,6 +155,8 @@ pub struct Drive<R: Runtime, E, O, C> {
     engine: E,
     observer: O,
     certificates: C,
+    names: Box<dyn NameSource>,
+    demands: Box<dyn DemandSource>,
     mailbox: Mailbox,
     config: DriveConfig,
 
@@ -356,6 +365,13 @@ where
         }
         for (identity, answer) in mail.certificates {
             self.engine.handle_certificate(self.now, &identity, answer);
+        }
+        // Behind the tables, which may have come with them.
+        for (ticket, answer) in mail.demanded {
+            self.engine.handle_demanded(self.now, ticket, answer);
+        }
+        for (ticket, answer) in mail.resolved {
+            self.engine.handle_resolved(self.now, ticket, answer);
         }
         if mail.drain {
             self.engine.drain(self.now);

@@ -13,6 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::buffer::BufferPool;
+use crate::dns::NameScope;
 use crate::drain::{Drain, DrainEvent};
 use crate::identity::Identity;
 use crate::mesh::{Mesh, Workload};
@@ -36,6 +37,8 @@ mod policies;
 mod report;
 mod state;
 mod tunnels;
+mod waiting;
+mod waits;
 
 pub use config::{LocalWorkload, ShardConfig};
 pub use io::Areas;
@@ -43,6 +46,9 @@ use names::NameTable;
 use policies::Policies;
 use state::{Conn, ConnId, Loan, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
+pub use waiting::Unanswered;
+pub use waits::Ticket;
+use waits::Waits;
 
 /// Which listener accepted a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +102,22 @@ pub enum Action {
         /// Whose.
         identity: Identity,
     },
+    /// Look a host name up, A and AAAA; answer with `handle_resolved`, now or later, or not at all.
+    Resolve {
+        /// To be given with the answer.
+        ticket: Ticket,
+        /// The name, without a dot at its end.
+        name: Arc<str>,
+        /// By whose meaning.
+        scope: NameScope,
+    },
+    /// Ask the control plane for what the tables lack; answer with `handle_demanded`, now or later, or not at all.
+    Demand {
+        /// To be given with the answer.
+        ticket: Ticket,
+        /// `network/ip` or `namespace/hostname` (interfaces §1.4).
+        key: Arc<str>,
+    },
     /// Close all listening sockets.
     StopListening,
     /// The drain is complete: the shard may be dropped.
@@ -148,6 +170,7 @@ pub struct Shard {
     tunnels_opened: u64,
     conns_opened: u64,
     names: NameTable,
+    waits: Waits,
     timers: BTreeSet<(Instant, Timer)>,
     trim_at: Option<Instant>,
     drain: Drain,
@@ -193,6 +216,7 @@ impl Shard {
             tunnels_opened: 0,
             conns_opened: 0,
             names: NameTable::default(),
+            waits: Waits::default(),
             timers: BTreeSet::new(),
             trim_at: None,
             drain: Drain::new(),
@@ -223,6 +247,7 @@ impl Shard {
             self.identity_changed(now);
         }
         self.policies_changed(now);
+        self.waits_mesh_changed(now);
         self.work(now);
     }
 
@@ -264,6 +289,7 @@ impl Shard {
         if self.policies.poll_timeout().is_some_and(|at| at <= now) {
             self.judge_again(now);
         }
+        self.waits_timeout(now);
         self.pool.handle_timeout(now);
         self.drain.handle_timeout(now);
         if self.trim_at.is_some_and(|at| at <= now) {
@@ -325,6 +351,7 @@ impl Shard {
             self.pool.poll_timeout(),
             self.drain.poll_timeout(),
             self.policies.poll_timeout(),
+            self.waits.poll_timeout(),
             self.trim_at,
         ]
         .into_iter()

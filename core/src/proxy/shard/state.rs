@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
+use super::waiting::Wait;
 use crate::buffer::Chunk;
 use crate::hbone::establish::Establish;
 use crate::hbone::{Authority, ConnectRequest, Tunnel};
@@ -103,10 +104,13 @@ pub(super) enum Attach {
 /// accepted ─▶ Socks ─▶ Leasing ─▶ Asking ─▶ Relaying     outbound through a tunnel
 ///       └────────┴────────┴─▶ Dialing ───────▲           plain, and every inbound connection
 /// ```
+/// Before `Leasing` and `Dialing` there may be any number of `Waiting`.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Talking SOCKS5 with the client.
     Socks(Box<Socks5>),
+    /// Waiting for an answer from the outside, to be decided about again.
+    Waiting(Box<Wait>),
     /// Waiting for the pool to grant a stream.
     Leasing(Box<Lease>),
     /// CONNECT sent, no answer yet. The lease is kept to ask again with, should the peer not have looked at the request.
@@ -327,6 +331,7 @@ pub(super) enum Timer {
 }
 
 /// A stream's request, as the owner of an inbound tunnel got it.
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) tunnel: TunnelRef,
     pub(super) stream: StreamId,
