@@ -15,6 +15,7 @@ use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::{
+    NoDemands, NoNames,
     BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
     Transparency,
 };
@@ -354,6 +355,8 @@ impl ShardSetup {
             engine: wrap(seed, shard)?,
             observer: move |observed: Observed| observe(&observed),
             certificates: self.certificates.source(mailbox.handle()),
+            names: Box::new(NoNames),
+            demands: Box::new(NoDemands),
             listeners,
             mailbox,
             config: DriveConfig {

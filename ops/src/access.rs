@@ -32,6 +32,14 @@ pub fn log(observed: &Observed) {
             "{}",
             said
         ),
+        Observed::Resolved { connection, hostname } => tracing::event!(
+            target: "dns",
+            tracing::Level::DEBUG,
+            src.addr = connection.source.address.map(display),
+            dst.addr = connection.destination.address.map(display),
+            hostname = hostname.to_string(),
+            "name of the destination looked up"
+        ),
         Observed::NoLongerAllowed { connection, reason } => tracing::event!(
             target: "rbac",
             tracing::Level::INFO,

@@ -119,7 +119,7 @@ impl Counters {
                 }
             }
             // A policy on trial changes nothing; of a connection that is cut, the end is counted.
-            Observed::DryRun { .. } | Observed::NoLongerAllowed { .. } => {}
+            Observed::DryRun { .. } | Observed::NoLongerAllowed { .. } | Observed::Resolved { .. } => {}
             Observed::EarlyDenied { .. } => {
                 self.early_denied.fetch_add(1, Relaxed);
             }

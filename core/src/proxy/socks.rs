@@ -108,9 +108,9 @@ impl SocksError {
             Self::Version(_) | Self::Method => None,
             Self::Command(_) => Some(0x07),
             // 0x08: "Address type not supported".
-            Self::AddressType(_)
-            | Self::Name
-            | Self::Unresolved { error: NameError::NoResolver, .. } => Some(0x08),
+            Self::AddressType(_) | Self::Name | Self::Unresolved { error: NameError::NoResolver, .. } => {
+                Some(0x08)
+            }
             // 0x04: "Host unreachable".
             Self::Unresolved { .. } => Some(0x04),
         }
@@ -274,9 +274,8 @@ fn target(address: IpAddr, port: &[u8]) -> Result<Target, Unfinished> {
 /// Whether it can be asked for in DNS, and shown in a log.
 fn is_host(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|octet| octet.is_ascii_graphic())
-    };
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|octet| octet.is_ascii_graphic());
     name.len() <= 253 && name.split('.').all(is_label)
 }
 

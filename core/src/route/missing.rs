@@ -32,11 +32,7 @@ impl fmt::Display for Missing {
 impl Missing {
     /// What an outbound decision for `target` lacked. Loopback is nobody's in the mesh.
     #[must_use]
-    pub fn outbound(
-        mesh: &Mesh,
-        target: IpAddr,
-        outcome: &Result<OutboundPlan, RouteError>,
-    ) -> Option<Self> {
+    pub fn outbound(mesh: &Mesh, target: IpAddr, outcome: &Result<OutboundPlan, RouteError>) -> Option<Self> {
         match outcome {
             Ok(plan) if plan.reasons.last() == Some(&Reason::NotInMesh) && !target.is_loopback() => {
                 Self::at(mesh, mesh.network(), target)

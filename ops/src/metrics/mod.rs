@@ -57,8 +57,12 @@ impl Metrics {
     /// Counts one event of a shard; callable from any thread.
     pub fn observe(&self, observed: &Observed) {
         self.traffic.observe(Instant::now(), observed);
-        if let Observed::ConnectionClosed { connection, flag: Flag::CertRevoked, .. } = observed {
-            self.certificates.revoked(connection.direction);
+        match observed {
+            Observed::ConnectionClosed { connection, flag: Flag::CertRevoked, .. } => {
+                self.certificates.revoked(connection.direction);
+            }
+            Observed::Resolved { connection, hostname } => self.dns.on_demand(&connection.source, hostname),
+            _ => {}
         }
     }
 

@@ -93,6 +93,8 @@ impl Traffic {
             Observed::TunnelOpened { .. }
             | Observed::TunnelClosed { .. }
             | Observed::DryRun { .. }
+            // Counted with names.
+            | Observed::Resolved { .. }
             // Its end is counted.
             | Observed::NoLongerAllowed { .. }
             // Upstream counts these nowhere, as too little is known about them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId};
+use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId, Ticket};
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 

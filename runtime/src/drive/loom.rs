@@ -13,9 +13,10 @@ use ::loom::future::block_on;
 use ::loom::thread;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Observed, SocketError};
+use adit_core::proxy::{Action, Observed, SocketError, Ticket};
 
 use super::*;
+use crate::answers::{DemandAnswer, NameAnswer, NoDemands, NoNames};
 use crate::mailbox::{Handle, mailbox};
 use crate::ports::{CertificateAnswer, CertificateReply};
 use crate::runtime::{Clear, Readiness};
@@ -230,17 +231,16 @@ fn driven(goal: Told, config: DriveConfig) -> (Driven, Hand, Handle) {
     let hand = Hand::default();
     let (handle, mailbox) = mailbox();
     let engine = Listens { goal, ..Listens::default() };
-    let setup =
-        Setup {
-            engine,
-            observer: (),
-            certificates: NoCertificates,
-            names: Box::new(NoNames),
-            demands: Box::new(NoDemands),
-            listeners: Vec::new(),
-            mailbox,
-            config,
-        };
+    let setup = Setup {
+        engine,
+        observer: (),
+        certificates: NoCertificates,
+        names: Box::new(NoNames),
+        demands: Box::new(NoDemands),
+        listeners: Vec::new(),
+        mailbox,
+        config,
+    };
     (drive(hand.clone(), setup).unwrap(), hand, handle)
 }
 

@@ -82,9 +82,9 @@ pub struct Setup<E, O, C> {
     /// Where its certificates come from.
     pub certificates: C,
     /// Who looks host names up for it; [`NoNames`](crate::NoNames) refuses.
-    pub names: Box<dyn NameSource>,
+    pub names: Box<dyn NameSource + Send>,
     /// Who asks the control plane for it; [`NoDemands`](crate::NoDemands) refuses.
-    pub demands: Box<dyn DemandSource>,
+    pub demands: Box<dyn DemandSource + Send>,
     /// What it accepts from.
     pub listeners: Vec<BoundListener>,
     /// Where its commands come from.
@@ -155,8 +155,8 @@ pub struct Drive<R: Runtime, E, O, C> {
     engine: E,
     observer: O,
     certificates: C,
-    names: Box<dyn NameSource>,
-    demands: Box<dyn DemandSource>,
+    names: Box<dyn NameSource + Send>,
+    demands: Box<dyn DemandSource + Send>,
     mailbox: Mailbox,
     config: DriveConfig,
 

@@ -338,6 +338,8 @@ impl Intruder {
                 let context = self.authority.context(self.name, RecordMode::InPlace);
                 self.shard.handle_certificate(now, &identity, Ok(context));
             }
+            // An intruder is reached by its address.
+            Action::Resolve { .. } | Action::Demand { .. } => {}
             Action::ResumeRead { .. } | Action::StopListening | Action::Drained => {}
         }
     }

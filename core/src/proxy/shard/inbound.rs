@@ -89,13 +89,7 @@ impl Shard {
     }
 
     /// Decides about a CONNECT; `known` is the connection that it is already, when it has waited for an answer.
-    pub(super) fn admit(
-        &mut self,
-        now: Instant,
-        arrival: &Arrival,
-        mut known: Option<ConnId>,
-        tried: Tried,
-    ) {
+    pub(super) fn admit(&mut self, now: Instant, arrival: &Arrival, mut known: Option<ConnId>, tried: Tried) {
         let Arrival { asked, request, .. } = arrival;
         let (peer, connected) = (arrival.peer, arrival.connected);
         let Some(local) = self.local.clone() else {
@@ -182,7 +176,13 @@ impl Shard {
     }
 
     /// A connection whose downstream end is a stream that has asked for `to`; `None` when there are too many.
-    fn new_stream(&mut self, now: Instant, asked: &Asked, peer: SocketAddr, to: SocketAddr) -> Option<ConnId> {
+    fn new_stream(
+        &mut self,
+        now: Instant,
+        asked: &Asked,
+        peer: SocketAddr,
+        to: SocketAddr,
+    ) -> Option<ConnId> {
         if self.is_full(Direction::Inbound, peer, to) {
             return None;
         }

@@ -303,7 +303,8 @@ impl Shard {
         answer: &Result<Vec<IpAddr>, NameError>,
     ) {
         let addresses = answer.as_ref().map_or(&[][..], Vec::as_slice);
-        let usable = || addresses.iter().map(IpAddr::to_canonical).filter(|address| !address.is_unspecified());
+        let usable =
+            || addresses.iter().map(IpAddr::to_canonical).filter(|address| !address.is_unspecified());
         let near = usable().find(|address| address.is_ipv4() == peer.is_ipv4());
         if let Some(address) = near.or_else(|| usable().next()) {
             let reply = socks::succeeded();

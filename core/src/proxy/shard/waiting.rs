@@ -22,7 +22,9 @@ use crate::time::Instant;
 #[non_exhaustive]
 pub enum Unanswered {
     /// This process has no control plane to ask.
-    #[error("on-demand discovery is on, but there is no control plane to ask: set XDS_ADDRESS, or XDS_ON_DEMAND=false")]
+    #[error(
+        "on-demand discovery is on, but there is no control plane to ask: set XDS_ADDRESS, or XDS_ON_DEMAND=false"
+    )]
     NoSource,
     /// The control-plane client refused the question; its own words.
     #[error("the control-plane client refuses the question: {0}")]
@@ -266,7 +268,12 @@ impl Shard {
         if let Some(failure) = failure {
             let (source, destination, direction) = wait.parties();
             let error = failure.text.to_string();
-            self.observed.push_back(Observed::EarlyDenied { source: Some(source), destination, direction, error });
+            self.observed.push_back(Observed::EarlyDenied {
+                source: Some(source),
+                destination,
+                direction,
+                error,
+            });
         }
     }
 }

@@ -90,7 +90,10 @@ fn names_are_to_be_resolved_and_answered_then() {
         }
     }
     let code = |error| refused(&SocksError::Unresolved { name: "a".into(), error })[1];
-    assert_eq!((succeeded().as_slice(), code(NameError::NotFound), code(NameError::NoResolver)), (SUCCESS, 4, 8));
+    assert_eq!(
+        (succeeded().as_slice(), code(NameError::NotFound), code(NameError::NoResolver)),
+        (SUCCESS, 4, 8)
+    );
 }
 
 #[test]
@@ -117,7 +120,11 @@ fn refusals_have_a_reply_and_a_reason() {
     for (input, reply, error) in cases {
         for chunk in [1, input.len()] {
             let (_, replies, outcome) = talk(&input, chunk);
-            assert_eq!((replies, outcome), (reply.clone(), Outcome::Refused(error)), "in chunks of {chunk}");
+            assert_eq!(
+                (replies, outcome),
+                (reply.clone(), Outcome::Refused(error.clone())),
+                "in chunks of {chunk}"
+            );
         }
     }
 }
@@ -143,7 +150,7 @@ proptest! {
         let input = [start, rest].concat();
         let whole = talk(&input, usize::MAX);
         let cut = talk(&input, chunk);
-        prop_assert_eq!((&cut.1, cut.2), (&whole.1, whole.2));
+        prop_assert_eq!((&cut.1, &cut.2), (&whole.1, &whole.2));
         // What is refused may be refused earlier when it arrives bit by bit.
         prop_assert!(cut.0 == whole.0 || (cut.0 < whole.0 && matches!(whole.2, Outcome::Refused(_))));
         prop_assert!(whole.2 != Outcome::Pending || whole.0 == input.len());
