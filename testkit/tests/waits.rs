@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::dns::{NameError, NameScope};
+use adit_core::http2::ErrorCode;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::observed::Observed;
 use adit_core::proxy::{Action, Listener, Shard, ShardConfig, SocketError, SocketId, Ticket, Unanswered};
 use adit_core::time::Instant;
 use adit_testkit::sim::mesh::{add, config, parse, room};
 use adit_testkit::sim::{Script, Weather};
+use adit_testkit::wire::Intruder;
+use adit_testkit::wire::frames::*;
 use proptest::prelude::*;
 
 fn addr(text: &str) -> SocketAddr {
@@ -399,42 +402,145 @@ fn an_inbound_plaintext_client_is_looked_up_for_the_log() {
     }
 }
 
-/// The server of a room knows itself and whoever it has been told of.
-#[test]
-fn an_inbound_stream_waits_for_its_client_and_its_service() {
-    const SERVER: &str = "
-workloads:
-- {uid: s, name: server, namespace: ns, serviceAccount: server, workloadIps: [10.0.0.2], protocol: HBONE, services: {ns/web.example: {'80': 8080}}}
-services: []
-policies: []
-";
-    const WHOLE: &str = "
+/// A hostile client of a server which knows only itself, with its SETTINGS exchanged.
+fn careful_server() -> Intruder {
+    let mut it = Intruder::client(on_demand);
+    let server = ALONE.replace("client", "server").replace("10.0.0.1", "10.0.0.2");
+    let now = it.now();
+    it.shard.handle_mesh(now, parse(&server));
+    it.hello(&[]);
+    it
+}
+
+fn connect_to(stream: u32, authority: &str) -> Vec<u8> {
+    headers(stream, 0, &[(":method", "CONNECT"), (":authority", authority)])
+}
+
+/// The status with which `stream` was answered.
+fn answered(it: &Intruder, stream: u32) -> bool {
+    it.frames().iter().any(|frame| frame.kind == 1 && frame.stream == stream)
+}
+
+fn keys(it: &Intruder) -> Vec<&str> {
+    it.asked.iter().map(|(_, key)| key.as_str()).collect()
+}
+
+fn denials(it: &Intruder) -> Vec<&str> {
+    let denial = |observed| match observed {
+        &Observed::EarlyDenied { ref error, .. } => Some(error.as_str()),
+        _ => None,
+    };
+    it.observed().iter().filter_map(denial).collect()
+}
+
+const KNOWN: &str = "
 workloads:
 - {uid: c, name: client, namespace: ns, serviceAccount: client, workloadIps: [10.0.0.1], protocol: HBONE, services: {}}
-- {uid: s, name: server, namespace: ns, serviceAccount: server, workloadIps: [10.0.0.2], protocol: HBONE, services: {}}
-services: []
+- {uid: s, name: server, namespace: ns, serviceAccount: server, workloadIps: [10.0.0.2], protocol: HBONE, services: {far/web.far.svc.x: {'80': 8080}}}
+services:
+- {name: web, namespace: far, hostname: web.far.svc.x, vips: [/10.1.0.1], ports: {'80': 8080}}
 policies: []
 ";
-    let mut room = room(6, Weather::default());
-    let client = add(&mut room, config("ns", "client", "client"), &parse(WHOLE), ip("10.0.0.1"));
-    let mut careful = config("ns", "server", "server");
-    careful.on_demand = true;
-    let server = add(&mut room, careful, &parse(SERVER), ip("10.0.0.2"));
-    room.discover("/10.0.0.1", parse(WHOLE));
-    room.serve(addr("10.0.0.2:8080"), Script::echo());
-    let app = room.connect(client, addr("10.0.0.1:40000"), addr("10.0.0.2:8080"), Script::send("hello"));
-    room.run(100_000);
-    assert_eq!(room.app(app).got(), b"hello");
-    assert_eq!(room.asked(), ["/10.0.0.1"]);
-    let source = room.observed(server).iter().find_map(|observed| match observed {
-        Observed::ConnectionOpened(opened) => opened.source.workload.clone(),
-        _ => None,
-    });
-    assert_eq!(source.as_deref(), Some("client"));
-    // A second one knows.
-    let app = room.connect(client, addr("10.0.0.1:40001"), addr("10.0.0.2:8080"), Script::send("again"));
-    room.run(100_000);
-    assert_eq!((room.app(app).got(), room.asked().len()), (&b"again"[..], 1));
+
+#[test]
+fn an_inbound_stream_waits_for_its_client() {
+    for known in [true, false] {
+        let mut it = careful_server();
+        it.send(&connect(1));
+        it.send(&connect(3));
+        assert_eq!(keys(&it), ["/10.0.0.1"], "both wait for the same");
+        it.send(&data(1, 0, b"early"));
+        assert_eq!((it.apps().count(), it.shard.connections()), (0, 2));
+        let (now, ticket) = (it.now(), it.asked[0].0);
+        if known {
+            it.shard.handle_mesh(now, parse(KNOWN));
+        } else {
+            it.shard.handle_demanded(now, ticket, Ok(()));
+        }
+        it.pump();
+        assert_eq!((it.apps().count(), keys(&it).len()), (2, 1));
+        assert!(it.apps().any(|(_, app)| app.got == b"early") && answered(&it, 1) && answered(&it, 3));
+        let named = it.observed().iter().filter(|observed| match observed {
+            Observed::ConnectionOpened(opened) => opened.source.workload.is_some(),
+            _ => false,
+        });
+        assert_eq!(named.count(), if known { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn a_connect_by_hostname_waits_for_the_service() {
+    let mut it = careful_server();
+    it.send(&connect_to(1, "web.far.svc.x:80"));
+    assert_eq!(keys(&it), ["far/web.far.svc.x"]);
+    let (now, ticket) = (it.now(), it.asked[0].0);
+    it.shard.handle_mesh(now, parse(KNOWN));
+    it.pump();
+    assert_eq!((it.apps().count(), keys(&it).len()), (1, 1), "the client came with the service");
+    it.shard.handle_demanded(now, ticket, Ok(()));
+    it.pump();
+    assert_eq!(it.shard.connections(), 1);
+
+    // There is none: it is refused as it would be at once, after one question.
+    let mut it = careful_server();
+    it.send(&connect_to(1, "web.far.svc.x:80"));
+    let (now, ticket) = (it.now(), it.asked[0].0);
+    it.shard.handle_demanded(now, ticket, Ok(()));
+    it.pump();
+    assert_eq!((keys(&it).len(), it.shard.connections(), answered(&it, 1)), (1, 0, true));
+    assert_eq!(denials(&it), ["no service or workload for hostname: web.far.svc.x"]);
+    assert!(it.is_alive(), "the tunnel lives on");
+    // Or nobody says so in time.
+    it.send(&connect_to(3, "10.9.9.9:80"));
+    assert_eq!(keys(&it)[1], "/10.9.9.9");
+    it.pass(Duration::from_millis(4_999));
+    assert!(!answered(&it, 3));
+    it.pass(Duration::from_millis(1));
+    assert!(answered(&it, 3));
+    assert_eq!(denials(&it)[1], "ip mismatch: 10.0.0.2 != 10.9.9.9");
+}
+
+#[test]
+fn a_stream_that_ends_waits_no_longer() {
+    let mut it = careful_server();
+    it.send(&connect(1));
+    it.send(&connect(3));
+    it.send(&reset(1, ErrorCode::CANCEL));
+    assert_eq!((it.shard.connections(), denials(&it).len()), (1, 1));
+    let (now, ticket) = (it.now(), it.asked[0].0);
+    it.hang_up();
+    assert_eq!((it.shard.connections(), denials(&it).len()), (0, 2));
+    it.shard.handle_demanded(now, ticket, Ok(()));
+    it.pump();
+    assert_eq!(it.apps().count(), 0);
+}
+
+#[test]
+fn a_peer_that_asks_for_many_names_leaves_the_application_its_share() {
+    let mut it = Intruder::client(|config| (config.on_demand, config.max_questions) = (true, 2));
+    it.hello(&[]);
+    for (stream, host) in [(1, "a"), (3, "b"), (5, "c")] {
+        it.send(&connect_to(stream, &format!("{host}.example:80")));
+    }
+    assert_eq!(keys(&it), ["ns/a.example", "ns/b.example"]);
+    assert_eq!(denials(&it), ["no service or workload for hostname: c.example"]);
+    let (now, target) = (it.now(), addr("10.9.9.9:80"));
+    assert!(it.shard.handle_accepted(now, Listener::Outbound, addr("10.0.0.2:1"), target, target).is_some());
+    it.pump();
+    assert_eq!(keys(&it)[2], "/10.9.9.9");
+}
+
+#[test]
+fn a_drain_ends_who_waits_when_its_grace_is_over() {
+    let mut shard = shard(NAMED, on_demand);
+    capture(&mut shard, 1, "10.1.0.1:80").expect("accepted");
+    capture(&mut shard, 2, "10.0.0.5:80").expect("accepted");
+    shard.drain(START);
+    assert_eq!(shard.connections(), 2, "they may still be answered");
+    shard.terminate(START);
+    assert_eq!(shard.connections(), 0);
+    assert_eq!(errors(&mut shard), ["connection closed due to connection drain"; 2]);
+    assert!(actions(&mut shard).contains(&Action::Drained));
 }
 
 proptest! {
