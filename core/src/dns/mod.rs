@@ -10,6 +10,7 @@
 
 pub mod encode;
 pub mod forward;
+mod host;
 #[cfg(test)]
 mod laws;
 mod lookup;
@@ -19,6 +20,7 @@ mod observed;
 mod resolver;
 
 pub use forward::{Forwarder, ForwarderConfig};
+pub use host::{HostAnswer, host_answer, host_question};
 pub use message::{Edns, MessageError, Query, Question, RecordType, Transport};
 pub use names::{NameError, NameScope};
 pub use observed::{Asked, DnsObserved};

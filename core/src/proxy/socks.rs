@@ -58,7 +58,7 @@ pub enum SocksStep {
     /// The client named a host. Look it up; then send [`succeeded`] and go on as with `Connect`, or send [`refused`] and
     /// close.
     Resolve {
-        /// In lower case, without a dot at its end.
+        /// In lower case; a dot at its end says that no search domain is meant.
         name: Arc<str>,
         /// Of the address to be.
         port: u16,
@@ -246,10 +246,7 @@ fn request(message: &[u8]) -> Result<Target, Unfinished> {
             // Some clients send an address as text where a name may stand; that needs no DNS.
             match name.parse() {
                 Ok(address) => target(address, port),
-                Err(_) if is_host(name) => {
-                    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-                    Ok(Target::Name(name.into(), number))
-                }
+                Err(_) if is_host(name) => Ok(Target::Name(name.to_ascii_lowercase().into(), number)),
                 Err(_) => Err(Unfinished::Refused(SocksError::Name)),
             }
         }

@@ -106,7 +106,7 @@ pub enum Action {
     Resolve {
         /// To be given with the answer.
         ticket: Ticket,
-        /// The name, without a dot at its end.
+        /// The name; a dot at its end says that no search domain is meant.
         name: Arc<str>,
         /// By whose meaning.
         scope: NameScope,

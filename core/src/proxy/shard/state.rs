@@ -121,6 +121,9 @@ pub(super) enum Phase {
     Relaying,
 }
 
+// Whoever waits does so in a box: the others must not pay for it.
+const _: () = assert!(size_of::<Phase>() <= 2 * size_of::<usize>());
+
 /// What a connection asked the pool for, and what it will say on the stream.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {

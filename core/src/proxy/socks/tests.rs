@@ -80,7 +80,7 @@ fn addresses_connect_and_the_rest_is_left_alone() {
 #[test]
 fn names_are_to_be_resolved_and_answered_then() {
     let cases: [(&[u8], &str); 3] =
-        [(b"Example.COM", "example.com"), (b"example.com.", "example.com"), (b"_sip._tcp.a", "_sip._tcp.a")];
+        [(b"Example.COM", "example.com"), (b"example.com.", "example.com."), (b"_sip._tcp.a", "_sip._tcp.a")];
     for (name, wanted) in cases {
         let handshake = request(&[&[3, name.len() as u8][..], name, &[1, 187]].concat());
         let input = [&handshake[..], b"GET / HTTP/1.1"].concat();
