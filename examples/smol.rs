@@ -16,7 +16,9 @@ use adit_core::identity::Identity;
 use adit_core::proxy::Listener;
 use adit_core::proxy::observed::{Direction, Observed};
 use adit_examples::{CLIENT, SERVER, World};
-use adit_runtime::{NoDemands, NoNames, DriveConfig, ListenerSpec, LocalListeners, Setup, SocketOptions, Transparency};
+use adit_runtime::{
+    DriveConfig, ListenerSpec, LocalListeners, NoDemands, NoNames, Setup, SocketOptions, Transparency,
+};
 use adit_smol::{Incoming, Stream, spawn_shards};
 use anyhow::ensure;
 use futures_lite::future;

@@ -15,9 +15,8 @@ use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::{
-    NoDemands, NoNames,
-    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
-    Transparency,
+    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, NoDemands, NoNames, Setup,
+    ShardError, Shards, Transparency,
 };
 
 use crate::certificates::{ManagedCertificates, NodeCertificates};

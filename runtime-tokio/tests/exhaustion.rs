@@ -8,7 +8,10 @@ use std::time::Duration;
 use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 use adit_runtime::conformance::Relay;
-use adit_runtime::{NoDemands, NoNames, Clock, DriveConfig, ListenerSpec, Observer, Setup, SocketOptions, Transparency, mailbox};
+use adit_runtime::{
+    Clock, DriveConfig, ListenerSpec, NoDemands, NoNames, Observer, Setup, SocketOptions, Transparency,
+    mailbox,
+};
 
 struct Failures(mpsc::Sender<Option<Duration>>);
 

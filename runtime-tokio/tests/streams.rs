@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 use adit_runtime::conformance::Relay;
-use adit_runtime::{NoDemands, NoNames, DriveConfig, ListenerSpec, LocalListeners, Setup, SocketOptions, Transparency};
+use adit_runtime::{
+    DriveConfig, ListenerSpec, LocalListeners, NoDemands, NoNames, Setup, SocketOptions, Transparency,
+};
 use adit_tokio::{Incoming, Stream, spawn_shards};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

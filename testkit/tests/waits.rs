@@ -323,7 +323,12 @@ fn an_unknown_target_is_asked_for_once_and_decided_then() {
 
 #[test]
 fn what_nobody_speaks_for_is_not_sent_in_plaintext() {
-    let cases = [Some(Unanswered::NoSource), Some(Unanswered::Refused("no".into())), None];
+    let cases = [
+        Some(Unanswered::NoSource),
+        Some(Unanswered::Rejected),
+        Some(Unanswered::Refused("no".into())),
+        None,
+    ];
     for answer in cases {
         let mut shard = shard(ALONE, on_demand);
         capture(&mut shard, 1, "10.0.0.5:80").expect("accepted");

@@ -108,6 +108,8 @@ pub enum DemandFault {
     NoSource,
     /// See [`Unanswered::Refused`].
     Refused(String),
+    /// See [`Unanswered::Rejected`].
+    Rejected,
     /// See [`Unanswered::TimedOut`].
     TimedOut(Duration),
     /// See [`Unanswered::Full`].
@@ -121,6 +123,7 @@ impl From<Unanswered> for DemandFault {
         match error {
             Unanswered::NoSource => Self::NoSource,
             Unanswered::Refused(text) => Self::Refused(text.to_string()),
+            Unanswered::Rejected => Self::Rejected,
             Unanswered::TimedOut(after) => Self::TimedOut(after),
             Unanswered::Full => Self::Full,
             _ => Self::GivenUp,
@@ -133,6 +136,7 @@ impl From<DemandFault> for Unanswered {
         match fault {
             DemandFault::NoSource => Self::NoSource,
             DemandFault::Refused(text) => Self::Refused(Arc::from(text)),
+            DemandFault::Rejected => Self::Rejected,
             DemandFault::TimedOut(after) => Self::TimedOut(after),
             DemandFault::Full => Self::Full,
             DemandFault::GivenUp => Self::GivenUp,
@@ -152,6 +156,7 @@ mod tests {
         let others = [
             Unanswered::NoSource,
             Unanswered::Refused("why".into()),
+            Unanswered::Rejected,
             Unanswered::TimedOut(Duration::from_secs(5)),
             Unanswered::Full,
             Unanswered::GivenUp,

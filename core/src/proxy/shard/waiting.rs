@@ -29,6 +29,9 @@ pub enum Unanswered {
     /// The control-plane client refused the question; its own words.
     #[error("the control-plane client refuses the question: {0}")]
     Refused(Arc<str>),
+    /// The control plane has said what is there, and it could not be used.
+    #[error("what the control plane says is there cannot be used: see the log for why it was rejected")]
+    Rejected,
     /// Nobody answered in time.
     #[error("the control plane did not say within {} s what is there: is it reachable?", .0.as_secs_f32())]
     TimedOut(Duration),
