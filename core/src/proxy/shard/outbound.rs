@@ -29,7 +29,7 @@ pub(super) struct Planned {
     pub(super) local: Arc<Workload>,
     pub(super) peer: SocketAddr,
     pub(super) target: SocketAddr,
-    pub(super) plan: Box<OutboundPlan>,
+    pub(super) plan: OutboundPlan,
 }
 
 impl Shard {
@@ -57,7 +57,7 @@ impl Shard {
             }
         }
         match (outcome, unanswered) {
-            (Ok(plan), None) => self.set_out(now, id, Planned { local, peer, target, plan: Box::new(plan) }),
+            (Ok(plan), None) => self.set_out(now, id, Planned { local, peer, target, plan }),
             (Err(error), None) => self.deny_early(now, id, Direction::Outbound, peer, target, &error),
             // What may be in the mesh is not sent there in plaintext, past its policies, only because nobody says so.
             (Ok(_), Some(why)) => self.deny_early(now, id, Direction::Outbound, peer, target, &why),

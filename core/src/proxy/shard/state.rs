@@ -189,7 +189,7 @@ impl Conn {
     pub(super) fn lease(&self) -> Option<&Lease> {
         match &self.phase {
             Phase::Leasing(lease) => Some(lease),
-            Phase::Socks(_) | Phase::Asking(_) | Phase::Dialing | Phase::Relaying => None,
+            Phase::Socks(_) | Phase::Waiting(_) | Phase::Asking(_) | Phase::Dialing | Phase::Relaying => None,
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) struct Wait {
 #[derive(Debug)]
 enum Then {
     /// Where to go is decided but for the address.
-    Hop(Planned, Resolve),
+    Hop(Box<Planned>, Resolve),
     /// A SOCKS5 client named where it wants to go.
     Socks { peer: SocketAddr, name: Arc<str>, port: u16 },
     /// To be decided again.
@@ -163,7 +163,7 @@ impl Shard {
             let Phase::Waiting(wait) = core::mem::replace(&mut conn.phase, Phase::Dialing) else { continue };
             match (wait.then, answer) {
                 (Then::Hop(planned, resolve), Answer::Addresses(answer)) => {
-                    self.hop_resolved(now, id, planned, &resolve, answer);
+                    self.hop_resolved(now, id, *planned, &resolve, answer);
                 }
                 (Then::Socks { peer, name, port }, Answer::Addresses(answer)) => {
                     self.socks_resolved(now, id, peer, (&name, port), answer);
@@ -192,7 +192,7 @@ impl Shard {
     pub(super) fn wait_for_hop(&mut self, now: Instant, id: ConnId, planned: Planned, resolve: Resolve) {
         let question = Question::Name(Arc::clone(&resolve.hostname), NameScope::Outside);
         match self.ask(now, id, Queue::Names, question) {
-            Some(ticket) => self.wait(id, ticket, Then::Hop(planned, resolve)),
+            Some(ticket) => self.wait(id, ticket, Then::Hop(Box::new(planned), resolve)),
             None => self.hop_resolved(now, id, planned, &resolve, &Err(NameError::Busy)),
         }
     }
