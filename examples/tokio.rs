@@ -16,9 +16,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::Listener;
 use adit_core::proxy::observed::{Direction, Observed};
 use adit_examples::{CLIENT, SERVER, World};
-use adit_runtime::{
-    DriveConfig, ListenerSpec, LocalListeners, NoDemands, NoNames, Setup, SocketOptions, Transparency,
-};
+use adit_runtime::{DriveConfig, ListenerSpec, LocalListeners, Setup, SocketOptions, Transparency};
 use adit_tokio::{Incoming, Stream, spawn_shards};
 use anyhow::ensure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,8 +55,7 @@ async fn main() -> anyhow::Result<()> {
                 ..DriveConfig::default()
             },
             certificates: move |identity: &Identity| world.certificate(identity),
-            names: Box::new(NoNames),
-            demands: Box::new(NoDemands),
+            questions: Default::default(),
             // It fails when main has ended and nobody wants to know any more.
             observer: move |event: Observed| drop(observer.send(event)),
         })

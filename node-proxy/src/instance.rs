@@ -15,7 +15,7 @@ use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::{
-    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, NoDemands, NoNames, Setup,
+    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
     ShardError, Shards, Transparency,
 };
 
@@ -354,8 +354,7 @@ impl ShardSetup {
             engine: wrap(seed, shard)?,
             observer: move |observed: Observed| observe(&observed),
             certificates: self.certificates.source(mailbox.handle()),
-            names: Box::new(NoNames),
-            demands: Box::new(NoDemands),
+            questions: Questions::default(),
             listeners,
             mailbox,
             config: DriveConfig {

@@ -7,7 +7,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 use adit_runtime::conformance::Relay;
 use adit_runtime::{
-    DriveConfig, ListenerSpec, LocalListeners, NoDemands, NoNames, Setup, SocketOptions, Transparency,
+    DriveConfig, ListenerSpec, LocalListeners, Questions, Setup, SocketOptions, Transparency,
 };
 use adit_tokio::{Incoming, Stream, spawn_shards};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,8 +31,7 @@ fn shards_share_a_listener_and_carry_streams() {
             engine: Relay::to(here),
             observer: |_: Observed| {},
             certificates: |_: &Identity| Err("the relay asks for no certificate".into()),
-            names: Box::new(NoNames),
-            demands: Box::new(NoDemands),
+            questions: Questions::default(),
             listeners: shares.lock().unwrap().pop().into_iter().collect(),
             mailbox,
             config: DriveConfig { local_listeners: local_listeners.clone(), ..DriveConfig::default() },

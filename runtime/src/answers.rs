@@ -1,4 +1,5 @@
 //! Ports for a shard's questions: who knows the addresses of host names, and who asks the control plane.
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -62,6 +63,26 @@ pub struct NoDemands;
 impl DemandSource for NoDemands {
     fn request(&mut self, _: &Arc<str>, reply: DemandReply) {
         reply.send(Err(Unanswered::NoSource));
+    }
+}
+
+/// Who answers a shard's questions; by default nobody, and says so.
+pub struct Questions {
+    /// Who looks host names up.
+    pub names: Box<dyn NameSource + Send>,
+    /// Who asks the control plane.
+    pub demands: Box<dyn DemandSource + Send>,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { names: Box::new(NoNames), demands: Box::new(NoDemands) }
+    }
+}
+
+impl fmt::Debug for Questions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Questions").finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 
 use super::Relay;
-use crate::answers::{NoDemands, NoNames};
+use crate::answers::Questions;
 use crate::drive::{DriveConfig, Setup};
 use crate::engine::Engine;
 use crate::mailbox::{Handle, mailbox};
@@ -75,8 +75,7 @@ impl Rig {
                 engine: shape(Relay::to(target)),
                 observer: |_: Observed| {},
                 certificates: no_certificates,
-                names: Box::new(NoNames),
-                demands: Box::new(NoDemands),
+                questions: Questions::default(),
                 listeners: vec![bound],
                 mailbox,
                 // Small budgets, so that tests run into them.

@@ -55,11 +55,11 @@ where
             }
             Action::Resolve { ticket, name, scope } => {
                 let reply = NameReply::new(self.mailbox.handle(), ticket);
-                self.names.request(&name, scope, reply);
+                self.questions.names.request(&name, scope, reply);
             }
             Action::Demand { ticket, key } => {
                 let reply = DemandReply::new(self.mailbox.handle(), ticket);
-                self.demands.request(&key, reply);
+                self.questions.demands.request(&key, reply);
             }
             Action::StopListening => self.listeners.clear(),
             Action::Drained => self.drained = true,

@@ -16,7 +16,7 @@ use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, Observed, SocketError, Ticket};
 
 use super::*;
-use crate::answers::{DemandAnswer, NameAnswer, NoDemands, NoNames};
+use crate::answers::{DemandAnswer, NameAnswer, Questions};
 use crate::mailbox::{Handle, mailbox};
 use crate::ports::{CertificateAnswer, CertificateReply};
 use crate::runtime::{Clear, Readiness};
@@ -235,8 +235,7 @@ fn driven(goal: Told, config: DriveConfig) -> (Driven, Hand, Handle) {
         engine,
         observer: (),
         certificates: NoCertificates,
-        names: Box::new(NoNames),
-        demands: Box::new(NoDemands),
+        questions: Questions::default(),
         listeners: Vec::new(),
         mailbox,
         config,

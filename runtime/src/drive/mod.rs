@@ -25,7 +25,7 @@ use std::task::{Context, Poll};
 use adit_core::proxy::{Listener, SocketId};
 use adit_core::time::{Instant, WallClock};
 
-use crate::answers::{DemandSource, NameSource};
+use crate::answers::Questions;
 use crate::clock::wall_clock;
 use crate::engine::Engine;
 use crate::mailbox::{Connect, Mailbox};
@@ -81,10 +81,8 @@ pub struct Setup<E, O, C> {
     pub observer: O,
     /// Where its certificates come from.
     pub certificates: C,
-    /// Who looks host names up for it; [`NoNames`](crate::NoNames) refuses.
-    pub names: Box<dyn NameSource + Send>,
-    /// Who asks the control plane for it; [`NoDemands`](crate::NoDemands) refuses.
-    pub demands: Box<dyn DemandSource + Send>,
+    /// Who answers its questions.
+    pub questions: Questions,
     /// What it accepts from.
     pub listeners: Vec<BoundListener>,
     /// Where its commands come from.
@@ -141,8 +139,7 @@ where
         engine: setup.engine,
         observer: setup.observer,
         certificates: setup.certificates,
-        names: setup.names,
-        demands: setup.demands,
+        questions: setup.questions,
         mailbox: setup.mailbox,
         config: setup.config,
     })
@@ -155,8 +152,7 @@ pub struct Drive<R: Runtime, E, O, C> {
     engine: E,
     observer: O,
     certificates: C,
-    names: Box<dyn NameSource + Send>,
-    demands: Box<dyn DemandSource + Send>,
+    questions: Questions,
     mailbox: Mailbox,
     config: DriveConfig,
 

@@ -8,16 +8,17 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::task::Waker;
 
-use adit_core::dns::{NameError, NameScope};
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, Observed, SocketError, Ticket};
 
 use super::*;
-use crate::answers::{DemandAnswer, DemandReply, NameAnswer, NameReply, NoDemands, NoNames};
+use crate::answers::{DemandAnswer, NameAnswer};
 use crate::mailbox::{Handle, mailbox};
 use crate::ports::{CertificateAnswer, CertificateReply};
 use crate::runtime::{Clear, Readiness};
+
+mod questions;
 
 /// A reactor moved by hand: what it has been asked to watch and has not told yet.
 #[derive(Clone, Default)]
@@ -269,30 +270,6 @@ impl CertificateSource for Certificates {
     }
 }
 
-/// Answers names that are addresses and keys that are "none", gives up those that are empty, keeps the rest for later.
-#[derive(Clone, Default)]
-struct Kept(Arc<std::sync::Mutex<(Vec<NameReply>, Vec<DemandReply>)>>);
-
-impl NameSource for Kept {
-    fn request(&mut self, name: &Arc<str>, _: NameScope, reply: NameReply) {
-        match name.parse() {
-            Ok(address) => reply.send(Ok(vec![address])),
-            Err(_) if name.is_empty() => {}
-            Err(_) => self.0.lock().unwrap().0.push(reply),
-        }
-    }
-}
-
-impl DemandSource for Kept {
-    fn request(&mut self, key: &Arc<str>, reply: DemandReply) {
-        match &**key {
-            "none" => reply.send(Ok(())),
-            "" => {}
-            _ => self.0.lock().unwrap().1.push(reply),
-        }
-    }
-}
-
 type Driven = Drive<Hand, Script, (), Certificates>;
 
 /// A loop with `count` socket pairs, the far ends of which it returns.
@@ -301,13 +278,11 @@ fn driven(count: u32, config: DriveConfig) -> (Driven, Hand, Handle, Vec<UnixStr
     let (handle, mailbox) = mailbox();
     let engine = Script { room: Some(1000), ..Script::default() };
     let certificates = Certificates(Rc::default(), 0);
-    let kept = Kept::default();
     let setup = Setup {
         engine,
         observer: (),
         certificates,
-        names: Box::new(kept.clone()),
-        demands: Box::new(kept),
+        questions: Questions::default(),
         listeners: Vec::new(),
         mailbox,
         config,
@@ -590,38 +565,4 @@ fn a_certificate_request_is_always_answered() {
     late.send(Err("too late".into()));
     let _ = poll(&mut drive);
     assert_eq!(log(&mut drive), ["spiffe://cluster.local/ns/ns/sa/b: Err(\"too late\")"]);
-}
-
-#[test]
-fn questions_are_always_answered_and_tables_come_first() {
-    let (mut drive, _, handle, _far) = driven(0, DriveConfig::default());
-    let kept = Kept::default();
-    drive.names = Box::new(kept.clone());
-    drive.demands = Box::new(kept.clone());
-    for (index, text) in (0..).zip(["10.0.0.1", "", "later"]) {
-        let (ticket, text) = (Ticket { index, generation: 0 }, Arc::from(text));
-        drive.engine.actions.push_back(Action::Resolve { ticket, name: text, scope: NameScope::Outside });
-    }
-    for (index, text) in (3..).zip(["none", "", "later"]) {
-        let (ticket, key) = (Ticket { index, generation: 0 }, Arc::from(text));
-        drive.engine.actions.push_back(Action::Demand { ticket, key });
-    }
-    // One turn for the questions, one for the answers.
-    let _ = poll(&mut drive);
-    let _ = poll(&mut drive);
-    assert_eq!(log(&mut drive), ["3: Ok(())", "4: Err(GivenUp)", "0: Ok([10.0.0.1])", "1: Err(GivenUp)"]);
-    let (names, demands) = std::mem::take(&mut *kept.0.lock().unwrap());
-    names.into_iter().for_each(|reply| reply.send(Err(NameError::NotFound)));
-    demands.into_iter().for_each(|reply| reply.send(Ok(())));
-    handle.mesh(Arc::default());
-    let _ = poll(&mut drive);
-    assert_eq!(log(&mut drive), ["mesh", "5: Ok(())", "2: Err(NotFound)"]);
-
-    (drive.names, drive.demands) = (Box::new(NoNames), Box::new(NoDemands));
-    let ticket = Ticket { index: 0, generation: 0 };
-    let name = Action::Resolve { ticket, name: "a".into(), scope: NameScope::Workload };
-    drive.engine.actions.extend([name, Action::Demand { ticket, key: "a".into() }]);
-    let _ = poll(&mut drive);
-    let _ = poll(&mut drive);
-    assert_eq!(log(&mut drive), ["0: Err(NoSource)", "0: Err(NoResolver)"]);
 }
