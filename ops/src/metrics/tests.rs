@@ -256,7 +256,7 @@ fn control_metrics_have_upstreams_names() {
     ] {
         metrics.dns.observe(&asked, what);
     }
-    let connection = Arc::new(connection("web", Carrier::Tcp));
+    let connection = connection("web", Carrier::Tcp);
     metrics.observe(&Observed::Resolved { connection, hostname: "db.example".into() });
     metrics.pods.set(3, 1);
     metrics.pods.started();

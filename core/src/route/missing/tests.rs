@@ -6,7 +6,8 @@ use super::*;
 use crate::hbone::Authority;
 use crate::identity::Identity;
 use crate::mesh::{Service, TunnelProtocol};
-use crate::route::{Rng, RouteConfig, admit_hbone, outbound};
+use crate::rng::Rng;
+use crate::route::{RouteConfig, admit_hbone, outbound};
 
 fn named(namespace: &str, hostname: &str) -> ServiceName {
     ServiceName { namespace: namespace.into(), hostname: hostname.into() }
