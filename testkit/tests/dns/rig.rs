@@ -104,7 +104,7 @@ pub(crate) struct Proxy {
     pub(crate) tcp: SocketAddr,
     pub(crate) mesh: watch::Sender<Arc<Mesh>>,
     /// What the observer heard.
-    pub(crate) observed: Arc<Mutex<Vec<String>>>,
+    pub(crate) observed: Heard,
     pub(crate) drain: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<std::io::Result<()>>,
 }
@@ -162,13 +162,13 @@ impl Proxy {
     }
 }
 
+/// What an observer heard.
+pub(crate) type Heard = Arc<Mutex<Vec<String>>>;
+
 /// How a proxy in this mesh with these name servers is set up; with it, what changes the mesh and what the observer hears.
-pub(crate) fn setup(
-    mesh: Mesh,
-    servers: Vec<SocketAddr>,
-) -> (watch::Sender<Arc<Mesh>>, Setup, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn setup(mesh: Mesh, servers: Vec<SocketAddr>) -> (watch::Sender<Arc<Mesh>>, Setup, Heard) {
     let (sender, receiver) = watch::channel(Arc::new(mesh));
-    let observed = Arc::<Mutex<Vec<String>>>::default();
+    let observed = Heard::default();
     let heard = Arc::clone(&observed);
     let setup = Setup {
         resolver: Resolver { cluster_domain: "cluster.local".into(), ipv6: true, preferred_namespace: None },

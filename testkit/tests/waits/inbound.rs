@@ -49,10 +49,12 @@ fn keys(it: &Intruder) -> Vec<&str> {
 }
 
 fn denials(it: &Intruder) -> Vec<&str> {
-    let denial = |observed| match observed {
-        &Observed::EarlyDenied { ref error, .. } => Some(error.as_str()),
-        _ => None,
-    };
+    fn denial(observed: &Observed) -> Option<&str> {
+        match observed {
+            Observed::EarlyDenied { error, .. } => Some(error.as_str()),
+            _ => None,
+        }
+    }
     it.observed().iter().filter_map(denial).collect()
 }
 

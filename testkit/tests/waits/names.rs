@@ -50,6 +50,19 @@ fn those_who_need_the_same_name_share_a_question_and_its_failure() {
     assert!(errors(&mut shard)[0].ends_with("(the name has no A or AAAA record)"));
 }
 
+/// Whether or not they share a question (`istio_on_demand_dns_total`).
+#[test]
+fn two_connections_to_a_workload_with_a_hostname_are_two_lookups() {
+    let mut shard = shard(NAMED, |_| {});
+    capture(&mut shard, 1, "10.1.0.1:80").expect("accepted");
+    capture(&mut shard, 2, "10.1.0.1:80").expect("accepted");
+    let asked = questions(&mut shard);
+    shard.handle_resolved(START, asked[0].0, Ok(vec![ip("10.7.7.7")]));
+    let told = observed(&mut shard);
+    let lookups = told.iter().filter(|observed| matches!(observed, Observed::Resolved { .. }));
+    assert_eq!((asked.len(), lookups.count()), (1, 2));
+}
+
 #[test]
 fn a_client_that_goes_waits_no_longer() {
     let mut shard = shard(NAMED, |_| {});
