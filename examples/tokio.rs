@@ -55,6 +55,7 @@ async fn main() -> anyhow::Result<()> {
                 ..DriveConfig::default()
             },
             certificates: move |identity: &Identity| world.certificate(identity),
+            questions: Default::default(),
             // It fails when main has ended and nobody wants to know any more.
             observer: move |event: Observed| drop(observer.send(event)),
         })

@@ -15,8 +15,8 @@ use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::{
-    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Setup, ShardError, Shards,
-    Transparency,
+    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
+    ShardError, Shards, Transparency,
 };
 
 use crate::certificates::{ManagedCertificates, NodeCertificates};
@@ -354,6 +354,7 @@ impl ShardSetup {
             engine: wrap(seed, shard)?,
             observer: move |observed: Observed| observe(&observed),
             certificates: self.certificates.source(mailbox.handle()),
+            questions: Questions::default(),
             listeners,
             mailbox,
             config: DriveConfig {

@@ -7,8 +7,10 @@
 //! | [`cli`] | commands, flags, help, exit codes |
 //! | [`config`] | environment variables |
 //! | [`shard_config`] | from the process's configuration to one shard's |
+//! | [`demands`] | shards' questions to the control plane |
 //! | `discovery` | the mesh from the control plane |
 //! | [`instance`] | one running proxy: listeners and threads |
+//! | [`lookups`] | shards' questions for host names |
 //! | `names` | the DNS proxy |
 //! | `recordings` | files for `ADIT_RECORD` |
 //! | `stopping` | signals, and who hears of them |
@@ -22,9 +24,11 @@ mod admin;
 pub mod certificates;
 pub mod cli;
 pub mod config;
+pub mod demands;
 pub mod demo;
 mod discovery;
 pub mod instance;
+pub mod lookups;
 mod names;
 mod recordings;
 pub mod run;

@@ -56,6 +56,14 @@ pub fn log_with(observed: &Observed, decisions: Decisions) {
         }
         Observed::Judged { connection, verdict } => decided(connection, decisions, verdict),
         Observed::DryRun { connection, said } => decided(connection, decisions, said),
+        Observed::Resolved { connection, hostname } => tracing::event!(
+            target: "dns",
+            tracing::Level::DEBUG,
+            src.addr = connection.source.address.map(display),
+            dst.addr = connection.destination.address.map(display),
+            hostname = hostname.to_string(),
+            "name of the destination looked up"
+        ),
         Observed::NoLongerAllowed { connection, reason } => policy_event!(
             tracing::Level::INFO,
             connection,

@@ -119,7 +119,10 @@ impl Counters {
                 }
             }
             // Of a connection that is refused or cut, the end is counted; a policy on trial changes nothing.
-            Observed::Judged { .. } | Observed::DryRun { .. } | Observed::NoLongerAllowed { .. } => {}
+            Observed::Judged { .. }
+            | Observed::DryRun { .. }
+            | Observed::NoLongerAllowed { .. }
+            | Observed::Resolved { .. } => {}
             Observed::EarlyDenied { .. } => {
                 self.early_denied.fetch_add(1, Relaxed);
             }

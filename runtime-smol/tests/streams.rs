@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 use adit_runtime::conformance::Relay;
-use adit_runtime::{DriveConfig, ListenerSpec, LocalListeners, Setup, SocketOptions, Transparency};
+use adit_runtime::{
+    DriveConfig, ListenerSpec, LocalListeners, Questions, Setup, SocketOptions, Transparency,
+};
 use adit_smol::{Incoming, Stream, spawn_shards};
 use async_io::Async;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,6 +32,7 @@ fn shards_share_a_listener_and_carry_streams() {
             engine: Relay::to(here),
             observer: |_: Observed| {},
             certificates: |_: &Identity| Err("the relay asks for no certificate".into()),
+            questions: Questions::default(),
             listeners: shares.lock().unwrap().pop().into_iter().collect(),
             mailbox,
             config: DriveConfig { local_listeners: local_listeners.clone(), ..DriveConfig::default() },

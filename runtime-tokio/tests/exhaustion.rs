@@ -8,7 +8,9 @@ use std::time::Duration;
 use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 use adit_runtime::conformance::Relay;
-use adit_runtime::{Clock, DriveConfig, ListenerSpec, Observer, Setup, SocketOptions, Transparency, mailbox};
+use adit_runtime::{
+    Clock, DriveConfig, ListenerSpec, Observer, Questions, Setup, SocketOptions, Transparency, mailbox,
+};
 
 struct Failures(mpsc::Sender<Option<Duration>>);
 
@@ -39,6 +41,7 @@ fn a_listener_rests_while_descriptors_are_out_and_then_goes_on() {
             engine: Relay::to(target),
             observer: Failures(sender),
             certificates: |_: &Identity| Err("the relay asks for no certificate".into()),
+            questions: Questions::default(),
             listeners: vec![bound],
             mailbox,
             config: DriveConfig::default(),

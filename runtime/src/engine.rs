@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, Shard, SocketError, SocketId};
+use adit_core::proxy::{Action, Listener, Observed, Shard, SocketError, SocketId, Ticket};
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 use smallvec::SmallVec;
+
+use crate::answers::{DemandAnswer, NameAnswer};
 
 /// The most slices in one vectored read or write.
 pub const MAX_SLICES: usize = 64;
@@ -58,6 +60,10 @@ pub trait Engine {
         identity: &Identity,
         answer: Result<Arc<TlsContext>, Arc<str>>,
     );
+    /// See [`Shard::handle_resolved`].
+    fn handle_resolved(&mut self, now: Instant, ticket: Ticket, answer: NameAnswer);
+    /// See [`Shard::handle_demanded`].
+    fn handle_demanded(&mut self, now: Instant, ticket: Ticket, answer: DemandAnswer);
     /// See [`Shard::drain`].
     fn drain(&mut self, now: Instant);
     /// See [`Shard::terminate`].
@@ -144,6 +150,14 @@ impl Engine for Shard {
         answer: Result<Arc<TlsContext>, Arc<str>>,
     ) {
         Self::handle_certificate(self, now, identity, answer);
+    }
+
+    fn handle_resolved(&mut self, now: Instant, ticket: Ticket, answer: NameAnswer) {
+        Self::handle_resolved(self, now, ticket, answer);
+    }
+
+    fn handle_demanded(&mut self, now: Instant, ticket: Ticket, answer: DemandAnswer) {
+        Self::handle_demanded(self, now, ticket, answer);
     }
 
     fn drain(&mut self, now: Instant) {

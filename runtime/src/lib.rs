@@ -1,9 +1,10 @@
 //! Adit's driver: one loop that moves octets between sockets and a shard, and the traits that put it on a runtime.
 //!
 //! [`drive()`] is the loop. An adapter implements [`Runtime`] (descriptors in a reactor, a timer, a clock); the caller
-//! fills [`Setup`]: the shard behind [`Engine`], an [`Observer`], a [`CertificateSource`], bound listeners. While it runs,
-//! a [`Handle`] reaches the shard from any thread. Programs that embed the proxy open and accept [`TunnelStream`]s
+//! fills [`Setup`]: the shard behind [`Engine`], an [`Observer`], a [`CertificateSource`], [`Questions`], bound
+//! listeners. While it runs, a [`Handle`] reaches the shard from any thread. Programs that embed the proxy open and accept [`TunnelStream`]s
 //! without a socket. Linux only, as the redirection this proxy lives on is.
+mod answers;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -24,6 +25,9 @@ mod sync;
 mod threads;
 mod timer;
 
+pub use answers::{
+    DemandAnswer, DemandReply, DemandSource, NameAnswer, NameReply, NameSource, NoDemands, NoNames, Questions,
+};
 pub use clock::{Clock, wall_clock};
 pub use drive::{Drive, DriveConfig, Setup, drive};
 pub use engine::{Engine, MAX_SLICES};

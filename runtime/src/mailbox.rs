@@ -1,7 +1,8 @@
 //! Commands into a running shard, from any thread.
 //!
 //! The mailbox is bounded without ever losing a command: of tables, of certificates per identity, and of "drain" and
-//! "terminate", only the latest counts; only connection requests queue up, and those may be refused.
+//! "terminate", only the latest counts; answers are as few as the shard's questions; only connection requests queue up,
+//! and those may be refused.
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::mem;
@@ -11,7 +12,9 @@ use std::task::Waker;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
+use adit_core::proxy::Ticket;
 
+use crate::answers::{DemandAnswer, NameAnswer};
 use crate::pipe;
 use crate::ports::CertificateAnswer;
 use crate::stream::TunnelStream;
@@ -46,6 +49,8 @@ pub(crate) struct Mail {
     pub(crate) terminate: bool,
     pub(crate) mesh: Option<Arc<Mesh>>,
     pub(crate) certificates: BTreeMap<Identity, CertificateAnswer>,
+    pub(crate) resolved: Vec<(Ticket, NameAnswer)>,
+    pub(crate) demanded: Vec<(Ticket, DemandAnswer)>,
     pub(crate) connects: VecDeque<Connect>,
     ended: bool,
 }
@@ -96,6 +101,14 @@ impl Handle {
         self.post(|mail| {
             mail.certificates.insert(identity, answer);
         });
+    }
+
+    pub(crate) fn resolved(&self, ticket: Ticket, answer: NameAnswer) {
+        self.post(|mail| mail.resolved.push((ticket, answer)));
+    }
+
+    pub(crate) fn demanded(&self, ticket: Ticket, answer: DemandAnswer) {
+        self.post(|mail| mail.demanded.push((ticket, answer)));
     }
 
     /// Opens a stream to `target` as if an application at `source` had connected there and the connection had been

@@ -145,6 +145,12 @@ impl<E: Engine, M: Iterator<Item = Arc<Mesh>>> Replay<E, M> {
                     engine.handle_certificate(now, &identity, answer);
                 }
             }
+            Call::Resolved { ticket, answer } => {
+                engine.handle_resolved(now, (*ticket).into(), answer.clone().map_err(Into::into));
+            }
+            Call::Demanded { ticket, answer } => {
+                engine.handle_demanded(now, (*ticket).into(), answer.clone().map_err(Into::into));
+            }
             Call::Drain => engine.drain(now),
             Call::Terminate => engine.terminate(now),
             Call::PollAction => {

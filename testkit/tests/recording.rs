@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use adit_core::proxy::{Listener, Shard, SocketId};
+use adit_core::dns::NameError;
+use adit_core::proxy::{Action, Listener, Shard, SocketId, Unanswered};
 use adit_core::time::{Instant, UnixTime, WallClock};
 use adit_core::tls::{RecordMode, Revocations};
 use adit_runtime::Engine;
@@ -87,6 +88,68 @@ fn a_recording_is_replayed_and_a_changed_one_is_not() {
     // Another greeting has another answer.
     let place = octets.windows(3).position(|window| window == [2, 5, 2]).expect("two octets of the greeting");
     octets[place + 1] = 4;
+    let other = replay(octets.as_slice(), |header| shard(header.seed), []);
+    assert!(matches!(other, Err(ReplayError::Diverged { .. })), "{other:?}");
+}
+
+/// Questions with and without an answer, for a shard that is `on_demand`.
+fn questions(engine: &mut impl Engine) {
+    let (from, to): (SocketAddr, SocketAddr) =
+        ("10.0.0.1:1".parse().expect("one"), "10.9.9.9:80".parse().expect("one"));
+    for (port, answer) in
+        [(1, Ok(())), (2, Err(Unanswered::Refused("no".into()))), (3, Err(Unanswered::GivenUp))]
+    {
+        let from = SocketAddr::new(from.ip(), port);
+        engine.handle_accepted(now(1), Listener::Outbound, from, to, to);
+        while let Some(action) = engine.poll_action() {
+            if let Action::Demand { ticket, .. } = action {
+                engine.handle_demanded(now(2), ticket, answer.clone());
+            }
+        }
+    }
+    for answer in [Ok(vec!["10.9.9.9".parse().expect("one")]), Err(NameError::NotFound)] {
+        let socket = accept(engine, now(3));
+        let mut hello = &[5, 1, 0, 5, 1, 0, 3, 1, b'a', 0, 80][..];
+        while !hello.is_empty() {
+            let fill = |area: &mut [u8]| {
+                let n = area.len().min(hello.len());
+                area[..n].copy_from_slice(&hello[..n]);
+                n
+            };
+            let n = engine.lend(socket, |areas| fill(&mut areas[0])).expect("room");
+            engine.handle_read(now(3), socket, n);
+            hello = &hello[n..];
+        }
+        while let Some(action) = engine.poll_action() {
+            if let Action::Resolve { ticket, .. } = action {
+                engine.handle_resolved(now(4), ticket, answer.clone());
+            }
+        }
+    }
+    engine.handle_timeout(now(60_000));
+    while engine.poll_action().is_some() || engine.poll_observed().is_some() {}
+}
+
+#[test]
+fn answers_to_questions_are_recorded_and_given_again() {
+    let careful = |seed| {
+        let mut settings = config("ns", "client", "client");
+        (settings.seed, settings.on_demand) = (seed, true);
+        Shard::new(Arc::new(settings), parse(MESH), Instant::ZERO)
+    };
+    let mut octets = Vec::new();
+    let header = Header { seed: 7, about: "a test".into() };
+    let clock = Arc::new(WallClock::new(UnixTime(5)));
+    let mut recorder = Recorder::new(careful(7), &mut octets, clock, &header).expect("a header");
+    questions(&mut recorder);
+    drop(recorder);
+    let calls: Vec<_> =
+        Reader::new(octets.as_slice()).expect("a recording").map(|e| e.unwrap().call).collect();
+    assert_eq!(calls.iter().filter(|call| matches!(call, Call::Demanded { .. })).count(), 3);
+    assert_eq!(calls.iter().filter(|call| matches!(call, Call::Resolved { .. })).count(), 2);
+    let replayed = replay(octets.as_slice(), |header| careful(header.seed), []).expect("the same");
+    assert_eq!(replayed.calls, calls.len() as u64);
+    // A shard that asks nobody does otherwise.
     let other = replay(octets.as_slice(), |header| shard(header.seed), []);
     assert!(matches!(other, Err(ReplayError::Diverged { .. })), "{other:?}");
 }

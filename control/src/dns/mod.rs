@@ -3,8 +3,12 @@
 //! [`serve`] is one future for one workload, to be run on a tokio runtime of one thread. It answers what the mesh knows and
 //! relays the rest to the name servers of [`ResolvConf`]. Whoever starts it brings the listening sockets and the
 //! [`Egress`], since both may live in another network namespace.
+//!
+//! [`Names`] looks names up for the data plane itself, by the same rules.
 
+mod cache;
 mod client;
+mod names;
 mod resolv_conf;
 mod server;
 mod sockets;
@@ -17,6 +21,7 @@ use adit_core::dns::{Asked, DnsObserved, ForwarderConfig, Resolver};
 use adit_core::mesh::Mesh;
 use tokio::sync::watch;
 
+pub use names::{NameServer, Names, NamesConfig};
 pub use resolv_conf::{ResolvConf, ResolvConfError};
 pub use server::serve;
 pub use sockets::{Direct, Egress, Listeners};

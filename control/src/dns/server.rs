@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::dns::encode::{self, Rcode};
 use adit_core::dns::forward::{Attempt, ForwardAction, ForwardError, Outcome, QueryId};
 use adit_core::dns::{
-    Answer, Asked, Client, DnsObserved, Forwarder, NotOurs, Query, RecordType, Resolution, Resolver,
-    Transport, kubernetes_search,
+    Answer, Asked, Client, DnsObserved, Forwarder, NameScope, NotOurs, Query, RecordType, Resolution,
+    Resolver, Transport, kubernetes_search,
 };
 use adit_core::mesh::{Mesh, Workload};
 use adit_core::rng::Rng;
@@ -30,14 +30,18 @@ const MOST_CONNECTIONS: usize = 256;
 /// Most questions that wait for the mesh to know their workload; further ones fail at once.
 const MOST_PARKED: usize = 256;
 /// Most reports of socket tasks that wait for the server's.
-const MOST_EVENTS: usize = 256;
+pub(super) const MOST_EVENTS: usize = 256;
 /// How long nothing is accepted or received after it failed, as it does when there are no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The source of questions that come from no client.
+const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What a socket's task reports.
 pub(super) enum Event {
     /// A client sent this.
     Asked { client: ReplyTo, source: IpAddr, octets: Vec<u8>, transport: Transport },
+    /// The data plane itself asks.
+    Sought { client: ReplyTo, octets: Vec<u8>, transport: Transport, scope: NameScope },
     /// A name server sent this. `written` is dropped when more may come.
     Responded { attempt: Attempt, from: SocketAddr, octets: Vec<u8>, written: oneshot::Sender<()> },
     /// A name server will send nothing more.
@@ -49,8 +53,16 @@ pub(super) enum Event {
 /// Where an answer goes.
 #[derive(Clone)]
 pub(super) enum ReplyTo {
-    Udp { socket: Arc<UdpSocket>, to: SocketAddr },
-    Tcp { connection: u64, replies: mpsc::Sender<Reply> },
+    Udp {
+        socket: Arc<UdpSocket>,
+        to: SocketAddr,
+    },
+    Tcp {
+        connection: u64,
+        replies: mpsc::Sender<Reply>,
+    },
+    /// The data plane itself.
+    Own(mpsc::Sender<Reply>),
 }
 
 impl ReplyTo {
@@ -65,7 +77,7 @@ impl ReplyTo {
                 }
             }
             // Never full: it has room for as many as the connection has questions under way. Closed: nobody waits.
-            Self::Tcp { replies, .. } => drop(replies.try_send(reply)),
+            Self::Tcp { replies, .. } | Self::Own(replies) => drop(replies.try_send(reply)),
         }
     }
 
@@ -98,7 +110,16 @@ struct Parked {
 /// # Errors
 /// Sockets that the runtime does not take.
 pub async fn serve(listeners: Listeners, setup: Setup, drain: impl Future<Output = ()>) -> io::Result<()> {
-    let (events, mut reports) = mpsc::channel(MOST_EVENTS);
+    run(listeners, setup, mpsc::channel(MOST_EVENTS), drain).await
+}
+
+/// [`serve`], with reports that others may send as well.
+pub(super) async fn run(
+    listeners: Listeners,
+    setup: Setup,
+    (events, mut reports): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    drain: impl Future<Output = ()>,
+) -> io::Result<()> {
     // Dropped to tell connections of the drain.
     let (draining, drain_seen) = watch::channel(());
     let mut draining = Some(draining);
@@ -274,6 +295,13 @@ impl Server {
             Event::Asked { client, source, octets, transport } => {
                 self.ask(Parked { client, source, transport, octets, since: now });
             }
+            Event::Sought { client, octets, transport, scope } => {
+                let sought = Parked { client, source: OURSELVES, transport, octets, since: now };
+                match scope {
+                    NameScope::Workload => self.ask(sought),
+                    NameScope::Outside => self.relay_unasked(&sought),
+                }
+            }
             Event::Responded { attempt, from, octets, written } => {
                 self.forwarder.handle_response(now, attempt, from, octets, &mut || self.entropy.id());
                 self.act(Some(written));
@@ -375,6 +403,14 @@ impl Server {
                 finish(&asked.client, Some(message));
             }
             Resolution::Forward(_) => self.relay(&query, &asked, workload),
+        }
+    }
+
+    /// Relays a query whatever the mesh would say.
+    fn relay_unasked(&mut self, asked: &Parked) {
+        match Query::parse(&asked.octets) {
+            Ok(query) => self.relay(&query, asked, None),
+            Err(_) => finish(&asked.client, Some(encode::failure(&asked.octets, Rcode::FormatError))),
         }
     }
 

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use adit_core::mesh::Mesh;
-use adit_core::xds::{Client, Config, DemandError, Ending, Event, Request, ResourceType, StreamId, Waiter};
+use adit_core::xds::{Client, Config, Ending, Event, Request, ResourceType, StreamId, Waiter};
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::demand::{Demanded, QUEUE};
+use super::demand::{Demanded, QUEUE, Waiting};
 use super::inflow::{Inflow, InflowError, Piece};
 use super::{Demands, MeshSink, Stats, Writer};
 use crate::grpc::{Channel, Connector, Octets, call};
@@ -33,7 +33,6 @@ pub struct Settings {
     pub machine: Config,
 }
 
-type Answered = oneshot::Sender<Result<adit_core::xds::Answer, DemandError>>;
 type Opening = Pin<Box<dyn Future<Output = Result<Octets, tonic::Status>> + Send>>;
 type Connecting = Pin<Box<dyn Future<Output = Option<Channel>> + Send>>;
 
@@ -56,7 +55,7 @@ pub struct Xds<S> {
     started: Instant,
     link: Link,
     demands: mpsc::Receiver<Demanded>,
-    waiting: BTreeMap<Waiter, Answered>,
+    waiting: BTreeMap<Waiter, Waiting>,
     next_waiter: u64,
 }
 
@@ -115,9 +114,8 @@ impl<S: MeshSink> Xds<S> {
             match event {
                 Event::Synced => tracing::info!("the mesh is known: the control plane has sent every type"),
                 Event::Answered { waiter, answer } => {
-                    if let Some(answered) = self.waiting.remove(&waiter) {
-                        // Nobody may be waiting any more.
-                        let _ = answered.send(Ok(answer));
+                    if let Some(waiting) = self.waiting.remove(&waiter) {
+                        waiting.send(Ok(answer));
                     }
                 }
                 Event::Ended { reason, retry_in } => {
@@ -271,7 +269,7 @@ impl<S: MeshSink> Xds<S> {
         self.next_waiter = self.next_waiter.wrapping_add(1);
         match self.machine.demand(&demanded.key, waiter) {
             Ok(()) => drop(self.waiting.insert(waiter, demanded.answer)),
-            Err(error) => drop(demanded.answer.send(Err(error))),
+            Err(error) => demanded.answer.send(Err(error)),
         }
     }
 }

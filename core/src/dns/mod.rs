@@ -10,14 +10,18 @@
 
 pub mod encode;
 pub mod forward;
+mod host;
 #[cfg(test)]
 mod laws;
 mod lookup;
 pub mod message;
+mod names;
 mod observed;
 mod resolver;
 
 pub use forward::{Forwarder, ForwarderConfig};
+pub use host::{HostAnswer, host_answer, host_question};
 pub use message::{Edns, MessageError, Query, Question, RecordType, Transport};
+pub use names::{NameError, NameScope};
 pub use observed::{Asked, DnsObserved};
 pub use resolver::{Answer, Client, NotOurs, Resolution, Resolver, kubernetes_search};

@@ -7,4 +7,6 @@ mod slab;
 pub mod socks;
 
 pub use observed::Observed;
-pub use shard::{Action, Areas, Listener, LocalWorkload, Shard, ShardConfig, SocketError, SocketId};
+pub use shard::{
+    Action, Areas, Listener, LocalWorkload, Shard, ShardConfig, SocketError, SocketId, Ticket, Unanswered,
+};

@@ -171,6 +171,13 @@ pub enum Observed {
         /// The decision, and which rule it rests on.
         verdict: Verdict,
     },
+    /// The name of a connection's destination was looked up, with whatever success (datapath §2.5).
+    Resolved {
+        /// The connection; already open.
+        connection: Arc<Connection>,
+        /// The name.
+        hostname: Arc<str>,
+    },
     /// What a policy on trial (`dryRun`) would have said about a connection; nothing follows from it.
     DryRun {
         /// The connection it is about.

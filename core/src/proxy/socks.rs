@@ -1,9 +1,12 @@
 //! SOCKS5 as the proxy's outbound entry speaks it (RFC 1928; datapath §1.7): version 5, no authentication, CONNECT only.
 //!
 //! The machine asks for exactly the handshake and not one octet more, so that what follows belongs to the application.
+use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use smallvec::SmallVec;
+
+use crate::dns::NameError;
 
 /// The longest handshake message: a request whose name has 255 octets.
 const MAX_MESSAGE: usize = 4 + 1 + 255 + 2;
@@ -29,7 +32,7 @@ pub struct Socks5 {
 }
 
 /// ```text
-/// Greeting ──methods──▶ Request ──CONNECT──▶ Over
+/// Greeting ──methods──▶ Request ──CONNECT──▶ Over (a name is looked up by the owner)
 ///     └──────refused───────┴─────refused──────▲
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +55,14 @@ pub enum SocksStep {
         /// What to send.
         reply: Reply,
     },
+    /// The client named a host. Look it up; then send [`succeeded`] and go on as with `Connect`, or send [`refused`] and
+    /// close.
+    Resolve {
+        /// In lower case; a dot at its end says that no search domain is meant.
+        name: Arc<str>,
+        /// Of the address to be.
+        port: u16,
+    },
     /// Send the reply, then close.
     Refused {
         /// What to send.
@@ -62,7 +73,7 @@ pub enum SocksStep {
 }
 
 /// Why a client was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocksError {
     /// The first octet is not 5: SOCKS4, TLS, HTTP or anything else.
@@ -77,19 +88,31 @@ pub enum SocksError {
     /// An address type that RFC 1928 does not know.
     #[error("socks: unknown address type {0}")]
     AddressType(u8),
-    /// A host name, and there is no DNS proxy yet. The name itself is not repeated.
-    #[error("socks: host names are not supported without the DNS proxy; let the client resolve the name")]
+    /// Octets that are no name of a host; they are not repeated.
+    #[error("socks: {}", NameError::Invalid)]
     Name,
+    /// A host that has no address.
+    #[error("socks: {name} cannot be resolved: {error}")]
+    Unresolved {
+        /// The name.
+        name: Arc<str>,
+        /// Why not.
+        error: NameError,
+    },
 }
 
 impl SocksError {
     /// The reply octet of RFC 1928 §6; `None` where the refusal is of the greeting (§3).
-    const fn code(self) -> Option<u8> {
+    const fn code(&self) -> Option<u8> {
         match self {
             Self::Version(_) | Self::Method => None,
             Self::Command(_) => Some(0x07),
             // 0x08: "Address type not supported".
-            Self::AddressType(_) | Self::Name => Some(0x08),
+            Self::AddressType(_) | Self::Name | Self::Unresolved { error: NameError::NoResolver, .. } => {
+                Some(0x08)
+            }
+            // 0x04: "Host unreachable".
+            Self::Unresolved { .. } => Some(0x04),
         }
     }
 }
@@ -152,10 +175,14 @@ impl Socks5 {
                     self.message.clear();
                     reply.extend_from_slice(&[VERSION, NO_AUTHENTICATION]);
                 }
-                Ok(Some(to)) => {
+                Ok(Some(Target::Address(to))) => {
                     self.phase = Phase::Over;
                     answer(&mut reply, Some(0));
                     return SocksStep::Connect { to, reply };
+                }
+                Ok(Some(Target::Name(name, port))) => {
+                    self.phase = Phase::Over;
+                    return SocksStep::Resolve { name, port };
                 }
             }
         }
@@ -169,6 +196,12 @@ fn answer(out: &mut Reply, code: Option<u8>) {
         Some(code) => out.extend_from_slice(&[VERSION, code, 0, ADDRESS_V4, 0, 0, 0, 0, 0, 0]),
         None => out.extend_from_slice(&[VERSION, NO_ACCEPTABLE_METHOD]),
     }
+}
+
+/// What a request is for.
+enum Target {
+    Address(SocketAddr),
+    Name(Arc<str>, u16),
 }
 
 enum Unfinished {
@@ -188,7 +221,7 @@ fn greeting(message: &[u8]) -> Result<(), Unfinished> {
 
 /// `VER CMD RSV ATYP DST.ADDR DST.PORT` (RFC 1928 §4). Refused as soon as it is clear that it will be, except that a
 /// name is read to its end, so that the client has finished sending when it is refused.
-fn request(message: &[u8]) -> Result<SocketAddr, Unfinished> {
+fn request(message: &[u8]) -> Result<Target, Unfinished> {
     version(message)?;
     let [_, command, rest @ ..] = message else { return Err(Unfinished::More) };
     if *command != COMMAND_CONNECT {
@@ -207,10 +240,15 @@ fn request(message: &[u8]) -> Result<SocketAddr, Unfinished> {
         ADDRESS_NAME => {
             let (length, rest) = rest.split_first().ok_or(Unfinished::More)?;
             let (name, port) = rest.split_at_checked(usize::from(*length)).ok_or(Unfinished::More)?;
+            let port_of = |port: &[u8]| port.first_chunk().map(|port| u16::from_be_bytes(*port));
+            let number = port_of(port).ok_or(Unfinished::More)?;
+            let name = core::str::from_utf8(name).map_err(|_| Unfinished::Refused(SocksError::Name))?;
             // Some clients send an address as text where a name may stand; that needs no DNS.
-            let address = core::str::from_utf8(name).ok().and_then(|text| text.parse().ok());
-            let target = target(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port)?;
-            if address.is_some() { Ok(target) } else { Err(Unfinished::Refused(SocksError::Name)) }
+            match name.parse() {
+                Ok(address) => target(address, port),
+                Err(_) if is_host(name) => Ok(Target::Name(name.to_ascii_lowercase().into(), number)),
+                Err(_) => Err(Unfinished::Refused(SocksError::Name)),
+            }
         }
         other => Err(Unfinished::Refused(SocksError::AddressType(other))),
     }
@@ -225,9 +263,33 @@ fn version(message: &[u8]) -> Result<(), Unfinished> {
 }
 
 /// IPv4 in IPv6 clothes counts as IPv4, as everywhere in the data path (datapath §1.5).
-fn target(address: IpAddr, port: &[u8]) -> Result<SocketAddr, Unfinished> {
+fn target(address: IpAddr, port: &[u8]) -> Result<Target, Unfinished> {
     let port = port.first_chunk::<2>().ok_or(Unfinished::More)?;
-    Ok(SocketAddr::new(address.to_canonical(), u16::from_be_bytes(*port)))
+    Ok(Target::Address(SocketAddr::new(address.to_canonical(), u16::from_be_bytes(*port))))
+}
+
+/// Whether it can be asked for in DNS, and shown in a log.
+fn is_host(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|octet| octet.is_ascii_graphic());
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// The reply to a request whose host has been found: success, as upstream says before it dials.
+#[must_use]
+pub fn succeeded() -> Reply {
+    let mut reply = Reply::new();
+    answer(&mut reply, Some(0));
+    reply
+}
+
+/// The reply to a request that is refused because of `error`.
+#[must_use]
+pub fn refused(error: &SocksError) -> Reply {
+    let mut reply = Reply::new();
+    answer(&mut reply, error.code());
+    reply
 }
 
 #[cfg(test)]

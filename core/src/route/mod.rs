@@ -4,6 +4,7 @@ mod balance;
 mod gateway;
 mod hop;
 mod inbound;
+mod missing;
 mod outbound;
 mod reason;
 
@@ -14,6 +15,7 @@ pub use hop::{Hop, Resolve};
 pub use inbound::{
     AdmitError, InboundPlan, OwnSource, ShownSource, admit_hbone, admit_plain, destination_service,
 };
+pub use missing::Missing;
 pub(crate) use outbound::outbound_told;
 pub use outbound::{OutboundPlan, RouteError, outbound};
 pub use reason::Reason;

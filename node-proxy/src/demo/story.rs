@@ -40,6 +40,9 @@ pub(super) fn tell(event: &Event, since: Duration, style: Style) -> String {
             (style.red("✗"), format!("{} is allowed no more: {reason}", whose(connection)))
         }
         Observed::Judged { verdict, .. } => (style.dim("·"), verdict.to_string()),
+        Observed::Resolved { connection, hostname } => {
+            (style.dim("·"), format!("{}: {hostname} was looked up", whose(connection)))
+        }
         Observed::DryRun { said, .. } => (style.dim("·"), said.to_string()),
         Observed::TunnelOpened { id, direction, peer, address } => {
             let way = match direction {

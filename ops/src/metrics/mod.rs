@@ -64,6 +64,7 @@ impl Metrics {
             Observed::EarlyDenied { direction, flag: Flag::CertRevoked, .. } => {
                 self.certificates.revoked(*direction);
             }
+            Observed::Resolved { connection, hostname } => self.dns.on_demand(&connection.source, hostname),
             _ => {}
         }
     }

@@ -256,7 +256,8 @@ fn control_metrics_have_upstreams_names() {
     ] {
         metrics.dns.observe(&asked, what);
     }
-    metrics.dns.on_demand(&connection("web", Carrier::Tcp).source, "db.example");
+    let connection = connection("web", Carrier::Tcp);
+    metrics.observe(&Observed::Resolved { connection, hostname: "db.example".into() });
     metrics.pods.set(3, 1);
     metrics.pods.started();
     for flag in [Flag::CertRevoked, Flag::TlsFailure] {

@@ -93,6 +93,8 @@ impl Traffic {
             Observed::TunnelOpened { .. }
             | Observed::TunnelClosed { .. }
             | Observed::DryRun { .. }
+            // Counted with names.
+            | Observed::Resolved { .. }
             // Its end is counted.
             | Observed::Judged { .. }
             | Observed::NoLongerAllowed { .. }

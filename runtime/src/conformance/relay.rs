@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId};
+use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId, Ticket};
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 
+use crate::answers::{DemandAnswer, NameAnswer};
 use crate::engine::Engine;
 
 /// Octets held for one socket.
@@ -269,6 +270,10 @@ impl Engine for Relay {
     fn handle_mesh(&mut self, _: Instant, _: Arc<Mesh>) {}
 
     fn handle_certificate(&mut self, _: Instant, _: &Identity, _: Result<Arc<TlsContext>, Arc<str>>) {}
+
+    fn handle_resolved(&mut self, _: Instant, _: Ticket, _: NameAnswer) {}
+
+    fn handle_demanded(&mut self, _: Instant, _: Ticket, _: DemandAnswer) {}
 
     fn drain(&mut self, _: Instant) {
         self.draining = true;

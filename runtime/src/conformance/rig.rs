@@ -9,6 +9,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 
 use super::Relay;
+use crate::answers::Questions;
 use crate::drive::{DriveConfig, Setup};
 use crate::engine::Engine;
 use crate::mailbox::{Handle, mailbox};
@@ -74,6 +75,7 @@ impl Rig {
                 engine: shape(Relay::to(target)),
                 observer: |_: Observed| {},
                 certificates: no_certificates,
+                questions: Questions::default(),
                 listeners: vec![bound],
                 mailbox,
                 // Small budgets, so that tests run into them.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use adit_core::proxy::{Action, SocketId};
 
 use super::Drive;
+use crate::answers::{DemandReply, NameReply};
 use crate::engine::Engine;
 use crate::pipe;
 use crate::ports::{CertificateReply, CertificateSource, Observer};
@@ -51,6 +52,14 @@ where
             Action::NeedCertificate { identity } => {
                 let reply = CertificateReply::new(self.mailbox.handle(), identity.clone());
                 self.certificates.request(&identity, reply);
+            }
+            Action::Resolve { ticket, name, scope } => {
+                let reply = NameReply::new(self.mailbox.handle(), ticket);
+                self.questions.names.request(&name, scope, reply);
+            }
+            Action::Demand { ticket, key } => {
+                let reply = DemandReply::new(self.mailbox.handle(), ticket);
+                self.questions.demands.request(&key, reply);
             }
             Action::StopListening => self.listeners.clear(),
             Action::Drained => self.drained = true,

@@ -13,9 +13,10 @@ use ::loom::future::block_on;
 use ::loom::thread;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Observed, SocketError};
+use adit_core::proxy::{Action, Observed, SocketError, Ticket};
 
 use super::*;
+use crate::answers::{DemandAnswer, NameAnswer, Questions};
 use crate::mailbox::{Handle, mailbox};
 use crate::ports::{CertificateAnswer, CertificateReply};
 use crate::runtime::{Clear, Readiness};
@@ -193,6 +194,10 @@ impl Engine for Listens {
 
     fn handle_certificate(&mut self, _: Instant, _: &Identity, _: CertificateAnswer) {}
 
+    fn handle_resolved(&mut self, _: Instant, _: Ticket, _: NameAnswer) {}
+
+    fn handle_demanded(&mut self, _: Instant, _: Ticket, _: DemandAnswer) {}
+
     fn drain(&mut self, _: Instant) {
         self.note(|told| told.drains += 1);
     }
@@ -226,8 +231,15 @@ fn driven(goal: Told, config: DriveConfig) -> (Driven, Hand, Handle) {
     let hand = Hand::default();
     let (handle, mailbox) = mailbox();
     let engine = Listens { goal, ..Listens::default() };
-    let setup =
-        Setup { engine, observer: (), certificates: NoCertificates, listeners: Vec::new(), mailbox, config };
+    let setup = Setup {
+        engine,
+        observer: (),
+        certificates: NoCertificates,
+        questions: Questions::default(),
+        listeners: Vec::new(),
+        mailbox,
+        config,
+    };
     (drive(hand.clone(), setup).unwrap(), hand, handle)
 }
 

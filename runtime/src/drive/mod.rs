@@ -25,6 +25,7 @@ use std::task::{Context, Poll};
 use adit_core::proxy::{Listener, SocketId};
 use adit_core::time::{Instant, WallClock};
 
+use crate::answers::Questions;
 use crate::clock::wall_clock;
 use crate::engine::Engine;
 use crate::mailbox::{Connect, Mailbox};
@@ -80,6 +81,8 @@ pub struct Setup<E, O, C> {
     pub observer: O,
     /// Where its certificates come from.
     pub certificates: C,
+    /// Who answers its questions.
+    pub questions: Questions,
     /// What it accepts from.
     pub listeners: Vec<BoundListener>,
     /// Where its commands come from.
@@ -138,6 +141,7 @@ where
         engine: setup.engine,
         observer: setup.observer,
         certificates: setup.certificates,
+        questions: setup.questions,
         mailbox: setup.mailbox,
         config: setup.config,
     })
@@ -150,6 +154,7 @@ pub struct Drive<R: Runtime, E, O, C> {
     engine: E,
     observer: O,
     certificates: C,
+    questions: Questions,
     mailbox: Mailbox,
     config: DriveConfig,
 
@@ -360,6 +365,13 @@ where
         }
         for (identity, answer) in mail.certificates {
             self.engine.handle_certificate(self.now, &identity, answer);
+        }
+        // Behind the tables, which may have come with them.
+        for (ticket, answer) in mail.demanded {
+            self.engine.handle_demanded(self.now, ticket, answer);
+        }
+        for (ticket, answer) in mail.resolved {
+            self.engine.handle_resolved(self.now, ticket, answer);
         }
         if mail.drain {
             self.engine.drain(self.now);

@@ -10,12 +10,15 @@ use std::task::Waker;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Observed, SocketError};
+use adit_core::proxy::{Action, Observed, SocketError, Ticket};
 
 use super::*;
+use crate::answers::{DemandAnswer, NameAnswer};
 use crate::mailbox::{Handle, mailbox};
 use crate::ports::{CertificateAnswer, CertificateReply};
 use crate::runtime::{Clear, Readiness};
+
+mod questions;
 
 /// A reactor moved by hand: what it has been asked to watch and has not told yet.
 #[derive(Clone, Default)]
@@ -216,10 +219,20 @@ impl Engine for Script {
         self.timeout = None;
     }
 
-    fn handle_mesh(&mut self, _: Instant, _: Arc<Mesh>) {}
+    fn handle_mesh(&mut self, _: Instant, _: Arc<Mesh>) {
+        self.log.push("mesh".into());
+    }
 
     fn handle_certificate(&mut self, _: Instant, identity: &Identity, answer: CertificateAnswer) {
         self.log.push(format!("{identity}: {:?}", answer.map(|_| ())));
+    }
+
+    fn handle_resolved(&mut self, _: Instant, ticket: Ticket, answer: NameAnswer) {
+        self.log.push(format!("{}: {answer:?}", ticket.index));
+    }
+
+    fn handle_demanded(&mut self, _: Instant, ticket: Ticket, answer: DemandAnswer) {
+        self.log.push(format!("{}: {answer:?}", ticket.index));
     }
 
     fn drain(&mut self, _: Instant) {
@@ -265,7 +278,15 @@ fn driven(count: u32, config: DriveConfig) -> (Driven, Hand, Handle, Vec<UnixStr
     let (handle, mailbox) = mailbox();
     let engine = Script { room: Some(1000), ..Script::default() };
     let certificates = Certificates(Rc::default(), 0);
-    let setup = Setup { engine, observer: (), certificates, listeners: Vec::new(), mailbox, config };
+    let setup = Setup {
+        engine,
+        observer: (),
+        certificates,
+        questions: Questions::default(),
+        listeners: Vec::new(),
+        mailbox,
+        config,
+    };
     let mut drive = drive(hand.clone(), setup).unwrap();
     let far = (0..count)
         .map(|index| {

@@ -1,12 +1,13 @@
 //! The file: a magic number, a header, and entries, each with its length before it and encoded by postcard.
 use std::fmt::{self, Write as _};
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use adit_core::proxy::{Listener, SocketError, SocketId};
+use adit_core::proxy::Listener;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::faults::{DemandFault, Id, NameFault, SocketFault};
 use super::tap::Draw;
 
 /// The first octets of a recording.
@@ -44,61 +45,6 @@ pub struct Header {
     pub seed: u64,
     /// What a person should know about where it comes from.
     pub about: String,
-}
-
-/// A [`SocketId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Id(u32, u32);
-
-impl From<SocketId> for Id {
-    fn from(id: SocketId) -> Self {
-        Self(id.index, id.generation)
-    }
-}
-
-impl From<Id> for SocketId {
-    fn from(id: Id) -> Self {
-        Self { index: id.0, generation: id.1 }
-    }
-}
-
-/// A [`SocketError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum SocketFault {
-    /// See [`SocketError::Reset`].
-    Reset,
-    /// See [`SocketError::Refused`].
-    Refused,
-    /// See [`SocketError::TimedOut`].
-    TimedOut,
-    /// See [`SocketError::Unreachable`].
-    Unreachable,
-    /// See [`SocketError::Other`].
-    Other(i32),
-}
-
-impl From<SocketError> for SocketFault {
-    fn from(error: SocketError) -> Self {
-        match error {
-            SocketError::Reset => Self::Reset,
-            SocketError::Refused => Self::Refused,
-            SocketError::TimedOut => Self::TimedOut,
-            SocketError::Unreachable => Self::Unreachable,
-            SocketError::Other(errno) => Self::Other(errno),
-        }
-    }
-}
-
-impl From<SocketFault> for SocketError {
-    fn from(fault: SocketFault) -> Self {
-        match fault {
-            SocketFault::Reset => Self::Reset,
-            SocketFault::Refused => Self::Refused,
-            SocketFault::TimedOut => Self::TimedOut,
-            SocketFault::Unreachable => Self::Unreachable,
-            SocketFault::Other(errno) => Self::Other(errno),
-        }
-    }
 }
 
 /// All listeners, in the order of their numbers in a recording.
@@ -180,6 +126,14 @@ pub enum Call {
     Certificate {
         identity: String,
         answer: Result<Certificate, String>,
+    },
+    Resolved {
+        ticket: Id,
+        answer: Result<Vec<IpAddr>, NameFault>,
+    },
+    Demanded {
+        ticket: Id,
+        answer: Result<(), DemandFault>,
     },
     Drain,
     Terminate,
@@ -339,13 +293,19 @@ impl<R: Read> Iterator for Reader<R> {
 
 #[cfg(test)]
 mod tests {
+    use adit_core::proxy::SocketId;
+
     use super::*;
+
+    fn id() -> Id {
+        SocketId { index: 1, generation: 2 }.into()
+    }
 
     fn recording() -> Vec<u8> {
         let mut octets = Vec::new();
         let header = Header { seed: 7, about: "a test".into() };
         let mut writer = Writer::new(&mut octets, &header).unwrap();
-        for call in [Call::PollUrgent, Call::Lend { socket: Id(1, 2), octets: vec![3; 300] }, Call::Drain] {
+        for call in [Call::PollUrgent, Call::Lend { socket: id(), octets: vec![3; 300] }, Call::Drain] {
             let draws = vec![Draw::Random(vec![1, 2])];
             writer.entry(&Entry { after: 5, clock: Some(9), call, draws, digest: 1 }).unwrap();
         }
@@ -359,7 +319,7 @@ mod tests {
         assert_eq!((reader.header().seed, reader.header().about.as_str()), (7, "a test"));
         let calls: Vec<_> = reader.map(|entry| entry.unwrap().call).collect();
         assert_eq!(calls.len(), 3);
-        assert_eq!(calls[1], Call::Lend { socket: Id(1, 2), octets: vec![3; 300] });
+        assert_eq!(calls[1], Call::Lend { socket: id(), octets: vec![3; 300] });
     }
 
     #[test]

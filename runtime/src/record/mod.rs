@@ -10,12 +10,12 @@
 //!
 //! What it does not hold: the configuration and the tables (the header has the shard's seed; give the replay the same of
 //! everything else), and what the drive loop and the kernel did between the calls.
+mod faults;
 mod format;
 mod recorder;
 mod tap;
 
-pub use format::{
-    Call, Certificate, Digest, Entry, Header, Id, Reader, RecordError, SocketFault, VERSION, listener_of,
-};
+pub use faults::{DemandFault, Id, NameFault, SocketFault};
+pub use format::{Call, Certificate, Digest, Entry, Header, Reader, RecordError, VERSION, listener_of};
 pub use recorder::Recorder;
 pub use tap::{Draw, replaying, tapped};

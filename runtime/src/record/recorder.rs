@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId};
+use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId, Ticket};
 use adit_core::time::{Instant, WallClock};
 use adit_core::tls::{RecordMode, TlsContext};
 
 use super::format::{Call, Certificate, Digest, Entry, Header, RecordError, Writer, listener_number};
 use super::tap::{Draw, abandoned, recording};
+use crate::answers::{DemandAnswer, NameAnswer};
 use crate::engine::Engine;
 
 /// An [`Engine`] that writes every call into it to `W`, see [the module](super). When writing fails, the recording ends
@@ -232,6 +233,18 @@ impl<E: Engine, W: Write> Engine for Recorder<E, W> {
         };
         let call = Call::Certificate { identity: identity.to_string(), answer: told };
         self.call(now, call, |engine| engine.handle_certificate(now, identity, answer));
+    }
+
+    fn handle_resolved(&mut self, now: Instant, ticket: Ticket, answer: NameAnswer) {
+        let told = answer.as_ref().map_err(|error| (*error).into()).cloned();
+        let call = Call::Resolved { ticket: ticket.into(), answer: told };
+        self.call(now, call, |engine| engine.handle_resolved(now, ticket, answer));
+    }
+
+    fn handle_demanded(&mut self, now: Instant, ticket: Ticket, answer: DemandAnswer) {
+        let told = answer.clone().map_err(Into::into);
+        let call = Call::Demanded { ticket: ticket.into(), answer: told };
+        self.call(now, call, |engine| engine.handle_demanded(now, ticket, answer));
     }
 
     fn drain(&mut self, now: Instant) {

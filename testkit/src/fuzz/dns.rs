@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use adit_core::dns::encode::{Rcode, answer, failure};
 use adit_core::dns::forward::{Attempt, ForwardAction, QueryId};
 use adit_core::dns::{
-    Client, Forwarder, ForwarderConfig, MessageError, Query, Resolution, Resolver, Transport,
-    kubernetes_search,
+    Client, Forwarder, ForwarderConfig, MessageError, Query, RecordType, Resolution, Resolver, Transport,
+    host_answer, kubernetes_search,
 };
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, NetworkAddress, Service, ServiceName, Workload};
@@ -40,6 +40,7 @@ static MESH: LazyLock<Mesh> = LazyLock::new(|| {
 /// The input is a client's message, and then a name server's response to it.
 pub fn body(data: &[u8]) {
     let oracle = Message::from_vec(data).ok();
+    host(data, oracle.as_ref());
     let query = match Query::parse(data) {
         Ok(query) => query,
         Err(error) => {
@@ -64,6 +65,15 @@ pub fn body(data: &[u8]) {
     }
     answered(&query);
     relayed(&query, data);
+}
+
+/// Addresses that we find in a response others find too.
+fn host(data: &[u8], oracle: Option<&Message>) {
+    for kind in [RecordType::A, RecordType::AAAA] {
+        let (Ok(found), Some(oracle)) = (host_answer(data, kind), oracle) else { continue };
+        let theirs: Vec<_> = oracle.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
+        assert!(found.addresses.iter().all(|address| theirs.contains(address)), "{found:?}");
+    }
 }
 
 /// What we answer is a response that others can read, within its limit and with every address that fits.

@@ -3,10 +3,12 @@
 //! Everything is a function of the seed: how octets are cut, which socket goes first, how long a turn takes. The network
 //! delivers in order and loses nothing unless a test cuts a link.
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use adit_core::dns::NameError;
 use adit_core::identity::Identity;
+use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, Listener, Observed, Shard, SocketError, SocketId};
 use adit_core::rng::Rng;
 use adit_core::time::Instant;
@@ -67,6 +69,9 @@ pub struct Room {
     listeners: BTreeMap<SocketAddr, (NodeId, Listener)>,
     servers: BTreeMap<SocketAddr, Script>,
     certificates: Certificates,
+    names: BTreeMap<String, Vec<IpAddr>>,
+    discoveries: BTreeMap<String, Arc<Mesh>>,
+    asked: Vec<String>,
 }
 
 impl Room {
@@ -83,6 +88,9 @@ impl Room {
             listeners: BTreeMap::new(),
             servers: BTreeMap::new(),
             certificates,
+            names: BTreeMap::new(),
+            discoveries: BTreeMap::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -106,6 +114,16 @@ impl Room {
     /// Has an application serve `script` to whoever connects to `address`.
     pub fn serve(&mut self, address: SocketAddr, script: Script) {
         self.servers.insert(address, script);
+    }
+
+    /// Has name servers know `name`; no other name exists.
+    pub fn name(&mut self, name: &str, addresses: &[IpAddr]) {
+        self.names.insert(name.to_owned(), addresses.to_vec());
+    }
+
+    /// Has the control plane answer a demand for `key` with these tables; it says of every other key that nothing is there.
+    pub fn discover(&mut self, key: &str, tables: Arc<Mesh>) {
+        self.discoveries.insert(key.to_owned(), tables);
     }
 
     /// An application at `from` connects through the captured outbound listener of `node` to `target`.
@@ -186,6 +204,12 @@ impl Room {
     #[must_use]
     pub fn observed(&self, node: NodeId) -> &[Observed] {
         &self.nodes[node.0].observed
+    }
+
+    /// Names and keys that shards have asked for, in order.
+    #[must_use]
+    pub fn asked(&self) -> &[String] {
+        &self.asked
     }
 
     /// A node's shard.
@@ -317,6 +341,19 @@ impl Room {
             Action::NeedCertificate { identity } => {
                 let answer = (self.certificates)(&identity);
                 self.nodes[id.0].shard.handle_certificate(now, &identity, answer);
+            }
+            Action::Resolve { ticket, name, .. } => {
+                self.asked.push(name.to_string());
+                let answer = self.names.get(&*name).cloned().ok_or(NameError::NotFound);
+                self.nodes[id.0].shard.handle_resolved(now, ticket, answer);
+            }
+            Action::Demand { ticket, key } => {
+                self.asked.push(key.to_string());
+                let shard = &mut self.nodes[id.0].shard;
+                if let Some(tables) = self.discoveries.get(&*key) {
+                    shard.handle_mesh(now, Arc::clone(tables));
+                }
+                shard.handle_demanded(now, ticket, Ok(()));
             }
             Action::StopListening => self.nodes[id.0].listening = false,
             Action::Drained => self.nodes[id.0].drained = true,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::proxy::observed::Observed;
-use adit_core::proxy::{Action, Listener, Shard, ShardConfig, SocketId};
+use adit_core::proxy::{Action, Listener, Shard, ShardConfig, SocketId, Ticket};
 use adit_core::time::Instant;
 use adit_core::tls::RecordMode;
 
@@ -43,6 +43,8 @@ pub struct Intruder {
     pub apps_read: bool,
     /// Whether dials of applications succeed at once; else they hang.
     pub dials: bool,
+    /// Names and keys that the victim has asked for; nobody answers but the test.
+    pub asked: Vec<(Ticket, String)>,
     now: Instant,
     authority: Authority,
     name: &'static str,
@@ -148,6 +150,7 @@ impl Intruder {
             observed: vec![],
             received: vec![],
             peak: 0,
+            asked: vec![],
         }
     }
 
@@ -337,6 +340,9 @@ impl Intruder {
             Action::NeedCertificate { identity } => {
                 let context = self.authority.context(self.name, RecordMode::InPlace);
                 self.shard.handle_certificate(now, &identity, Ok(context));
+            }
+            Action::Resolve { ticket, name: asked, .. } | Action::Demand { ticket, key: asked } => {
+                self.asked.push((ticket, asked.to_string()));
             }
             Action::ResumeRead { .. } | Action::StopListening | Action::Drained => {}
         }

@@ -2,5 +2,6 @@
 
 mod answering;
 mod limits;
+mod naming;
 mod relaying;
 mod rig;

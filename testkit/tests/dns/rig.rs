@@ -104,7 +104,7 @@ pub(crate) struct Proxy {
     pub(crate) tcp: SocketAddr,
     pub(crate) mesh: watch::Sender<Arc<Mesh>>,
     /// What the observer heard.
-    pub(crate) observed: Arc<Mutex<Vec<String>>>,
+    pub(crate) observed: Heard,
     pub(crate) drain: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<std::io::Result<()>>,
 }
@@ -123,36 +123,7 @@ impl Proxy {
         let listeners = Listeners::bind(&[listen.parse().unwrap()]).unwrap();
         let udp = listeners.udp[0].local_addr().unwrap();
         let tcp = listeners.tcp[0].local_addr().unwrap();
-        let (sender, receiver) = watch::channel(Arc::new(mesh));
-        let observed = Arc::<Mutex<Vec<String>>>::default();
-        let heard = Arc::clone(&observed);
-        let mut setup = Setup {
-            resolver: Resolver {
-                cluster_domain: "cluster.local".into(),
-                ipv6: true,
-                preferred_namespace: None,
-            },
-            subject: Subject {
-                namespace: "ns1".into(),
-                name: "client".into(),
-                service_account: "app".into(),
-            },
-            search: None,
-            forwarder: ForwarderConfig {
-                timeout: Duration::from_millis(100),
-                ..ForwarderConfig::new(servers)
-            },
-            egress: Arc::new(Direct::default()),
-            observer: Arc::new(move |asked, observed| {
-                let text = format!("{observed:?}");
-                let kind = text.split([' ', '{']).next().unwrap_or_default();
-                let source = asked.source.map_or("?", |workload| &workload.name);
-                let (record_type, transport) = (asked.record_type.label(), asked.transport.label());
-                heard.lock().unwrap().push(format!("{kind} {record_type} {transport} {source}"));
-            }),
-            patience: PATIENCE,
-            mesh: receiver,
-        };
+        let (sender, mut setup, observed) = setup(mesh, servers);
         change(&mut setup);
         let (drain, drained) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -189,6 +160,33 @@ impl Proxy {
             Transport::Tcp => self.ask_tcp(query).await,
         }
     }
+}
+
+/// What an observer heard.
+pub(crate) type Heard = Arc<Mutex<Vec<String>>>;
+
+/// How a proxy in this mesh with these name servers is set up; with it, what changes the mesh and what the observer hears.
+pub(crate) fn setup(mesh: Mesh, servers: Vec<SocketAddr>) -> (watch::Sender<Arc<Mesh>>, Setup, Heard) {
+    let (sender, receiver) = watch::channel(Arc::new(mesh));
+    let observed = Heard::default();
+    let heard = Arc::clone(&observed);
+    let setup = Setup {
+        resolver: Resolver { cluster_domain: "cluster.local".into(), ipv6: true, preferred_namespace: None },
+        subject: Subject { namespace: "ns1".into(), name: "client".into(), service_account: "app".into() },
+        search: None,
+        forwarder: ForwarderConfig { timeout: Duration::from_millis(100), ..ForwarderConfig::new(servers) },
+        egress: Arc::new(Direct::default()),
+        observer: Arc::new(move |asked, observed| {
+            let text = format!("{observed:?}");
+            let kind = text.split([' ', '{']).next().unwrap_or_default();
+            let source = asked.source.map_or("?", |workload| &workload.name);
+            let (record_type, transport) = (asked.record_type.label(), asked.transport.label());
+            heard.lock().unwrap().push(format!("{kind} {record_type} {transport} {source}"));
+        }),
+        patience: PATIENCE,
+        mesh: receiver,
+    };
+    (sender, setup, observed)
 }
 
 pub(crate) async fn receive(socket: &UdpSocket) -> Vec<u8> {

@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 
 use super::state::{Attach, Conn, ConnId, Phase, Role, Socket, SocketId};
+use super::waiting::Tried;
 use super::{Listener, Shard, report};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::{End, Relay};
@@ -41,13 +42,13 @@ impl Shard {
                 if original == local && self.config.route.is_illegal(original.port()) {
                     self.deny_early(now, conn, Direction::Outbound, peer, original, &RouteError::Recursive);
                 } else {
-                    self.start_outbound(now, conn, peer, original);
+                    self.start_outbound(now, conn, peer, original, Tried::default());
                 }
                 Some(socket)
             }
             Listener::InboundPlain => {
                 let (conn, socket) = self.new_downstream(now, Phase::Dialing)?;
-                self.start_inbound_plain(now, conn, peer, original);
+                self.start_inbound_plain(now, conn, peer, original, Tried::default());
                 Some(socket)
             }
             Listener::Socks5 => {

@@ -24,6 +24,16 @@ pub struct ShardConfig {
     pub connect_timeout: Duration,
     /// How long an application may take to accept a connection. Default 10 s.
     pub dial_timeout: Duration,
+    /// How long a host name may take to be resolved. Default 10 s.
+    pub resolve_timeout: Duration,
+    /// How long the control plane may take to say what is behind a name that the tables lack. Default 5 s.
+    pub demand_timeout: Duration,
+    /// `XDS_ON_DEMAND`: the tables hold only what was asked for, so that what they lack is asked for before a connection
+    /// is decided about. Default off.
+    pub on_demand: bool,
+    /// Open questions at one time, of each kind: for host names, for what outbound and for what inbound connections need
+    /// to know of the mesh. Default 1024.
+    pub max_questions: usize,
     /// How long a half-closed connection may stay silent. Default 5 min.
     pub half_closed_idle: Duration,
     /// How long a drain waits for live connections. Default 5 s.
@@ -66,6 +76,10 @@ impl ShardConfig {
             route,
             connect_timeout: Duration::from_secs(20),
             dial_timeout: Duration::from_secs(10),
+            resolve_timeout: Duration::from_secs(10),
+            demand_timeout: Duration::from_secs(5),
+            on_demand: false,
+            max_questions: 1024,
             half_closed_idle: Duration::from_secs(300),
             drain_grace: Duration::from_secs(5),
             close_grace: Duration::from_secs(1),

@@ -48,7 +48,8 @@ impl Shard {
                     return self.fail_conn(now, id, &report::no_answer(self.config.connect_timeout));
                 }
                 Phase::Socks(_) => return self.fail_conn(now, id, &report::socks_ended()),
-                Phase::Relaying => {}
+                // It is the question that has a deadline.
+                Phase::Relaying | Phase::Waiting(_) => {}
             }
         }
         if let Some(conn) = self.conns.get_mut(id) {
@@ -131,8 +132,10 @@ impl Shard {
     /// Forgets a connection: closes what is attached, gives back buffers, reports its end.
     pub(super) fn release_conn(&mut self, now: Instant, id: ConnId, reset: bool) {
         let Some(mut conn) = self.conns.remove(id) else { return };
-        if matches!(conn.phase, Phase::Leasing(_)) {
-            self.pool.cancel(now, id.into());
+        match &conn.phase {
+            Phase::Leasing(_) => self.pool.cancel(now, id.into()),
+            Phase::Waiting(wait) => self.waits_no_longer(id, wait, conn.failure.as_deref()),
+            Phase::Socks(_) | Phase::Asking(_) | Phase::Dialing | Phase::Relaying => {}
         }
         Self::arm(&mut self.timers, &mut conn.armed, None, Timer::Conn(id));
         let complete = conn.relay.outcome() == Some(Outcome::Complete);

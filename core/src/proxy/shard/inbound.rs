@@ -1,19 +1,32 @@
 //! Inbound connections: admitted, judged, then dialled to the application (datapath §5.2, §5.7, §6).
+use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use super::state::{Asked, Attach, ConnId, Judged, Phase, TunnelRef};
+use super::waiting::{Next, Tried, Undecided};
 use super::{Shard, report};
 use crate::hbone::{ConnectRequest, RequestError};
 use crate::http2::StreamId;
+use crate::mesh::Workload;
 use crate::policy::Verdict;
 use crate::proxy::observed::{Direction, Flag};
 use crate::proxy::{Observed, proxy_protocol};
-use crate::route;
+use crate::route::{self, AdmitError, InboundPlan, Missing};
 use crate::time::Instant;
 
 /// Statuses of datapath §3.3.
 pub(super) const DENIED: u16 = 401;
 const UNAVAILABLE: u16 = 503;
+
+/// A CONNECT that has come and is not decided.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) asked: Asked,
+    pub(super) request: ConnectRequest,
+    /// The client's end of the tunnel, and ours.
+    pub(super) peer: SocketAddr,
+    pub(super) connected: SocketAddr,
+}
 
 impl Shard {
     /// A plaintext connection captured on 15006.
@@ -23,6 +36,7 @@ impl Shard {
         id: ConnId,
         peer: SocketAddr,
         target: SocketAddr,
+        tried: Tried,
     ) {
         let Some(local) = self.local.clone() else {
             let error = report::no_local_workload(&self.config.local);
@@ -32,6 +46,12 @@ impl Shard {
             Ok(plan) => plan,
             Err(error) => return self.deny_early(now, id, Direction::Inbound, peer, target, &error),
         };
+        if let Some(missing) = self.missing_source(peer) {
+            let undecided = Undecided::InboundPlain { peer, target };
+            if let Next::Wait = self.wait_for(now, id, missing, (undecided, tried)) {
+                return;
+            }
+        }
         let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
         self.open_report(id, report::inbound_plain(&local, source.as_deref(), peer, &plan));
         let judged = Judged { source: None, source_address: peer, destination: plan.destination };
@@ -39,6 +59,13 @@ impl Shard {
             return self.fail_conn(now, id, &report::denied(&reason));
         }
         self.dial_upstream(now, id, plan.to, plan.source.bind());
+    }
+
+    /// The client's address, where on-demand discovery may know more than the tables. What it says is for reports only:
+    /// whoever cannot be asked about is let go on without.
+    fn missing_source(&self, peer: SocketAddr) -> Option<Missing> {
+        let asks = self.config.on_demand && !peer.ip().is_loopback();
+        if asks { Missing::at(&self.mesh, &self.config.network, peer.ip()) } else { None }
     }
 
     /// A request arrived on an inbound tunnel. What is not a CONNECT was answered 400 by the tunnel.
@@ -55,40 +82,43 @@ impl Shard {
         match request {
             Ok(request) => {
                 let asked = Asked { tunnel, stream, authority: request.authority.clone() };
-                self.admit(now, &asked, peer, connected, &request);
+                self.admit(now, &Arrival { asked, request, peer, connected }, None, Tried::default());
             }
             Err(error) => self.refused(peer, connected, &error),
         }
     }
 
-    fn admit(
-        &mut self,
-        now: Instant,
-        asked: &Asked,
-        peer: SocketAddr,
-        connected: SocketAddr,
-        request: &ConnectRequest,
-    ) {
+    /// Decides about a CONNECT; `known` is the connection that it is already, when it has waited for an answer.
+    pub(super) fn admit(&mut self, now: Instant, arrival: &Arrival, mut known: Option<ConnId>, tried: Tried) {
+        let Arrival { asked, request, .. } = arrival;
+        let (peer, connected) = (arrival.peer, arrival.connected);
         let Some(local) = self.local.clone() else {
             let error = report::no_local_workload(&self.config.local);
-            self.refused(peer, connected, &error.text);
-            return self.reject(now, asked, UNAVAILABLE);
+            return self.turn_away(now, arrival, known, UNAVAILABLE, &error.text);
         };
         let route = &self.config.route;
         let plan = route::admit_hbone(&self.mesh, route, &local, peer, connected, &asked.authority);
+        if let Some(missing) = self.missing_for(&local, (peer, request), &plan) {
+            let Some(id) = known.or_else(|| self.new_stream(now, asked, peer, connected)) else {
+                return self.reject(now, asked, UNAVAILABLE);
+            };
+            let undecided = Undecided::Stream(Box::new(arrival.clone()));
+            if let Next::Wait = self.wait_for(now, id, missing, (undecided, tried)) {
+                return;
+            }
+            known = Some(id);
+        }
         let plan = match plan {
             Ok(plan) => plan,
-            Err(error) => {
-                self.refused(peer, connected, &error);
-                return self.reject(now, asked, error.status());
-            }
+            Err(error) => return self.turn_away(now, arrival, known, error.status(), &error),
         };
         let Some(identity) = self.tunnels.get(asked.tunnel).and_then(|slot| slot.peer().cloned()) else {
+            // Its connections have ended with it.
             return;
         };
-        if self.is_full(Direction::Inbound, peer, plan.to) {
+        let Some(id) = known.or_else(|| self.new_stream(now, asked, peer, plan.to)) else {
             return self.reject(now, asked, UNAVAILABLE);
-        }
+        };
         let source = self.mesh.workload_by_address(&self.config.network, peer.ip());
         let source = source.filter(|_| !self.is_from_elsewhere(request)).cloned();
         let baggage = request.baggage.as_ref().filter(|_| self.config.baggage);
@@ -106,15 +136,6 @@ impl Shard {
             request,
             (&plan, service.map(|service| &**service)),
         );
-        let Some(id) = self.new_conn(now, Phase::Dialing) else {
-            return self.reject(now, asked, UNAVAILABLE);
-        };
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.downstream = Attach::Stream(asked.tunnel, asked.stream);
-        }
-        if let Some(slot) = self.tunnels.get_mut(asked.tunnel) {
-            slot.streams.insert(asked.stream, id);
-        }
         self.open_report(id, report);
         let judged =
             Judged { source: Some(identity.clone()), source_address: peer, destination: plan.destination };
@@ -137,6 +158,64 @@ impl Shard {
     fn is_from_elsewhere(&self, request: &ConnectRequest) -> bool {
         let from = request.forwarded_network.as_ref();
         from.is_some_and(|from| !from.eq_ignore_ascii_case(&self.config.network))
+    }
+
+    /// What on-demand discovery may add to the tables for a CONNECT.
+    fn missing_for(
+        &self,
+        local: &Workload,
+        (peer, request): (SocketAddr, &ConnectRequest),
+        plan: &Result<InboundPlan, AdmitError>,
+    ) -> Option<Missing> {
+        match plan {
+            Ok(_) if self.is_from_elsewhere(request) => None,
+            Ok(_) => self.missing_source(peer),
+            Err(error) if self.config.on_demand => Missing::inbound(&self.mesh, local, error),
+            Err(_) => None,
+        }
+    }
+
+    /// A connection whose downstream end is a stream that has asked for `to`; `None` when there are too many.
+    fn new_stream(
+        &mut self,
+        now: Instant,
+        asked: &Asked,
+        peer: SocketAddr,
+        to: SocketAddr,
+    ) -> Option<ConnId> {
+        if self.is_full(Direction::Inbound, peer, to) {
+            return None;
+        }
+        let id = self.new_conn(now, Phase::Dialing)?;
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.downstream = Attach::Stream(asked.tunnel, asked.stream);
+        }
+        if let Some(slot) = self.tunnels.get_mut(asked.tunnel) {
+            slot.streams.insert(asked.stream, id);
+        }
+        Some(id)
+    }
+
+    /// Refuses a CONNECT of which nothing was reported yet.
+    fn turn_away(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        known: Option<ConnId>,
+        status: u16,
+        error: &dyn core::fmt::Display,
+    ) {
+        self.refused(arrival.peer, arrival.connected, error);
+        self.reject(now, &arrival.asked, status);
+        if let Some(id) = known {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.downstream = Attach::None;
+            }
+            if let Some(slot) = self.tunnels.get_mut(arrival.asked.tunnel) {
+                slot.streams.remove(&arrival.asked.stream);
+            }
+            self.release_conn(now, id, false);
+        }
     }
 
     /// The application is there: 200.

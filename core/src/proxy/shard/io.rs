@@ -355,7 +355,7 @@ impl Shard {
             }
             Phase::Socks(_) => self.fail_conn(now, id, &super::report::socks_ended()),
             // Not read before the other end is there.
-            Phase::Leasing(_) | Phase::Asking(_) | Phase::Dialing => {}
+            Phase::Waiting(_) | Phase::Leasing(_) | Phase::Asking(_) | Phase::Dialing => {}
         }
     }
 

@@ -13,6 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::buffer::BufferPool;
+use crate::dns::NameScope;
 use crate::drain::{Drain, DrainEvent};
 use crate::identity::Identity;
 use crate::mesh::{Mesh, Workload};
@@ -39,6 +40,8 @@ mod revocation;
 mod rounds;
 mod state;
 mod tunnels;
+mod waiting;
+mod waits;
 
 pub use config::{LocalWorkload, ShardConfig};
 use interned::Interned;
@@ -47,6 +50,9 @@ use policies::Policies;
 use revocation::Revocation;
 use state::{Conn, ConnId, Loan, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
+pub use waiting::Unanswered;
+pub use waits::Ticket;
+use waits::Waits;
 
 /// Which listener accepted a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +105,22 @@ pub enum Action {
     NeedCertificate {
         /// Whose.
         identity: Identity,
+    },
+    /// Look a host name up, A and AAAA; answer with `handle_resolved`, now or later, or not at all.
+    Resolve {
+        /// To be given with the answer.
+        ticket: Ticket,
+        /// The name; a dot at its end says that no search domain is meant.
+        name: Arc<str>,
+        /// By whose meaning.
+        scope: NameScope,
+    },
+    /// Ask the control plane for what the tables lack; answer with `handle_demanded`, now or later, or not at all.
+    Demand {
+        /// To be given with the answer.
+        ticket: Ticket,
+        /// `network/ip` or `namespace/hostname` (interfaces §1.4).
+        key: Arc<str>,
     },
     /// Close all listening sockets.
     StopListening,
@@ -154,6 +176,7 @@ pub struct Shard {
     conns_opened: u64,
     /// The names of parties, kept once for all connections that have the same party.
     names: Interned<Names>,
+    waits: Waits,
     timers: BTreeSet<(Instant, Timer)>,
     trim_at: Option<Instant>,
     drain: Drain,
@@ -200,6 +223,7 @@ impl Shard {
             tunnels_opened: 0,
             conns_opened: 0,
             names: Interned::default(),
+            waits: Waits::default(),
             timers: BTreeSet::new(),
             trim_at: None,
             drain: Drain::new(),
@@ -230,6 +254,7 @@ impl Shard {
             self.identity_changed(now);
         }
         self.policies_changed(now);
+        self.waits_mesh_changed(now);
         self.work(now);
     }
 
@@ -277,6 +302,7 @@ impl Shard {
         if self.revocation.rounds.poll_timeout().is_some_and(|at| at <= now) {
             self.check_tunnels(now);
         }
+        self.waits_timeout(now);
         self.pool.handle_timeout(now);
         self.drain.handle_timeout(now);
         if self.trim_at.is_some_and(|at| at <= now) {
@@ -340,6 +366,7 @@ impl Shard {
             self.drain.poll_timeout(),
             self.policies.rounds.poll_timeout(),
             self.revocation.rounds.poll_timeout(),
+            self.waits.poll_timeout(),
             self.trim_at,
         ]
         .into_iter()

@@ -3,40 +3,80 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::state::{Attach, Conn, ConnId, Failure, Lease, Nested, Phase, SocketId, TunnelRef};
+use super::waiting::{Next, Tried, Undecided};
 use super::{Shard, report};
+use crate::dns::NameError;
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
 use crate::http2::{ErrorCode, OpenError, StreamId};
+use crate::mesh::Workload;
 use crate::pool::{PoolEvent, Refused, TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
-use crate::proxy::socks::SocksStep;
-use crate::route::{self, Hop, RouteError};
+use crate::proxy::socks::{self, SocksError, SocksStep};
+use crate::route::{self, Hop, Missing, OutboundPlan, Resolve};
 use crate::time::Instant;
 
 /// How often a CONNECT that no peer has looked at is sent again.
 const MAX_RETRIES: u8 = 3;
 
+/// A connection whose way is planned.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// For whom, as it was known then.
+    pub(super) local: Arc<Workload>,
+    pub(super) peer: SocketAddr,
+    pub(super) target: SocketAddr,
+    pub(super) plan: OutboundPlan,
+}
+
 impl Shard {
     /// Routes a connection from `peer` to `target` and sets it on its way.
-    pub(super) fn start_outbound(&mut self, now: Instant, id: ConnId, peer: SocketAddr, target: SocketAddr) {
+    pub(super) fn start_outbound(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: SocketAddr,
+        target: SocketAddr,
+        tried: Tried,
+    ) {
         let Some(local) = self.local.clone() else {
             let error = report::no_local_workload(&self.config.local);
             return self.deny_early(now, id, Direction::Outbound, peer, target, &error.text);
         };
-        let plan = match route::outbound(&self.mesh, &self.config.route, &local, target, &mut self.rng) {
-            Ok(plan) => plan,
-            Err(error) => return self.deny_early(now, id, Direction::Outbound, peer, target, &error),
-        };
-        let trace = TraceParent {
-            trace_id: (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64()),
-            span_id: self.rng.next_u64(),
-            flags: 0,
-        };
+        let outcome = route::outbound(&self.mesh, &self.config.route, &local, target, &mut self.rng);
+        let mut unanswered = None;
+        if self.config.on_demand
+            && let Some(missing) = Missing::outbound(&self.mesh, target.ip(), &outcome)
+        {
+            match self.wait_for(now, id, missing, (Undecided::Outbound { peer, target }, tried)) {
+                Next::Wait => return,
+                Next::Decide(why) => unanswered = why,
+            }
+        }
+        match (outcome, unanswered) {
+            (Ok(plan), None) => self.set_out(now, id, Planned { local, peer, target, plan }),
+            (Err(error), None) => self.deny_early(now, id, Direction::Outbound, peer, target, &error),
+            // What may be in the mesh is not sent there in plaintext, past its policies, only because nobody says so.
+            (Ok(_), Some(why)) => self.deny_early(now, id, Direction::Outbound, peer, target, &why),
+            (Err(error), Some(why)) => {
+                let error = format_args!("{error}: {why}");
+                self.deny_early(now, id, Direction::Outbound, peer, target, &error);
+            }
+        }
+    }
+
+    /// Sets a planned connection on its way.
+    fn set_out(&mut self, now: Instant, id: ConnId, planned: Planned) {
+        if let Hop::Resolve(resolve) = &planned.plan.hop {
+            let resolve = (**resolve).clone();
+            return self.wait_for_hop(now, id, planned, resolve);
+        }
+        let trace = self.report_outbound(id, &planned);
+        let Planned { local, peer, plan, .. } = planned;
         let service = plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname));
-        self.open_report(id, report::outbound(&local, peer, target, &plan, trace));
         let request = |authority| ConnectRequest {
             authority,
             baggage: Some(local.baggage()),
@@ -50,11 +90,8 @@ impl Shard {
         };
         match plan.hop {
             Hop::Plain { to } => self.dial_upstream(now, id, to, None),
-            // Without a resolver no name has an address.
-            Hop::Resolve(name) => {
-                let failure = Failure::new(Flag::Connect, RouteError::NotResolved(name.workload));
-                self.fail_conn(now, id, &failure);
-            }
+            // It has been resolved.
+            Hop::Resolve(_) => {}
             Hop::Hbone { dial, authority, expected } => {
                 let lease = lease(dial, expected, request(authority));
                 let key = lease.key.clone();
@@ -70,6 +107,52 @@ impl Shard {
                 let inner = ConnectRequest { forwarded_network: network, ..request(authority) };
                 self.start_nested(now, id, outer, lease(dial, expected, inner));
             }
+        }
+    }
+
+    /// Tells of a planned connection, with a trace of its own.
+    fn report_outbound(&mut self, id: ConnId, planned: &Planned) -> TraceParent {
+        let trace = TraceParent {
+            trace_id: (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64()),
+            span_id: self.rng.next_u64(),
+            flags: 0,
+        };
+        let Planned { local, peer, target, plan } = planned;
+        self.open_report(id, report::outbound(local, *peer, *target, plan, trace));
+        trace
+    }
+
+    /// The addresses of the workload that a connection goes to are known, or that there are none.
+    pub(super) fn hop_resolved(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        mut planned: Planned,
+        resolve: &Resolve,
+        answer: &Result<Vec<IpAddr>, NameError>,
+    ) {
+        let (addresses, why) = match answer {
+            Ok(addresses) => (addresses.as_slice(), NameError::NoAddress),
+            Err(why) => (&[][..], *why),
+        };
+        match resolve.resolved(addresses, &mut self.rng) {
+            Ok(hop) => {
+                planned.plan.hop = hop;
+                self.set_out(now, id, planned);
+                self.told_resolved(id, resolve);
+            }
+            Err(error) => {
+                self.report_outbound(id, &planned);
+                self.told_resolved(id, resolve);
+                self.fail_conn(now, id, &Failure::new(Flag::Connect, format_args!("{error} ({why})")));
+            }
+        }
+    }
+
+    fn told_resolved(&mut self, id: ConnId, resolve: &Resolve) {
+        if let Some(connection) = self.conns.get(id).and_then(|conn| conn.report.clone()) {
+            let hostname = Arc::clone(&resolve.hostname);
+            self.observed.push_back(Observed::Resolved { connection, hostname });
         }
     }
 
@@ -203,28 +286,70 @@ impl Shard {
         let peer = machine.peer();
         match machine.handle(&bytes) {
             SocksStep::More(reply) => self.reply(id, socket, &reply),
-            SocksStep::Connect { to, reply } => {
-                conn.phase = Phase::Dialing;
-                self.reply(id, socket, &reply);
-                self.set_deadline(id, None);
-                self.start_outbound(now, id, peer, to);
-            }
-            SocksStep::Refused { reply, error } => {
-                // The refusal is written, then the connection ends.
-                conn.phase = Phase::Dialing;
-                conn.relay.handle_gone(now, End::Upstream);
-                conn.relay.handle_finished(now, End::Downstream);
-                self.reply(id, socket, &reply);
-                self.observed.push_back(Observed::EarlyDenied {
-                    source: Some(peer),
-                    destination: None,
-                    direction: Direction::Outbound,
-                    error: error.to_string(),
-                    flag: Flag::Connect,
-                });
-                self.after_relay(now, id);
-            }
+            SocksStep::Connect { to, reply } => self.socks_accepted(now, id, peer, to, &reply),
+            SocksStep::Resolve { name, port } => self.wait_for_socks(now, id, peer, (name, port)),
+            SocksStep::Refused { reply, error } => self.socks_refused(now, id, peer, &reply, &error),
         }
+    }
+
+    /// The addresses of the host that a SOCKS5 client named are known, or that there are none. One of the client's
+    /// family is taken if there is one (datapath §1.7).
+    pub(super) fn socks_resolved(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: SocketAddr,
+        (name, port): (&str, u16),
+        answer: &Result<Vec<IpAddr>, NameError>,
+    ) {
+        let addresses = answer.as_ref().map_or(&[][..], Vec::as_slice);
+        let usable =
+            || addresses.iter().map(IpAddr::to_canonical).filter(|address| !address.is_unspecified());
+        let near = usable().find(|address| address.is_ipv4() == peer.is_ipv4());
+        if let Some(address) = near.or_else(|| usable().next()) {
+            let reply = socks::succeeded();
+            return self.socks_accepted(now, id, peer, SocketAddr::new(address, port), &reply);
+        }
+        let error = answer.as_ref().err().copied().unwrap_or(NameError::NoAddress);
+        let error = SocksError::Unresolved { name: name.into(), error };
+        let reply = socks::refused(&error);
+        self.socks_refused(now, id, peer, &reply, &error);
+    }
+
+    fn socks_accepted(&mut self, now: Instant, id: ConnId, peer: SocketAddr, to: SocketAddr, reply: &[u8]) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.phase = Phase::Dialing;
+        if let Attach::Socket(socket) = conn.downstream {
+            self.reply(id, socket, reply);
+        }
+        self.set_deadline(id, None);
+        self.start_outbound(now, id, peer, to, Tried::default());
+    }
+
+    /// The refusal is written, then the connection ends.
+    fn socks_refused(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: SocketAddr,
+        reply: &[u8],
+        error: &SocksError,
+    ) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.phase = Phase::Dialing;
+        conn.relay.handle_gone(now, End::Upstream);
+        conn.relay.handle_finished(now, End::Downstream);
+        if let Attach::Socket(socket) = conn.downstream {
+            self.reply(id, socket, reply);
+        }
+        self.observed.push_back(Observed::EarlyDenied {
+            source: Some(peer),
+            destination: None,
+            direction: Direction::Outbound,
+            error: error.to_string(),
+            flag: Flag::Connect,
+        });
+        self.after_relay(now, id);
     }
 
     fn reply(&mut self, id: ConnId, socket: SocketId, reply: &[u8]) {

@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
+use super::waiting::Wait;
 use crate::buffer::Chunk;
 use crate::hbone::establish::Establish;
 use crate::hbone::{Authority, ConnectRequest, Tunnel};
@@ -103,10 +104,13 @@ pub(super) enum Attach {
 /// accepted ─▶ Socks ─▶ Leasing ─▶ Asking ─▶ Relaying     outbound through a tunnel
 ///       └────────┴────────┴─▶ Dialing ───────▲           plain, and every inbound connection
 /// ```
+/// Before `Leasing` and `Dialing` there may be any number of `Waiting`.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Talking SOCKS5 with the client.
     Socks(Box<Socks5>),
+    /// Waiting for an answer from the outside, to be decided about again.
+    Waiting(Box<Wait>),
     /// Waiting for the pool to grant a stream.
     Leasing(Box<Lease>),
     /// CONNECT sent, no answer yet. The lease is kept to ask again with, should the peer not have looked at the request.
@@ -116,6 +120,9 @@ pub(super) enum Phase {
     /// Octets flow.
     Relaying,
 }
+
+// Whoever waits does so in a box: the others must not pay for it.
+const _: () = assert!(size_of::<Phase>() <= 2 * size_of::<usize>());
 
 /// What a connection asked the pool for, and what it will say on the stream.
 #[derive(Clone, Debug)]
@@ -182,7 +189,7 @@ impl Conn {
     pub(super) fn lease(&self) -> Option<&Lease> {
         match &self.phase {
             Phase::Leasing(lease) => Some(lease),
-            Phase::Socks(_) | Phase::Asking(_) | Phase::Dialing | Phase::Relaying => None,
+            Phase::Socks(_) | Phase::Waiting(_) | Phase::Asking(_) | Phase::Dialing | Phase::Relaying => None,
         }
     }
 
@@ -329,6 +336,7 @@ pub(super) enum Timer {
 }
 
 /// A stream's request, as the owner of an inbound tunnel got it.
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) tunnel: TunnelRef,
     pub(super) stream: StreamId,

@@ -491,7 +491,7 @@ impl Shard {
                 }
             }
             Phase::Relaying => conn.relay.handle_reset(now, end),
-            Phase::Socks(_) | Phase::Leasing(_) | Phase::Asking(_) | Phase::Dialing => {
+            Phase::Socks(_) | Phase::Waiting(_) | Phase::Leasing(_) | Phase::Asking(_) | Phase::Dialing => {
                 return self.fail_conn(now, conn_id, &report::stream_reset(code));
             }
         }

@@ -9,10 +9,11 @@ const GREETING: &[u8] = &[5, 1, 0];
 const CHOSEN: &[u8] = &[5, 0];
 const SUCCESS: &[u8] = &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Pending,
     Connect(SocketAddr),
+    Resolve(Arc<str>, u16),
     Refused(SocksError),
 }
 
@@ -34,6 +35,7 @@ fn talk(input: &[u8], chunk: usize) -> (usize, Vec<u8>, Outcome) {
         let (reply, outcome) = match step {
             SocksStep::More(reply) => (reply, None),
             SocksStep::Connect { to, reply } => (reply, Some(Outcome::Connect(to))),
+            SocksStep::Resolve { name, port } => (Reply::new(), Some(Outcome::Resolve(name, port))),
             SocksStep::Refused { reply, error } => (reply, Some(Outcome::Refused(error))),
         };
         replies.extend_from_slice(&reply);
@@ -76,8 +78,29 @@ fn addresses_connect_and_the_rest_is_left_alone() {
 }
 
 #[test]
+fn names_are_to_be_resolved_and_answered_then() {
+    let cases: [(&[u8], &str); 3] =
+        [(b"Example.COM", "example.com"), (b"example.com.", "example.com."), (b"_sip._tcp.a", "_sip._tcp.a")];
+    for (name, wanted) in cases {
+        let handshake = request(&[&[3, name.len() as u8][..], name, &[1, 187]].concat());
+        let input = [&handshake[..], b"GET / HTTP/1.1"].concat();
+        for chunk in [1, 2, 3, 7, usize::MAX] {
+            let outcome = Outcome::Resolve(wanted.into(), 443);
+            assert_eq!(talk(&input, chunk), (handshake.len(), CHOSEN.to_vec(), outcome));
+        }
+    }
+    let code = |error| refused(&SocksError::Unresolved { name: "a".into(), error })[1];
+    assert_eq!(
+        (succeeded().as_slice(), code(NameError::NotFound), code(NameError::NoResolver)),
+        (SUCCESS, 4, 8)
+    );
+}
+
+#[test]
 fn refusals_have_a_reply_and_a_reason() {
-    let name = [&[3, 11][..], b"example.com", &[0, 80]].concat();
+    let name = [&[3, 11][..], b"example com", &[0, 80]].concat();
+    let binary = [&[3, 2][..], &[0xff, 0xfe], &[0, 80]].concat();
+    let long = [&[3, 64][..], &[b'a'; 64], &[0, 80]].concat();
     let refused = |code: u8| [CHOSEN, &[5, code, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
     let none = [5, 0xff].to_vec();
     let cases = [
@@ -86,6 +109,8 @@ fn refusals_have_a_reply_and_a_reason() {
         ([5, 0].to_vec(), none.clone(), SocksError::Method),
         ([5, 2, 1, 2].to_vec(), none, SocksError::Method),
         (request(&name), refused(8), SocksError::Name),
+        (request(&binary), refused(8), SocksError::Name),
+        (request(&long), refused(8), SocksError::Name),
         (request(&[3, 0, 0, 80]), refused(8), SocksError::Name),
         (request(&[2]), refused(8), SocksError::AddressType(2)),
         ([GREETING, &[5, 2]].concat(), refused(7), SocksError::Command(2)),
@@ -95,7 +120,11 @@ fn refusals_have_a_reply_and_a_reason() {
     for (input, reply, error) in cases {
         for chunk in [1, input.len()] {
             let (_, replies, outcome) = talk(&input, chunk);
-            assert_eq!((replies, outcome), (reply.clone(), Outcome::Refused(error)), "in chunks of {chunk}");
+            assert_eq!(
+                (replies, outcome),
+                (reply.clone(), Outcome::Refused(error.clone())),
+                "in chunks of {chunk}"
+            );
         }
     }
 }
@@ -121,7 +150,7 @@ proptest! {
         let input = [start, rest].concat();
         let whole = talk(&input, usize::MAX);
         let cut = talk(&input, chunk);
-        prop_assert_eq!((&cut.1, cut.2), (&whole.1, whole.2));
+        prop_assert_eq!((&cut.1, &cut.2), (&whole.1, &whole.2));
         // What is refused may be refused earlier when it arrives bit by bit.
         prop_assert!(cut.0 == whole.0 || (cut.0 < whole.0 && matches!(whole.2, Outcome::Refused(_))));
         prop_assert!(whole.2 != Outcome::Pending || whole.0 == input.len());

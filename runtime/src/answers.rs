@@ -1,0 +1,146 @@
+//! Ports for a shard's questions: who knows the addresses of host names, and who asks the control plane.
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use adit_core::dns::{NameError, NameScope};
+use adit_core::proxy::{Ticket, Unanswered};
+
+use crate::mailbox::Handle;
+
+/// The addresses of a host, of either family and in any order; none at all counts as [`NameError::NoAddress`].
+pub type NameAnswer = Result<Vec<IpAddr>, NameError>;
+
+/// What the control plane says to a demand: `Ok` when it has said what is there, or that nothing is.
+pub type DemandAnswer = Result<(), Unanswered>;
+
+/// Who looks host names up for a shard.
+pub trait NameSource {
+    /// The shard needs the addresses of `name`. Answer through `reply`, at once or later from any thread; do not block. The
+    /// shard waits as long as [`adit_core::proxy::ShardConfig::resolve_timeout`] says: bound your own work likewise. It
+    /// asks once for a name while it waits, and remembers no answer.
+    fn request(&mut self, name: &Arc<str>, scope: NameScope, reply: NameReply);
+}
+
+/// A source with an answer at hand.
+impl<F: FnMut(&str, NameScope) -> NameAnswer> NameSource for F {
+    fn request(&mut self, name: &Arc<str>, scope: NameScope, reply: NameReply) {
+        reply.send(self(name, scope));
+    }
+}
+
+/// Knows no name, and says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoNames;
+
+impl NameSource for NoNames {
+    fn request(&mut self, _: &Arc<str>, _: NameScope, reply: NameReply) {
+        reply.send(Err(NameError::NoResolver));
+    }
+}
+
+/// Who asks the control plane for what the tables lack. Asked only by shards that are
+/// [`on_demand`](adit_core::proxy::ShardConfig::on_demand).
+pub trait DemandSource {
+    /// The shard needs what is behind `key`: `network/ip` or `namespace/hostname`. Answer through `reply`, at once or later
+    /// from any thread; do not block. Give the shard the tables with what was found *before* that
+    /// ([`Handle::mesh`]). The shard waits as long as [`adit_core::proxy::ShardConfig::demand_timeout`] says: bound your own
+    /// work likewise.
+    fn request(&mut self, key: &Arc<str>, reply: DemandReply);
+}
+
+/// A source with an answer at hand.
+impl<F: FnMut(&str) -> DemandAnswer> DemandSource for F {
+    fn request(&mut self, key: &Arc<str>, reply: DemandReply) {
+        reply.send(self(key));
+    }
+}
+
+/// Has no control plane, and says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoDemands;
+
+impl DemandSource for NoDemands {
+    fn request(&mut self, _: &Arc<str>, reply: DemandReply) {
+        reply.send(Err(Unanswered::NoSource));
+    }
+}
+
+/// Who answers a shard's questions; by default nobody, and says so.
+pub struct Questions {
+    /// Who looks host names up.
+    pub names: Box<dyn NameSource + Send>,
+    /// Who asks the control plane.
+    pub demands: Box<dyn DemandSource + Send>,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { names: Box::new(NoNames), demands: Box::new(NoDemands) }
+    }
+}
+
+impl fmt::Debug for Questions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Questions").finish_non_exhaustive()
+    }
+}
+
+/// The right, and the duty, to answer one question for a name: dropped without an answer, it answers with
+/// [`NameError::GivenUp`].
+#[derive(Debug)]
+pub struct NameReply {
+    pending: Option<(Handle, Ticket)>,
+}
+
+impl NameReply {
+    pub(crate) const fn new(handle: Handle, ticket: Ticket) -> Self {
+        Self { pending: Some((handle, ticket)) }
+    }
+
+    /// Answers. Whoever has given up waiting does not notice.
+    pub fn send(mut self, answer: NameAnswer) {
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, answer: NameAnswer) {
+        if let Some((handle, ticket)) = self.pending.take() {
+            handle.resolved(ticket, answer);
+        }
+    }
+}
+
+impl Drop for NameReply {
+    fn drop(&mut self) {
+        self.answer(Err(NameError::GivenUp));
+    }
+}
+
+/// The right, and the duty, to answer one demand: dropped without an answer, it answers with [`Unanswered::GivenUp`].
+#[derive(Debug)]
+pub struct DemandReply {
+    pending: Option<(Handle, Ticket)>,
+}
+
+impl DemandReply {
+    pub(crate) const fn new(handle: Handle, ticket: Ticket) -> Self {
+        Self { pending: Some((handle, ticket)) }
+    }
+
+    /// Answers. Whoever has given up waiting does not notice.
+    pub fn send(mut self, answer: DemandAnswer) {
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, answer: DemandAnswer) {
+        if let Some((handle, ticket)) = self.pending.take() {
+            handle.demanded(ticket, answer);
+        }
+    }
+}
+
+impl Drop for DemandReply {
+    fn drop(&mut self) {
+        self.answer(Err(Unanswered::GivenUp));
+    }
+}
