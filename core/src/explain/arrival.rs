@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use crate::mesh::{Mesh, TunnelProtocol, Workload};
-use crate::policy::{self, Consulted, Facts, Verdict};
+use crate::policy::{self, Action, Consulted, Facts, PolicyScope, Verdict};
 use crate::route::{self, Hop, InboundPlan, OutboundPlan, RouteConfig};
 
 /// What becomes of a connection at its next peer, as far as the mesh's tables tell.
@@ -39,7 +39,9 @@ pub struct Judged {
     pub application: SocketAddr,
     /// Which source address it is shown.
     pub shown_source: String,
-    /// Those that bear on the destination.
+    /// Why it was admitted to them, in the order of decision.
+    pub reasons: Vec<String>,
+    /// Those that bear on the destination, in the order in which they count.
     pub policies: Vec<PolicyLine>,
     /// Whether the connection is admitted.
     pub allowed: bool,
@@ -56,7 +58,9 @@ pub struct PolicyLine {
     /// `namespace/name`.
     pub name: String,
     /// `Allow` or `Deny`; none for a policy that is listed and not known.
-    pub action: Option<String>,
+    pub action: Option<&'static str>,
+    /// Why it bears on the destination: `Global`, `Namespace` or `WorkloadSelector`.
+    pub scope: &'static str,
     /// Only on trial.
     pub dry_run: bool,
     /// Position of its first rule that holds, from 0.
@@ -105,20 +109,33 @@ fn judged(
         Verdict::Deny(reason) => (false, reason.to_string()),
     };
     let policies = judgement.consulted.iter().map(|consulted| match consulted {
-        Consulted::Known { policy, action, dry_run, matched, .. } => PolicyLine {
+        Consulted::Known { policy, scope, action, dry_run, matched } => PolicyLine {
             name: policy.to_string(),
-            action: Some(alloc::format!("{action:?}")),
+            action: Some(match action {
+                Action::Allow => "Allow",
+                Action::Deny => "Deny",
+            }),
+            scope: match scope {
+                PolicyScope::Global => "Global",
+                PolicyScope::Namespace => "Namespace",
+                PolicyScope::WorkloadSelector => "WorkloadSelector",
+            },
             dry_run: *dry_run,
             matched: *matched,
         },
-        Consulted::Unknown(key) => {
-            PolicyLine { name: key.to_string(), action: None, dry_run: false, matched: None }
-        }
+        Consulted::Unknown(key) => PolicyLine {
+            name: key.to_string(),
+            action: None,
+            scope: "WorkloadSelector",
+            dry_run: false,
+            matched: None,
+        },
     });
     Judged {
         destination: inbound.destination,
         application: inbound.to,
         shown_source: inbound.source.to_string(),
+        reasons: inbound.reasons.iter().map(ToString::to_string).collect(),
         policies: policies.collect(),
         allowed,
         because,

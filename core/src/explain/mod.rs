@@ -95,6 +95,22 @@ pub struct PoolKey {
     pub expected: Vec<Identity>,
 }
 
+impl Explanation {
+    /// Whether the connection gets through, as far as the tables of the mesh tell: a waypoint or another network's
+    /// proxies may still refuse what they are sent ([`Arrival::Elsewhere`]).
+    #[must_use]
+    pub fn is_let_through(&self) -> bool {
+        match &self.outcome {
+            Outcome::Refused(_) => false,
+            Outcome::Sent(path) => match &path.arrival {
+                Arrival::NotJudged | Arrival::Elsewhere(_) => true,
+                Arrival::Refused { .. } => false,
+                Arrival::Judged(judged) => judged.allowed,
+            },
+        }
+    }
+}
+
 /// Explains a connection of `source`, from address `client` to `target`, as it would be drawn with `rng`.
 ///
 /// `config` is that of the proxies at both ends.

@@ -7,6 +7,7 @@ mod inbound;
 mod outbound;
 mod reason;
 
+pub(crate) use balance::endpoint;
 pub use balance::{Endpoint, PortRule, Standing, endpoints};
 pub(crate) use gateway::{Named, service_of};
 pub(crate) use hop::tunnel_key;
