@@ -3,8 +3,8 @@ use std::{format, vec};
 
 use super::*;
 use crate::mesh::{
-    Action, Authorization, Clause, GatewayAddress, GatewayTarget, Health, LoadBalancing, LoadBalancingMode, Match,
-    NetworkAddress, PolicyScope, RoutingScope, Rule, Service, ServiceName, TunnelProtocol,
+    Action, Authorization, Clause, GatewayAddress, GatewayTarget, Health, LoadBalancing, LoadBalancingMode,
+    Match, NetworkAddress, PolicyScope, RoutingScope, Rule, Service, ServiceName, TunnelProtocol,
 };
 
 fn name(hostname: &str) -> ServiceName {
