@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::identity::Identity;
 use crate::mesh::{Mesh, TunnelProtocol, Workload};
 use crate::policy::{self, Action, Consulted, Facts, PolicyScope, Verdict};
 use crate::route::{self, Hop, InboundPlan, OutboundPlan, RouteConfig};
@@ -18,10 +19,10 @@ pub enum Arrival {
     NotJudged,
     /// Somebody else decides: a waypoint, or what is behind a network gateway.
     Elsewhere(String),
-    /// The destination's proxy refuses the CONNECT.
+    /// The destination's proxy refuses the CONNECT, or closes the plaintext connection.
     Refused {
-        /// The status it answers with.
-        status: u16,
+        /// The status it answers with; none in plaintext.
+        status: Option<u16>,
         /// Its access log's error.
         error: String,
     },
@@ -86,22 +87,38 @@ pub(super) fn arrival(
         (Hop::Hbone { dial, authority, .. }, Some(to)) => {
             let client = SocketAddr::new(client, 0);
             match route::admit_hbone(mesh, config, to, client, *dial, authority) {
-                Ok(inbound) => Arrival::Judged(judged(mesh, source, to, client, &inbound)),
-                Err(error) => Arrival::Refused { status: error.status(), error: error.to_string() },
+                Ok(inbound) => {
+                    Arrival::Judged(judged(mesh, Some(source.identity_ref()), to, client, &inbound))
+                }
+                Err(error) => Arrival::Refused { status: Some(error.status()), error: error.to_string() },
             }
         }
     }
 }
 
+/// What the proxy of `to` makes of a plaintext connection to `target`, its own address.
+pub(super) fn plain(
+    mesh: &Mesh,
+    config: &RouteConfig,
+    to: &Workload,
+    client: IpAddr,
+    target: SocketAddr,
+) -> Arrival {
+    let client = SocketAddr::new(client, 0);
+    match route::admit_plain(mesh, config, to, client, target) {
+        Ok(inbound) => Arrival::Judged(judged(mesh, None, to, client, &inbound)),
+        Err(error) => Arrival::Refused { status: None, error: error.to_string() },
+    }
+}
+
 fn judged(
     mesh: &Mesh,
-    source: &Workload,
+    source: Option<&Identity>,
     to: &Workload,
     client: SocketAddr,
     inbound: &InboundPlan,
 ) -> Judged {
-    let identity = source.identity();
-    let facts = Facts { source: Some(&identity), source_address: client, destination: inbound.destination };
+    let facts = Facts { source, source_address: client, destination: inbound.destination };
     let judgement = policy::judge(mesh, to, &facts);
     let (allowed, because) = match judgement.verdict {
         Verdict::Allow { by: Some(rule) } => (true, rule.to_string()),

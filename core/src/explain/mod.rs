@@ -2,13 +2,16 @@
 //!
 //! [`explain`] calls [`route::outbound`] and, where the destination's own proxy is the next peer, [`route::admit_hbone`]
 //! and [`policy::judge`](crate::policy::judge): the functions the shard calls. Nothing here decides anything.
+//! [`explain_plain`] is for workloads without a proxy.
 
 mod arrival;
 mod endpoints;
+mod plain;
 mod text;
 
 pub use arrival::{Arrival, Judged, PolicyLine};
 pub use endpoints::{EndpointLine, EndpointSet};
+pub use plain::explain_plain;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};

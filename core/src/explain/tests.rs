@@ -224,6 +224,39 @@ because     the address belongs to nothing in the mesh: passed through
     );
 }
 
+// Policies see an address and no identity; the service's waypoint is not asked.
+#[test]
+fn a_source_without_a_proxy() {
+    let mesh = mesh();
+    let outside = workload("outside", "10.0.0.77");
+    let told = |target: &str| {
+        let target = target.parse().unwrap();
+        explain_plain(&mesh, &RouteConfig::default(), &outside, outside.addresses[0], target)
+    };
+    let expected = "\
+source      c//Pod/default/outside spiffe://cluster.local/ns/default/sa/outside
+client      10.0.0.77
+target      10.0.0.2:8080
+service     -
+waypoint    -
+protocol    TCP
+peer        c//Pod/default/near
+dial        10.0.0.2:8080
+application 10.0.0.2:8080, shown the client's address 10.0.0.77
+policies    default/only-8080 Allow, Namespace: rule 0 matches
+verdict     allowed: default/only-8080 (rule 0)
+because     the source has no proxy: plaintext, without identity
+            the address is that of workload c//Pod/default/near
+";
+    assert_eq!(told("10.0.0.2:8080").to_string(), expected);
+    assert!(!told("10.0.0.2:8081").is_let_through());
+    assert!(told("10.0.0.2:15008").to_string().contains("\nverdict     closed: "));
+    let service = told("10.1.0.2:80");
+    assert_eq!((service.waypoint.as_deref(), service.service.as_deref()), (None, Some("default/guarded")));
+    assert!(service.to_string().contains("the node picks an endpoint"));
+    assert!(told("1.2.3.4:5").is_let_through());
+}
+
 #[test]
 fn what_gets_through() {
     for (target, expected) in [

@@ -107,7 +107,10 @@ impl fmt::Display for Arrival {
         match self {
             Self::NotJudged => row(f, "verdict", "nobody judges: the next peer has no proxy of the mesh"),
             Self::Elsewhere(who) => row(f, "verdict", who),
-            Self::Refused { status, error } => row(f, "verdict", format_args!("answered {status}: {error}")),
+            Self::Refused { status: Some(status), error } => {
+                row(f, "verdict", format_args!("answered {status}: {error}"))
+            }
+            Self::Refused { status: None, error } => row(f, "verdict", format_args!("closed: {error}")),
             Self::Judged(judged) => judged.fmt(f),
         }
     }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use adit_core::explain::explain;
+use adit_core::explain::{explain, explain_plain};
+use adit_core::mesh::{TunnelProtocol, Workload};
 use adit_core::route::Rng;
 use adit_ops::admin::undump::{self, UndumpError};
 use adit_ops::http::{Bounds, ClientError, get};
@@ -95,9 +96,21 @@ fn answer(dump: &undump::Undumped, arguments: &Explain) -> Result<Report, Explai
     let (target, asked): (_, Option<Asked>) =
         parties::target(dump, source.workload, &arguments.to, &mut rng.clone())?;
     let client = source.client(target.ip());
-    let told = explain(&dump.mesh, &dump.settings.route, source.workload, client, target, &rng);
-    let notes = notes(dump, source.workload, client, &told);
+    let (mesh, config) = (&dump.mesh, &dump.settings.route);
+    let told = if has_proxy(dump, source.workload) {
+        explain(mesh, config, source.workload, client, target, &rng)
+    } else {
+        explain_plain(mesh, config, source.workload, client, target)
+    };
+    let notes = notes(dump, client, &told);
     Ok(Report::new(told, arguments.seed, asked, notes))
+}
+
+/// Whether connections of `workload` are planned by a proxy: one on its node, the very one that was dumped, or itself.
+fn has_proxy(dump: &undump::Undumped, workload: &Workload) -> bool {
+    workload.protocol == TunnelProtocol::Hbone
+        || workload.native_tunnel
+        || dump.settings.stands_for.as_ref().is_some_and(|stands_for| stands_for.is(workload))
 }
 
 /// The dump, and what it is called in errors.

@@ -3,7 +3,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use adit_core::explain::{Arrival, Explanation, Outcome, Path};
-use adit_core::mesh::{ApplicationProtocol, TunnelProtocol, Workload};
+use adit_core::mesh::{ApplicationProtocol, Workload};
 use adit_ops::admin::undump::{Gap, Undumped};
 use serde::Serialize;
 
@@ -48,20 +48,13 @@ impl fmt::Display for Report {
 }
 
 /// What the explanation takes for granted, or cannot know.
-pub(super) fn notes(dump: &Undumped, source: &Workload, client: IpAddr, told: &Explanation) -> Vec<String> {
+pub(super) fn notes(dump: &Undumped, client: IpAddr, told: &Explanation) -> Vec<String> {
     let mut notes = Vec::new();
     let path = match &told.outcome {
         Outcome::Sent(path) => Some(&**path),
         Outcome::Refused(_) => None,
     };
     let peer = path.and_then(|path| dump.mesh.workload(path.peer.as_ref()?));
-    if source.protocol == TunnelProtocol::None {
-        notes.push(format!(
-            "{} has no proxy of the mesh (protocol TCP): this is what one would do. Its connections really go out in \
-             plaintext, without identity",
-            source.uid
-        ));
-    }
     if client.is_unspecified() {
         notes.push("the source has no address in the dump: policies are asked as for 0.0.0.0".to_owned());
     }
@@ -79,12 +72,11 @@ pub(super) fn notes(dump: &Undumped, source: &Workload, client: IpAddr, told: &E
                 .to_owned(),
         );
     }
-    match dump.problems.len() {
-        0 => {}
-        1 => notes.push("one thing in the dump could not be read; a policy that could not is taken at its strictest".to_owned()),
-        many => notes.push(format!(
-            "{many} things in the dump could not be read; policies that could not are taken at their strictest"
-        )),
+    if !dump.problems.is_empty() {
+        notes.push(format!(
+            "not everything in the dump could be read (problems: {}): entries are missing, policies at their strictest",
+            dump.problems.len()
+        ));
     }
     notes
 }

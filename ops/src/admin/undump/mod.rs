@@ -24,7 +24,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 pub use self::error::{Problem, UndumpError};
-pub use self::settings::{Certificate, Gap, Settings};
+pub use self::settings::{Certificate, Gap, Settings, StandsFor};
 use self::value::{Wrong, step};
 
 /// What a dump says.

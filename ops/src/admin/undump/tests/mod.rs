@@ -106,7 +106,8 @@ fn ztunnels_dump_is_understood() {
         "config": {
             "network": "n1", "inboundAddr": "[::]:15008", "illegalPorts": [15008, 15006, 15001],
             "localhostAppTunnel": false, "clusterDomain": "mesh.internal", "preferedServiceNamespace": null,
-            "xdsOnDemand": true, "ipv6Enabled": false
+            "xdsOnDemand": true, "ipv6Enabled": false,
+            "proxyWorkloadInformation": {"name": "a", "namespace": "shop", "serviceAccount": "sa"}
         },
         "certificates": [{"identity": "spiffe://cluster.local/ns/shop/sa/sa", "state": "Unavailable: x", "certChain": []}],
         "version": {"version": "1"},
@@ -148,16 +149,23 @@ fn ztunnels_dump_is_understood() {
             preferred_namespace: None,
             ipv6: false,
             on_demand: true,
+            stands_for: Some(StandsFor {
+                name: "a".into(),
+                namespace: "shop".into(),
+                service_account: "sa".into()
+            }),
             gaps: vec![]
         }
     );
     assert_eq!(certificates[0].state, "Unavailable: x");
     let a = mesh.workload("Kubernetes//Pod/shop/a").unwrap();
+    assert!(settings.stands_for.as_ref().unwrap().is(a));
     assert_eq!(a.services.get(&name("shop", "echo")), Some(&[(80, 8080)].into()));
     assert_eq!(a.services.get(&name("shop", "later")), Some(&[(1, 2)].into()));
     assert_eq!((a.protocol, &*a.cluster, &*a.namespace), (TunnelProtocol::Hbone, "c1", "shop"));
     assert_eq!(a.identity_ref().to_string(), "spiffe://cluster.local/ns/shop/sa/sa");
     let b = mesh.workload("Kubernetes//Pod/shop/b").unwrap();
+    assert!(!settings.stands_for.as_ref().unwrap().is(b));
     assert_eq!(b.services.get(&name("shop", "echo")), Some(&PortMap::default()));
     assert_eq!(b.application_tunnel.unwrap().port, None);
     assert!(
