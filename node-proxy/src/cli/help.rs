@@ -135,7 +135,8 @@ policies consulted, the verdict and why. The tables are those of one proxy's con
 
   adit-node explain --from shop/web-1 --to echo:80
   adit-node explain --from 10.0.0.1 --to 10.1.0.1:80 --json
-  kubectl exec -n istio-system ds/ztunnel -- curl -s localhost:15000/config_dump > dump.json
+  kubectl port-forward -n istio-system ds/ztunnel 15000 &
+  curl -s localhost:15000/config_dump > dump.json
   adit-node explain --from shop/web-1 --to echo.shop:80 --dump dump.json
 
 Names are looked up as the DNS proxy does, with the search domains that Kubernetes gives by default. Where one of
