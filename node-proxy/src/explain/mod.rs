@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use adit_core::explain::{explain, explain_plain};
 use adit_core::mesh::{TunnelProtocol, Workload};
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_ops::admin::undump::{self, UndumpError};
 use adit_ops::http::{Bounds, ClientError, get};
 
@@ -102,7 +102,7 @@ fn answer(dump: &undump::Undumped, arguments: &Explain) -> Result<Report, Explai
     } else {
         explain_plain(mesh, config, source.workload, client, target)
     };
-    let notes = notes(dump, client, &told);
+    let notes = notes(dump, client, asked.as_ref(), &told);
     Ok(Report::new(told, arguments.seed, asked, notes))
 }
 

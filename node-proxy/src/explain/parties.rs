@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use adit_core::dns::{Answer, Client, Resolver, kubernetes_search};
 use adit_core::mesh::{Mesh, Workload};
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use adit_ops::admin::undump::Undumped;
 use serde::Serialize;
 

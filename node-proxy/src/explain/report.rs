@@ -2,8 +2,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use adit_core::explain::{Arrival, Explanation, Outcome, Path};
-use adit_core::mesh::{ApplicationProtocol, Workload};
+use adit_core::explain::{Arrival, Explanation, Outcome};
+use adit_core::mesh::ApplicationProtocol::Proxy;
 use adit_ops::admin::undump::{Gap, Undumped};
 use serde::Serialize;
 
@@ -48,7 +48,12 @@ impl fmt::Display for Report {
 }
 
 /// What the explanation takes for granted, or cannot know.
-pub(super) fn notes(dump: &Undumped, client: IpAddr, told: &Explanation) -> Vec<String> {
+pub(super) fn notes(
+    dump: &Undumped,
+    client: IpAddr,
+    asked: Option<&Asked>,
+    told: &Explanation,
+) -> Vec<String> {
     let mut notes = Vec::new();
     let path = match &told.outcome {
         Outcome::Sent(path) => Some(&**path),
@@ -59,12 +64,14 @@ pub(super) fn notes(dump: &Undumped, client: IpAddr, told: &Explanation) -> Vec<
         notes.push("the source has no address in the dump: policies are asked as for 0.0.0.0".to_owned());
     }
     notes.extend(path.filter(|path| path.authority.is_some()).and_then(|_| certificate(dump, told)));
-    let tells_proxy = |peer: &Workload| {
-        peer.application_tunnel.is_some_and(|tunnel| tunnel.protocol == ApplicationProtocol::Proxy)
+    let proxy_header = path.is_some_and(|path| matches!(path.arrival, Arrival::Judged(_)))
+        && peer.and_then(|peer| peer.application_tunnel).is_some_and(|tunnel| tunnel.protocol == Proxy);
+    let matters = |gap: &&Gap| match gap {
+        Gap::LocalhostAppTunnel => proxy_header,
+        Gap::ClusterDomain => asked.is_some(),
+        Gap::Ipv6 => asked.is_some() && told.target.is_ipv6(),
+        _ => true,
     };
-    let judged = path.is_some_and(|path: &Path| matches!(path.arrival, Arrival::Judged(_)));
-    let matters =
-        |gap: &&Gap| **gap != Gap::LocalhostAppTunnel || (judged && peer.is_some_and(|p| tells_proxy(p)));
     notes.extend(dump.settings.gaps.iter().filter(matters).map(ToString::to_string));
     if dump.settings.on_demand {
         notes.push(

@@ -252,6 +252,7 @@ fn what_a_dump_does_not_say_is_noted() {
         for workload in dump["workloads"].as_array_mut().unwrap() {
             workload.as_object_mut().unwrap().remove("network");
         }
+        dump["services"][0]["vips"] = json!(["/10.1.0.1"]);
     };
     let ports = [
         "the dump does not say the port of HBONE: taken as 15008",
@@ -266,6 +267,8 @@ fn what_a_dump_does_not_say_is_noted() {
     };
     let loopback = "the dump does not say whether applications with a PROXY tunnel are dialled on loopback: taken as yes";
     assert_eq!(notes("10.0.0.2:80", &proxied), json!([ports[0], ports[1], loopback, network]));
+    let domain = "the dump does not say the cluster's domain: taken as cluster.local";
+    assert_eq!(notes("echo:80", &without_config)[3], domain);
     let broken = |dump: &mut Value| {
         dump["workloads"][7]["workloadIps"][0] = json!("nowhere");
         dump["config"]["xdsOnDemand"] = json!(true);

@@ -75,6 +75,10 @@ pub enum Gap {
     OwnPorts,
     /// `config.localhostAppTunnel`.
     LocalhostAppTunnel,
+    /// `config.clusterDomain`.
+    ClusterDomain,
+    /// `config.ipv6Enabled`.
+    Ipv6,
 }
 
 impl fmt::Display for Gap {
@@ -86,6 +90,8 @@ impl fmt::Display for Gap {
             Self::LocalhostAppTunnel => {
                 "the dump does not say whether applications with a PROXY tunnel are dialled on loopback: taken as yes"
             }
+            Self::ClusterDomain => "the dump does not say the cluster's domain: taken as cluster.local",
+            Self::Ipv6 => "the dump does not say whether names have IPv6 addresses: taken as yes",
         })
     }
 }
@@ -155,12 +161,14 @@ pub(super) fn settings(config: &Value, problems: &mut Vec<Problem>) -> Settings 
         localhost_app_tunnel: config.or(localhost, assumed.localhost_app_tunnel, Gap::LocalhostAppTunnel),
     };
     let network = config.get("network", shared);
+    let cluster_domain = config.get("clusterDomain", shared);
+    let ipv6 = config.get("ipv6Enabled", flag);
     Settings {
         route,
         network: config.or(network, Arc::default(), Gap::Network),
-        cluster_domain: config.get("clusterDomain", shared).unwrap_or_else(|| "cluster.local".into()),
+        cluster_domain: config.or(cluster_domain, "cluster.local".into(), Gap::ClusterDomain),
         preferred_namespace: config.get("preferedServiceNamespace", shared),
-        ipv6: config.get("ipv6Enabled", flag).unwrap_or(true),
+        ipv6: config.or(ipv6, true, Gap::Ipv6),
         on_demand: config.get("xdsOnDemand", flag).unwrap_or(false),
         stands_for: config.get("proxyWorkloadInformation", StandsFor::read),
         gaps: config.gaps,

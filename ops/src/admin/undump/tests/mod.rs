@@ -186,7 +186,10 @@ fn lists_may_be_maps_or_null() {
     let dump = json!({"workloads": {"/10.0.0.1": one}, "services": null, "policies": {}});
     let read = understood(&dump);
     assert_eq!((read.mesh.workload_count(), read.problems.len()), (1, 0));
-    assert_eq!(read.settings.gaps, [Gap::HbonePort, Gap::OwnPorts, Gap::LocalhostAppTunnel, Gap::Network]);
+    assert_eq!(
+        read.settings.gaps,
+        [Gap::HbonePort, Gap::OwnPorts, Gap::LocalhostAppTunnel, Gap::Network, Gap::ClusterDomain, Gap::Ipv6]
+    );
     assert_eq!(read.settings.route, RouteConfig::default());
 }
 
@@ -284,7 +287,7 @@ fn own_ports_are_told_from_addresses_where_nobody_lists_them() {
     let settings = |config: Value| understood(&json!({"workloads": [], "config": config})).settings;
     let ours = json!({
         "network": "", "inboundAddr": "127.0.0.2:1008", "inboundPlaintextAddr": "127.0.0.2:1006",
-        "outboundAddr": "127.0.0.2:1001", "socks5Addr": "127.0.0.2:1080"
+        "outboundAddr": "127.0.0.2:1001", "socks5Addr": "127.0.0.2:1080", "clusterDomain": "d", "ipv6Enabled": true
     });
     let read = settings(ours);
     assert_eq!((read.route.hbone_port, &read.route.illegal_ports[..]), (1008, &[1008, 1006, 1001, 1080][..]));

@@ -11,7 +11,7 @@ use adit_core::mesh::{
     NetworkAddress, NetworkCidr, NetworkMode, PolicyScope, RoutingScope, Rule, Service, ServiceAccount,
     ServiceName, StringMatch, TunnelProtocol, Visibility, WeightedWaypoint, Workload,
 };
-use adit_core::route::Rng;
+use adit_core::rng::Rng;
 use ipnet::IpNet;
 
 use crate::admin::dump::match_list;
