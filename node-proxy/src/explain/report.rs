@@ -60,6 +60,13 @@ pub(super) fn notes(
         Outcome::Refused(_) => None,
     };
     let peer = path.and_then(|path| dump.mesh.workload(path.peer.as_ref()?));
+    let here = dump.mesh.network();
+    if let Some(source) = dump.mesh.workload(&told.source).filter(|source| &*source.network != here) {
+        notes.push(format!(
+            "the source is in network {:?}, the dump's proxy in {here:?}: addresses are looked up as there",
+            source.network
+        ));
+    }
     if client.is_unspecified() {
         notes.push("the source has no address in the dump: policies are asked as for 0.0.0.0".to_owned());
     }

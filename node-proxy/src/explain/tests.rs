@@ -269,6 +269,10 @@ fn what_a_dump_does_not_say_is_noted() {
     assert_eq!(notes("10.0.0.2:80", &proxied), json!([ports[0], ports[1], loopback, network]));
     let domain = "the dump does not say the cluster's domain: taken as cluster.local";
     assert_eq!(notes("echo:80", &without_config)[3], domain);
+    let abroad = |dump: &mut Value| dump["config"]["network"] = json!("n2");
+    let expected =
+        "the source is in network \"n1\", the dump's proxy in \"n2\": addresses are looked up as there";
+    assert_eq!(notes("10.9.0.200:80", &abroad)[0], expected);
     let broken = |dump: &mut Value| {
         dump["workloads"][7]["workloadIps"][0] = json!("nowhere");
         dump["config"]["xdsOnDemand"] = json!(true);
