@@ -79,6 +79,64 @@ proptest! {
         prop_assert_eq!(all(&back.mesh), all(&mesh));
         prop_assert_eq!(String::from_utf8(dumped(&back.mesh)).unwrap(), String::from_utf8(text).unwrap());
     }
+
+    // Whatever stands where: no panic, and what was made of it comes back as it is.
+    #[test]
+    fn odd_values_anywhere_do_no_harm(seed in any::<u64>(), places in prop::collection::vec(any::<(u16, u8)>(), 1..4)) {
+        let mut text: Value = serde_json::from_slice(&dumped(&random::mesh(seed))).unwrap();
+        for (place, odd) in places {
+            let place = usize::from(place) % count(&text);
+            replace(&mut text, &mut { place }, &ODD[usize::from(odd) % ODD.len()]);
+        }
+        if let Ok(first) = read(text.to_string().as_bytes()) {
+            let again = read(&dumped(&first.mesh)).unwrap();
+            prop_assert_eq!(&again.problems, &[]);
+            prop_assert_eq!(all(&again.mesh), all(&first.mesh));
+        }
+    }
+}
+
+const ODD: [&str; 16] = [
+    "null",
+    "true",
+    "-1",
+    "0",
+    "70000",
+    "1.5",
+    "1e99",
+    "[]",
+    "[[]]",
+    "{}",
+    "{\"/\": {}}",
+    "\"\"",
+    "\"n/h\"",
+    "\"a/b/10.0.0.1\"",
+    "\"10.0.0.1/8\"",
+    "\"::ffff:10.0.0.1\"",
+];
+
+/// How many values there are in `value`, itself included.
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(entries) => entries.iter().map(count).sum(),
+        Value::Object(fields) => fields.values().map(count).sum(),
+        _ => 0,
+    }
+}
+
+/// Puts `odd` in the place of the value with number `place`, and counts on.
+fn replace(value: &mut Value, place: &mut usize, odd: &str) {
+    let Some(left) = place.checked_sub(1) else {
+        *value = serde_json::from_str(odd).unwrap();
+        *place = usize::MAX;
+        return;
+    };
+    *place = left;
+    match value {
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| replace(entry, place, odd)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| replace(field, place, odd)),
+        _ => {}
+    }
 }
 
 fn name(namespace: &str, hostname: &str) -> ServiceName {
