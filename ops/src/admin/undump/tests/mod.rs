@@ -86,7 +86,7 @@ proptest! {
         let mut text: Value = serde_json::from_slice(&dumped(&random::mesh(seed))).unwrap();
         for (place, odd) in places {
             let place = usize::from(place) % count(&text);
-            replace(&mut text, &mut { place }, &ODD[usize::from(odd) % ODD.len()]);
+            replace(&mut text, &mut { place }, ODD[usize::from(odd) % ODD.len()]);
         }
         if let Ok(first) = read(text.to_string().as_bytes()) {
             let again = read(&dumped(&first.mesh)).unwrap();
