@@ -1,4 +1,4 @@
-//! Adit's node proxy as a library: configuration, wiring and the demo. The binary is a thin `main` around [`cli`].
+//! Adit's node proxy as a library: configuration, wiring, explanations and the demo. The binary is a thin `main` around [`cli`].
 //!
 //! | module | subject |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! | [`tables`] | the mesh in force, and who is told of a new one |
 //! | [`thread`] | the thread of clients and servers beside the data plane |
 //! | [`run`] | `adit-node proxy`: an instance with readiness and signals |
+//! | [`explain`] | `adit-node explain`: what would become of a connection, and why |
 //! | [`demo`] | `adit-node demo`: two instances and a tour of what they do |
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod config;
 pub mod demands;
 pub mod demo;
 mod discovery;
+pub mod explain;
 pub mod instance;
 pub mod lookups;
 mod names;

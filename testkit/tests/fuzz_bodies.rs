@@ -69,4 +69,17 @@ macro_rules! targets {
     };
 }
 
-targets!(admin, frames, hpack, record_opener, client_hello, headers, yaml, pair_hostile, policy, dns, xds);
+targets!(
+    admin,
+    frames,
+    hpack,
+    record_opener,
+    client_hello,
+    headers,
+    yaml,
+    pair_hostile,
+    policy,
+    dns,
+    xds,
+    undump
+);

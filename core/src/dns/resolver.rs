@@ -116,13 +116,28 @@ impl Resolver {
             return Resolution::Forward(NotOurs::Kind);
         };
         let Some(hostname) = question.hostname() else { return Resolution::Forward(NotOurs::Name) };
+        let wants_v6 = question.record_type == RecordType::AAAA;
+        match self.addresses(mesh, client, &hostname, wants_v6, rng) {
+            Some(answer) => Resolution::Answer(answer),
+            None => Resolution::Forward(NotOurs::Unknown),
+        }
+    }
+
+    /// What `client` is told when it asks for the addresses of `hostname` (lower case, no dot at its end), of one
+    /// family. `None`: no service, or none that this client may see or that has addresses for us to give out.
+    #[must_use]
+    pub fn addresses(
+        &self,
+        mesh: &Mesh,
+        client: &Client<'_>,
+        hostname: &str,
+        wants_v6: bool,
+        rng: &mut Rng,
+    ) -> Option<Answer> {
         let names =
             Names { client, domain: &self.cluster_domain, preferred: self.preferred_namespace.as_deref() };
-        let Some(found) = names.find(mesh, &hostname) else {
-            return Resolution::Forward(NotOurs::Unknown);
-        };
+        let found = names.find(mesh, hostname)?;
         let service = found.service;
-        let wants_v6 = question.record_type == RecordType::AAAA;
         let family = |address: &IpAddr| address.is_ipv6() == wants_v6;
         let mut addresses: Vec<IpAddr> = if !self.gives(service.ip_families, wants_v6) {
             Vec::new()
@@ -138,11 +153,7 @@ impl Resolver {
         addresses.sort_unstable();
         addresses.dedup();
         shuffle(&mut addresses, rng);
-        Resolution::Answer(Answer {
-            service: service.name.clone(),
-            addresses,
-            canonical_labels: found.stripped,
-        })
+        Some(Answer { service: service.name.clone(), addresses, canonical_labels: found.stripped })
     }
 
     const fn gives(&self, families: IpFamilies, v6: bool) -> bool {

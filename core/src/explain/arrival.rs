@@ -6,8 +6,9 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::identity::Identity;
 use crate::mesh::{Mesh, TunnelProtocol, Workload};
-use crate::policy::{self, Consulted, Facts, Verdict};
+use crate::policy::{self, Action, Consulted, Facts, PolicyScope, Verdict};
 use crate::route::{self, Hop, InboundPlan, OutboundPlan, RouteConfig};
 
 /// What becomes of a connection at its next peer, as far as the mesh's tables tell.
@@ -18,10 +19,10 @@ pub enum Arrival {
     NotJudged,
     /// Somebody else decides: a waypoint, or what is behind a network gateway.
     Elsewhere(String),
-    /// The destination's proxy refuses the CONNECT.
+    /// The destination's proxy refuses the CONNECT, or closes the plaintext connection.
     Refused {
-        /// The status it answers with.
-        status: u16,
+        /// The status it answers with; none in plaintext.
+        status: Option<u16>,
         /// Its access log's error.
         error: String,
     },
@@ -39,7 +40,9 @@ pub struct Judged {
     pub application: SocketAddr,
     /// Which source address it is shown.
     pub shown_source: String,
-    /// Those that bear on the destination.
+    /// Why it was admitted to them, in the order of decision.
+    pub reasons: Vec<String>,
+    /// Those that bear on the destination, in the order in which they count.
     pub policies: Vec<PolicyLine>,
     /// Whether the connection is admitted.
     pub allowed: bool,
@@ -56,7 +59,9 @@ pub struct PolicyLine {
     /// `namespace/name`.
     pub name: String,
     /// `Allow` or `Deny`; none for a policy that is listed and not known.
-    pub action: Option<String>,
+    pub action: Option<&'static str>,
+    /// Why it bears on the destination: `Global`, `Namespace` or `WorkloadSelector`.
+    pub scope: &'static str,
     /// Only on trial.
     pub dry_run: bool,
     /// Position of its first rule that holds, from 0.
@@ -82,22 +87,38 @@ pub(super) fn arrival(
         (Hop::Hbone { dial, authority, .. }, Some(to)) => {
             let client = SocketAddr::new(client, 0);
             match route::admit_hbone(mesh, config, to, client, *dial, authority) {
-                Ok(inbound) => Arrival::Judged(judged(mesh, source, to, client, &inbound)),
-                Err(error) => Arrival::Refused { status: error.status(), error: error.to_string() },
+                Ok(inbound) => {
+                    Arrival::Judged(judged(mesh, Some(source.identity_ref()), to, client, &inbound))
+                }
+                Err(error) => Arrival::Refused { status: Some(error.status()), error: error.to_string() },
             }
         }
     }
 }
 
+/// What the proxy of `to` makes of a plaintext connection to `target`, its own address.
+pub(super) fn plain(
+    mesh: &Mesh,
+    config: &RouteConfig,
+    to: &Workload,
+    client: IpAddr,
+    target: SocketAddr,
+) -> Arrival {
+    let client = SocketAddr::new(client, 0);
+    match route::admit_plain(mesh, config, to, client, target) {
+        Ok(inbound) => Arrival::Judged(judged(mesh, None, to, client, &inbound)),
+        Err(error) => Arrival::Refused { status: None, error: error.to_string() },
+    }
+}
+
 fn judged(
     mesh: &Mesh,
-    source: &Workload,
+    source: Option<&Identity>,
     to: &Workload,
     client: SocketAddr,
     inbound: &InboundPlan,
 ) -> Judged {
-    let identity = source.identity();
-    let facts = Facts { source: Some(&identity), source_address: client, destination: inbound.destination };
+    let facts = Facts { source, source_address: client, destination: inbound.destination };
     let judgement = policy::judge(mesh, to, &facts);
     let (allowed, because) = match judgement.verdict {
         Verdict::Allow { by: Some(rule) } => (true, rule.to_string()),
@@ -105,20 +126,33 @@ fn judged(
         Verdict::Deny(reason) => (false, reason.to_string()),
     };
     let policies = judgement.consulted.iter().map(|consulted| match consulted {
-        Consulted::Known { policy, action, dry_run, matched, .. } => PolicyLine {
+        Consulted::Known { policy, scope, action, dry_run, matched } => PolicyLine {
             name: policy.to_string(),
-            action: Some(alloc::format!("{action:?}")),
+            action: Some(match action {
+                Action::Allow => "Allow",
+                Action::Deny => "Deny",
+            }),
+            scope: match scope {
+                PolicyScope::Global => "Global",
+                PolicyScope::Namespace => "Namespace",
+                PolicyScope::WorkloadSelector => "WorkloadSelector",
+            },
             dry_run: *dry_run,
             matched: *matched,
         },
-        Consulted::Unknown(key) => {
-            PolicyLine { name: key.to_string(), action: None, dry_run: false, matched: None }
-        }
+        Consulted::Unknown(key) => PolicyLine {
+            name: key.to_string(),
+            action: None,
+            scope: "WorkloadSelector",
+            dry_run: false,
+            matched: None,
+        },
     });
     Judged {
         destination: inbound.destination,
         application: inbound.to,
         shown_source: inbound.source.to_string(),
+        reasons: inbound.reasons.iter().map(ToString::to_string).collect(),
         policies: policies.collect(),
         allowed,
         because,

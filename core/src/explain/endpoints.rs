@@ -21,7 +21,7 @@ pub struct EndpointSet {
     pub mode: String,
     /// The routing preferences, most important first.
     pub preferences: Vec<String>,
-    /// Ordered by uid; those that the health policy keeps out are not here.
+    /// Ordered by uid.
     pub endpoints: Vec<EndpointLine>,
 }
 
@@ -75,13 +75,21 @@ pub(super) fn drawn_from(
 fn set(mesh: &Mesh, source: &Workload, service: &Service, port: u16, rule: PortRule) -> EndpointSet {
     let rules = &service.load_balancing;
     let preferences = rules.preferences.iter().map(|scope| alloc::format!("{scope:?}")).collect();
-    let endpoints = route::endpoints(mesh, service, port, source, rule);
+    let mut endpoints: Vec<_> =
+        route::endpoints(mesh, service, port, source, rule).iter().map(line).collect();
+    // The health policy keeps these out before anything else is looked at.
+    let kept_out = mesh.members(&service.name).iter().filter(|member| !service.accepts_health_of(member));
+    endpoints.extend(kept_out.map(|workload| EndpointLine {
+        standing: "unhealthy",
+        ..line(&route::endpoint(service, workload, port, source, rule))
+    }));
+    endpoints.sort_by(|a, b| a.workload.cmp(&b.workload));
     EndpointSet {
         service: service.name.to_string(),
         port,
         mode: alloc::format!("{:?}", rules.mode),
         preferences,
-        endpoints: endpoints.iter().map(line).collect(),
+        endpoints,
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! [`explain`] calls [`route::outbound`] and, where the destination's own proxy is the next peer, [`route::admit_hbone`]
 //! and [`policy::judge`](crate::policy::judge): the functions the shard calls. Nothing here decides anything.
+//! [`explain_plain`] is for workloads without a proxy.
 
 mod arrival;
 mod endpoints;
+mod plain;
 mod text;
 
 pub use arrival::{Arrival, Judged, PolicyLine};
 pub use endpoints::{EndpointLine, EndpointSet};
+pub use plain::explain_plain;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -93,6 +96,22 @@ pub struct PoolKey {
     pub destination: SocketAddr,
     /// Who must answer.
     pub expected: Vec<Identity>,
+}
+
+impl Explanation {
+    /// Whether the connection gets through, as far as the tables of the mesh tell: a waypoint or another network's
+    /// proxies may still refuse what they are sent ([`Arrival::Elsewhere`]).
+    #[must_use]
+    pub fn is_let_through(&self) -> bool {
+        match &self.outcome {
+            Outcome::Refused(_) => false,
+            Outcome::Sent(path) => match &path.arrival {
+                Arrival::NotJudged | Arrival::Elsewhere(_) => true,
+                Arrival::Refused { .. } => false,
+                Arrival::Judged(judged) => judged.allowed,
+            },
+        }
+    }
 }
 
 /// Explains a connection of `source`, from address `client` to `target`, as it would be drawn with `rng`.

@@ -3,8 +3,8 @@ use std::{format, vec};
 
 use super::*;
 use crate::mesh::{
-    Action, Authorization, Clause, GatewayAddress, GatewayTarget, LoadBalancing, LoadBalancingMode, Match,
-    NetworkAddress, PolicyScope, RoutingScope, Rule, Service, ServiceName, TunnelProtocol,
+    Action, Authorization, Clause, GatewayAddress, GatewayTarget, Health, LoadBalancing, LoadBalancingMode,
+    Match, NetworkAddress, PolicyScope, RoutingScope, Rule, Service, ServiceName, TunnelProtocol,
 };
 
 fn name(hostname: &str) -> ServiceName {
@@ -30,6 +30,9 @@ fn gateway(target: GatewayTarget, hbone_port: u16) -> Option<Arc<GatewayAddress>
 fn mesh() -> Mesh {
     let client = workload("client", "10.0.0.1");
     let (mut near, mut far) = (workload("near", "10.0.0.2"), workload("far", "10.9.0.2"));
+    let mut ill = workload("ill", "10.0.0.3");
+    ill.status = Health::Unhealthy;
+    ill.services.insert(name("web"), Default::default());
     near.services.insert(name("web"), Default::default());
     far.services.insert(name("web"), Default::default());
     far.network = "far".into();
@@ -67,7 +70,7 @@ fn mesh() -> Mesh {
         rules: vec![Rule { clauses: vec![Clause { matches: vec![only_8080] }] }],
         dry_run: false,
     };
-    let workloads = vec![client, near, far, proxy, eastwest];
+    let workloads = vec![client, near, far, ill, proxy, eastwest];
     Mesh::new("".into(), workloads, vec![web, guarded, proxies, remote], vec![policy]).unwrap()
 }
 
@@ -96,6 +99,7 @@ service     default/web
 waypoint    -
 endpoints   default/web port 80, Failover Network Region
             c//Pod/default/far   port 8080   weight 3      rank 1  not preferred
+            c//Pod/default/ill   port 8080   weight 1      rank 3  unhealthy
             c//Pod/default/near  port 8080   weight 1      rank 3  eligible
 protocol    HBONE
 peer        c//Pod/default/near
@@ -104,7 +108,8 @@ authority   10.0.0.2:8080
 expected    spiffe://cluster.local/ns/default/sa/near
 pool key    spiffe://cluster.local/ns/default/sa/client (10.0.0.1) to 10.0.0.2:15008 as spiffe://cluster.local/ns/default/sa/near
 application 10.0.0.2:8080, shown the client's address 10.0.0.1
-policies    default/only-8080 Allow: rule 0 matches
+admitted    the target is the address connected to
+policies    default/only-8080 Allow, Namespace: rule 0 matches
 verdict     allowed: default/only-8080 (rule 0)
 because     the target is service default/web
             endpoint c//Pod/default/near drawn from 1 eligible of 2
@@ -120,6 +125,7 @@ fn a_connection_that_policies_deny() {
     let Outcome::Sent(path) = &explanation.outcome else { panic!("{explanation}") };
     let Arrival::Judged(judged) = &path.arrival else { panic!("{explanation}") };
     assert_eq!((judged.allowed, judged.because.as_str()), (false, "allow policies exist, but none allowed"));
+    assert!(!explanation.is_let_through());
     assert_eq!(judged.destination.to_string(), "10.0.0.2:8081");
 }
 
@@ -191,6 +197,7 @@ service     -
 waypoint    -
 endpoints   default/web port 99, Failover Network Region
             c//Pod/default/far   port 0      weight 3      rank 1  no port
+            c//Pod/default/ill   port 0      weight 1      rank 3  unhealthy
             c//Pod/default/near  port 0      weight 1      rank 3  no port
 refused     no healthy upstream: 10.1.0.1:99
 because     the target is service default/web
@@ -215,6 +222,54 @@ verdict     nobody judges: the next peer has no proxy of the mesh
 because     the address belongs to nothing in the mesh: passed through
 ",
     );
+}
+
+// Policies see an address and no identity; the service's waypoint is not asked.
+#[test]
+fn a_source_without_a_proxy() {
+    let mesh = mesh();
+    let outside = workload("outside", "10.0.0.77");
+    let told = |target: &str| {
+        let target = target.parse().unwrap();
+        explain_plain(&mesh, &RouteConfig::default(), &outside, outside.addresses[0], target)
+    };
+    let expected = "\
+source      c//Pod/default/outside spiffe://cluster.local/ns/default/sa/outside
+client      10.0.0.77
+target      10.0.0.2:8080
+service     -
+waypoint    -
+protocol    TCP
+peer        c//Pod/default/near
+dial        10.0.0.2:8080
+application 10.0.0.2:8080, shown the client's address 10.0.0.77
+policies    default/only-8080 Allow, Namespace: rule 0 matches
+verdict     allowed: default/only-8080 (rule 0)
+because     the source has no proxy: plaintext, without identity
+            the address is that of workload c//Pod/default/near
+";
+    assert_eq!(told("10.0.0.2:8080").to_string(), expected);
+    assert!(!told("10.0.0.2:8081").is_let_through());
+    assert!(told("10.0.0.2:15008").to_string().contains("\nverdict     closed: "));
+    let service = told("10.1.0.2:80");
+    assert_eq!((service.waypoint.as_deref(), service.service.as_deref()), (None, Some("default/guarded")));
+    assert!(service.to_string().contains("the node picks an endpoint"));
+    assert!(told("1.2.3.4:5").is_let_through());
+}
+
+#[test]
+fn what_gets_through() {
+    for (target, expected) in [
+        ("10.1.0.1:80", true),
+        ("10.1.0.1:81", false),
+        ("10.1.0.1:99", false),
+        ("10.1.0.2:80", true),
+        ("10.1.0.4:80", true),
+        ("1.2.3.4:443", true),
+        ("10.0.0.2:15008", false),
+    ] {
+        assert_eq!(explained(target).is_let_through(), expected, "{target}");
+    }
 }
 
 // The decisions are those of the functions that carry traffic.

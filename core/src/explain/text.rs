@@ -107,7 +107,10 @@ impl fmt::Display for Arrival {
         match self {
             Self::NotJudged => row(f, "verdict", "nobody judges: the next peer has no proxy of the mesh"),
             Self::Elsewhere(who) => row(f, "verdict", who),
-            Self::Refused { status, error } => row(f, "verdict", format_args!("answered {status}: {error}")),
+            Self::Refused { status: Some(status), error } => {
+                row(f, "verdict", format_args!("answered {status}: {error}"))
+            }
+            Self::Refused { status: None, error } => row(f, "verdict", format_args!("closed: {error}")),
             Self::Judged(judged) => judged.fmt(f),
         }
     }
@@ -116,12 +119,19 @@ impl fmt::Display for Arrival {
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         row(f, "application", format_args!("{}, shown {}", self.application, self.shown_source))?;
+        if !self.reasons.is_empty() {
+            rows(f, "admitted", &self.reasons)?;
+        }
         let policies = self.policies.iter().map(|policy| {
-            let action = policy.action.as_deref().unwrap_or("not known");
+            let Some(action) = policy.action else {
+                return alloc::format!("{}: listed by the workload, but not known", policy.name);
+            };
+            let (name, scope) = (&policy.name, policy.scope);
             let trial = if policy.dry_run { ", on trial" } else { "" };
-            let matched =
-                policy.matched.map(|rule| alloc::format!(": rule {rule} matches")).unwrap_or_default();
-            alloc::format!("{} {action}{trial}{matched}", policy.name)
+            match policy.matched {
+                Some(rule) => alloc::format!("{name} {action}, {scope}{trial}: rule {rule} matches"),
+                None => alloc::format!("{name} {action}, {scope}{trial}: no rule matches"),
+            }
         });
         rows(f, "policies", policies)?;
         let verdict = if self.allowed { "allowed" } else { "denied" };

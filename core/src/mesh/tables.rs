@@ -291,6 +291,13 @@ impl Mesh {
         Endpoints { service: known.map(|(service, _)| service), members: known.map(|(_, members)| members) }
     }
 
+    /// The workloads that name a service, known or not, whatever their health; ordered by uid. Traffic goes by
+    /// [`endpoints`](Self::endpoints).
+    #[must_use]
+    pub fn members(&self, name: &ServiceName) -> Endpoints<'_> {
+        Endpoints { service: None, members: self.backed(name).map(|backed| &backed.members) }
+    }
+
     fn backed(&self, name: &ServiceName) -> Option<&Backed> {
         self.services.get([&name.namespace, &name.hostname])
     }

@@ -91,17 +91,9 @@ pub fn endpoints<'a>(
     rule: PortRule,
 ) -> Vec<Endpoint<'a>> {
     let rules = &service.load_balancing;
-    let judge = |workload: &'a Arc<Workload>| {
-        let target = port_of(service, workload, port, rule);
-        let standing = match target {
-            _ if !is_reachable(workload, source) => Standing::Unreachable,
-            None => Standing::NoPort,
-            Some(_) => Standing::Eligible,
-        };
-        let rank = rank(rules, source, workload);
-        Endpoint { workload, port: target.unwrap_or(0), rank, standing }
-    };
-    let mut endpoints: Vec<_> = mesh.endpoints(&service.name).iter().map(judge).collect();
+    let members = mesh.endpoints(&service.name).iter();
+    let mut endpoints: Vec<_> =
+        members.map(|workload| endpoint(service, workload, port, source, rule)).collect();
     let eligible = endpoints.iter().filter(|endpoint| endpoint.standing == Standing::Eligible);
     let required = match rules.mode {
         LoadBalancingMode::Standard | LoadBalancingMode::Passthrough => 0,
@@ -114,6 +106,24 @@ pub fn endpoints<'a>(
         }
     }
     endpoints
+}
+
+/// `workload` as an endpoint, judged without regard to others and to its health.
+pub(crate) fn endpoint<'a>(
+    service: &Service,
+    workload: &'a Arc<Workload>,
+    port: u16,
+    source: &Workload,
+    rule: PortRule,
+) -> Endpoint<'a> {
+    let target = port_of(service, workload, port, rule);
+    let standing = match target {
+        _ if !is_reachable(workload, source) => Standing::Unreachable,
+        None => Standing::NoPort,
+        Some(_) => Standing::Eligible,
+    };
+    let rank = rank(&service.load_balancing, source, workload);
+    Endpoint { workload, port: target.unwrap_or(0), rank, standing }
 }
 
 /// An endpoint without address can be dialled by its name, or through the gateway of its network.

@@ -8,6 +8,7 @@ mod missing;
 mod outbound;
 mod reason;
 
+pub(crate) use balance::endpoint;
 pub use balance::{Endpoint, PortRule, Standing, endpoints};
 pub(crate) use gateway::{Named, service_of};
 pub(crate) use hop::tunnel_key;

@@ -126,3 +126,27 @@ The demo needs no root, no files and no cluster. It runs a certificate authority
 (`web` on 127.0.0.2, `echo` on 127.0.0.3), and the echo service itself, all on loopback in this one process. Without --once
 it prints two URLs for your own curl, one allowed and one denied by policy, and shows what each call does: who speaks to
 whom as which identity, tunnels, streams, octets, and why a call is refused. Ctrl-C ends it.";
+
+/// What an explanation is.
+pub(super) const EXPLAIN: &str = "\
+Asks the functions that carry traffic what would become of a connection, without making one: service, endpoints with
+their ranks and weights, waypoint, protocol, identity expected, the tunnel that is shared, and at the destination the
+policies consulted, the verdict and why. The tables are those of one proxy's config_dump, for both ends.
+
+  adit-node explain --from shop/web-1 --to echo:80
+  adit-node explain --from 10.0.0.1 --to 10.1.0.1:80 --json
+  kubectl port-forward -n istio-system ds/ztunnel 15000 &
+  curl -s localhost:15000/config_dump > dump.json
+  adit-node explain --from shop/web-1 --to echo.shop:80 --dump dump.json
+
+Names are looked up as the DNS proxy does, with the search domains that Kubernetes gives by default. Where one of
+several endpoints or waypoints is drawn, the answer shows one draw (--seed) and what it was drawn from.
+
+What a dump does not say is told in notes. A bad entry of the dump is named on stderr, and the others are used; a policy
+that cannot be read is taken at its strictest.
+
+Exit status:
+  0  the connection gets through, as far as the tables tell: what a waypoint or another network's proxies would say is
+     not known here, and the answer says so
+  1  it is refused: no route, or denied
+  2  there is no answer: wrong usage, no proxy, no dump";

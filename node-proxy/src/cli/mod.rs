@@ -1,12 +1,15 @@
 //! The command line: commands, flags, help that is documentation, and exit codes.
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use adit_ops::http::Origin;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Runtime;
-use crate::{demo, run};
+use crate::explain::To;
+use crate::{demo, explain, run};
 
 mod help;
 
@@ -30,6 +33,9 @@ pub enum Command {
     /// Start two proxies, two workloads and an entry for your own curl, all in this process, and show what happens
     #[command(after_long_help = help::DEMO)]
     Demo(Demo),
+    /// Say what would become of a connection, and why: by the tables of a live proxy, or of a saved config_dump
+    #[command(after_long_help = help::EXPLAIN)]
+    Explain(Explain),
     /// Print the version
     Version,
 }
@@ -57,20 +63,47 @@ pub struct Demo {
     pub once: bool,
 }
 
+/// Flags of `explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Explain {
+    /// The workload that connects: namespace/name, its uid, an address, or network/address
+    #[arg(long, value_name = "WORKLOAD")]
+    pub from: String,
+    /// What it connects to: an address or a name of the mesh, and a port
+    #[arg(long, value_name = "HOST:PORT")]
+    pub to: To,
+    /// Admin pages of the live proxy to ask
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:15000")]
+    pub admin: Origin,
+    /// Ask no proxy, but read a config_dump from this file (`-`: standard input); Adit's or ztunnel's
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    pub dump: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What stands for chance where one of several is drawn; another number may draw another
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
 /// Runs the program with `args` (the program's own name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<_> = args.into_iter().collect();
+    // Upstream's code for an unknown command is 1; clap's own would be 2. `explain` answers "no" with 1.
+    let explains = args.get(1).is_some_and(|command| command == "explain");
+    let failure = if explains { explain::NO_ANSWER } else { 1 };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Failing to print the help leaves nothing better to do than to exit.
             let _ = error.print();
-            // Upstream's code for an unknown command is 1; clap's own would be 2.
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(failure) } else { ExitCode::SUCCESS };
         }
     };
     let result = match cli.command.unwrap_or_else(|| Command::Proxy(Proxy::default())) {
         Command::Proxy(proxy) => run::proxy(&proxy).map_err(|error| error.to_string()),
         Command::Demo(demo) => demo::main(&demo).map_err(|error| error.to_string()),
+        Command::Explain(explain) => explain::run(&explain).map_err(|error| error.to_string()),
         Command::Version => {
             let _ = writeln!(std::io::stdout(), "adit-node {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
@@ -79,7 +112,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     result.unwrap_or_else(|error| {
         let (red, plain) = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
         let _ = writeln!(std::io::stderr(), "{red}error:{plain} {error}");
-        ExitCode::FAILURE
+        ExitCode::from(failure)
     })
 }
 
@@ -120,11 +153,38 @@ mod tests {
     }
 
     #[test]
+    fn explanations() {
+        let explain = |args: &[&str]| match parse(&[&["explain"], args].concat()).command {
+            Some(Command::Explain(explain)) => explain,
+            other => panic!("{other:?}"),
+        };
+        let asked = explain(&["--from", "a/b", "--to", "echo:80"]);
+        assert_eq!(
+            (asked.admin.to_string().as_str(), asked.dump, asked.json),
+            ("http://127.0.0.1:15000", None, false)
+        );
+        assert_eq!((asked.to, asked.seed), (To::Name("echo".to_owned(), 80), 0));
+        let asked = explain(&["--from", "u", "--to", "[::1]:8", "--dump", "-", "--json", "--seed", "7"]);
+        assert_eq!((asked.dump, asked.json, asked.seed), (Some("-".into()), true, 7));
+        assert_eq!(asked.to, To::Address("[::1]:8".parse().unwrap()));
+    }
+
+    #[test]
     fn nonsense_fails_with_what_was_expected() {
         for (args, expected) in [
             (&["fly"][..], "unrecognized subcommand 'fly'"),
             (&["proxy", "--runtime", "glommio"], "tokio, smol"),
             (&["demo", "--twice"], "'--twice'"),
+            (&["explain", "--to", "a:1"], "--from <WORKLOAD>"),
+            (&["explain", "--from", "a", "--to", "a"], "expected HOST:PORT"),
+            (
+                &["explain", "--from", "a", "--to", "a:1", "--admin", "https://a:1"],
+                "expected http://HOST:PORT",
+            ),
+            (
+                &["explain", "--from", "a", "--to", "a:1", "--admin", "http://a:1", "--dump", "x"],
+                "cannot be used with",
+            ),
         ] {
             let error = Cli::try_parse_from([&["adit-node"], args].concat()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -138,6 +198,11 @@ mod tests {
         let proxy = command.find_subcommand_mut("proxy").unwrap().render_long_help().to_string();
         for name in crate::config::variables() {
             assert!(proxy.contains(name), "`proxy --help` does not explain {name}");
+        }
+        let explain = command.find_subcommand_mut("explain").unwrap().render_long_help().to_string();
+        for word in ["--from", "--to", "--admin", "--dump", "--json", "--seed", "Exit status", "config_dump"]
+        {
+            assert!(explain.contains(word), "`explain --help` does not explain {word}");
         }
     }
 }

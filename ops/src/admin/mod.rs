@@ -4,6 +4,7 @@ mod certificate;
 pub mod dump;
 mod logging;
 mod state;
+pub mod undump;
 
 use std::sync::Arc;
 

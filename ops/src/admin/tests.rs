@@ -154,6 +154,7 @@ fn tables_have_the_documented_shapes() {
             "clusterId": "Kubernetes",
             "locality": {"region": "eu"},
             "services": ["shop/echo.shop.svc", "shop/later.shop.svc"],
+            "servicePorts": {"shop/echo.shop.svc": {"80": 8080}, "shop/later.shop.svc": {"1": 2}},
             "capacity": 1
         }])
     );

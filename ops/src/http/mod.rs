@@ -1,9 +1,12 @@
-//! The small HTTP/1.1 server under admin, stats and readiness: bounded in connections, request size and time.
+//! The small HTTP/1.1 server under admin, stats and readiness, bounded in connections, request size and time; and a
+//! client that asks it one question.
 
+mod client;
 mod request;
 mod response;
 mod server;
 
+pub use self::client::{Bounds, ClientError, Origin, OriginError, get};
 pub use self::request::{Method, Query, Request, Target};
 pub use self::response::{Body, Response};
 pub use self::server::{Endpoint, ServerError, ServerThread};

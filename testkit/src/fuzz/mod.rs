@@ -9,6 +9,7 @@ pub mod hpack;
 pub mod pair_hostile;
 pub mod policy;
 pub mod tls;
+pub mod undump;
 pub mod xds;
 pub mod yaml;
 
@@ -16,7 +17,7 @@ pub mod yaml;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -28,6 +29,7 @@ pub const TARGETS: [Target; 11] = [
     ("policy", policy::body),
     ("dns", dns::body),
     ("xds", xds::body),
+    ("undump", undump::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

@@ -63,7 +63,10 @@ fn an_explanation_as_json() {
                 "destination": "10.0.0.2:8080",
                 "application": "10.0.0.2:8080",
                 "shownSource": "the client's address 10.0.0.1",
-                "policies": [{"name": "ns/nobody", "action": "Deny", "dryRun": false, "matched": 0}],
+                "reasons": ["the target is the address connected to"],
+                "policies": [{
+                    "name": "ns/nobody", "action": "Deny", "scope": "Namespace", "dryRun": false, "matched": 0
+                }],
                 "allowed": false,
                 "because": "explicitly denied by: ns/nobody",
                 "dryRun": []

@@ -1,6 +1,7 @@
 //! `/config_dump`: the whole state as one JSON object (interfaces §4.2), made piece by piece.
 
 mod connection;
+pub(super) mod match_list;
 mod policy;
 mod service;
 mod workload;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use adit_core::mesh::{Action, Authorization, Clause, Match, PolicyScope, Rule, ServiceAccount, StringMatch};
 use serde::Serialize;
 
+use super::match_list;
+
 /// `{"Exact": s}`, `{"Prefix": s}`, `{"Suffix": s}` or `{"Presence": []}`.
 #[derive(Serialize)]
 enum Text {
@@ -72,6 +74,9 @@ struct MatchEntry {
     destination_ports: Vec<u16>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_destination_ports: Vec<u16>,
+    /// Keys of the lists above that had entries which could not be read. Not in ztunnel's dump; istioctl ignores it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<&'static str>,
 }
 
 impl MatchEntry {
@@ -90,6 +95,10 @@ impl MatchEntry {
             not_destination_ips: ranges(&one.not_destination_ips),
             destination_ports: one.destination_ports.clone(),
             not_destination_ports: one.not_destination_ports.clone(),
+            unreadable: match_list::all()
+                .filter(|(list, _)| one.unreadable.contains(*list))
+                .map(|(_, key)| key)
+                .collect(),
         }
     }
 }

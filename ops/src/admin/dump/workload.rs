@@ -1,10 +1,11 @@
 //! A workload as JSON.
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use adit_core::mesh::{
-    ApplicationProtocol, ApplicationTunnel, GatewayAddress, GatewayTarget, Health, Locality, NetworkMode,
-    TunnelProtocol, Workload,
+    ApplicationProtocol, ApplicationTunnel, GatewayAddress, GatewayTarget, Health, Locality, Memberships,
+    NetworkMode, TunnelProtocol, Workload,
 };
 use serde::Serialize;
 
@@ -69,6 +70,14 @@ pub(super) const fn health(health: Health) -> &'static str {
     }
 }
 
+fn service_ports(services: &Memberships) -> BTreeMap<String, BTreeMap<u16, u16>> {
+    let own = services.iter().map(|(name, ports)| {
+        let ports: BTreeMap<_, _> = ports.iter().map(|(port, target)| (*port, *target)).collect();
+        (name.to_string(), ports)
+    });
+    own.filter(|(_, ports)| !ports.is_empty()).collect()
+}
+
 /// One of `workloads`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -113,6 +122,10 @@ pub(super) struct WorkloadEntry {
     locality: Option<LocalityEntry>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     services: Vec<String>,
+    /// The ports of its own in each of these services, where it has any: the services tell only which ports come out.
+    /// Not in ztunnel's dump; istioctl ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_ports: Option<BTreeMap<String, BTreeMap<u16, u16>>>,
     capacity: u32,
 }
 
@@ -155,6 +168,7 @@ impl WorkloadEntry {
                 subzone: Arc::clone(&locality.subzone),
             }),
             services: workload.services.keys().map(ToString::to_string).collect(),
+            service_ports: (!workload.services.is_empty()).then(|| service_ports(&workload.services)),
             capacity: workload.capacity,
         }
     }
