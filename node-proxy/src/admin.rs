@@ -123,10 +123,10 @@ fn shown(config: &Config) -> Value {
         Authority::Istio { upstream, lifetime } => (Some(upstream), Some(duration(*lifetime))),
         Authority::BuiltIn { .. } | Authority::Files(_) => (None, None),
     };
-    let dns = config.dns.as_ref();
-    json!({
+    let dns = &config.dns;
+    let mut shown = json!({
         "proxy": true,
-        "dnsProxy": dns.is_some(),
+        "dnsProxy": dns.listen.is_some(),
         "windowSize": http2.stream_window,
         "connectionWindowSize": http2.connection_window,
         "frameSize": http2.frame_size,
@@ -146,16 +146,16 @@ fn shown(config: &Config) -> Value {
             "name": workload.name, "namespace": workload.namespace, "serviceAccount": workload.service_account
         },
         "clusterId": control.cluster_id,
-        "clusterDomain": dns.map(|dns| &dns.cluster_domain),
+        "clusterDomain": dns.cluster_domain,
         "caAddress": ca.map(address),
         "caRootCert": ca.map(roots),
         "altCaHostname": ca.and_then(alternative),
         "xdsAddress": xds.map(address),
         "xdsRootCert": xds.map(roots),
         "altXdsHostname": xds.and_then(alternative),
-        "preferedServiceNamespace": dns.and_then(|dns| dns.preferred_namespace.as_ref()),
+        "preferedServiceNamespace": dns.preferred_namespace,
         "secretTtl": lifetime,
-        "xdsOnDemand": false,
+        "xdsOnDemand": control.on_demand,
         "fakeCa": matches!(config.authority, Authority::BuiltIn { .. }),
         "selfTerminationDeadline": duration(config.drain),
         "proxyMetadata": control.node.metadata,
@@ -172,5 +172,19 @@ fn shown(config: &Config) -> Value {
         "caHeaders": ca.map(names),
         "crlPath": config.crl,
         "enableEnhancedBaggage": config.response_baggage
-    })
+    });
+    // Ports that may be anything are known to the listeners alone.
+    let ports = [Some(listen.outbound), Some(listen.inbound_plain), Some(listen.hbone), listen.socks5];
+    let ports: Vec<u16> = ports.into_iter().flatten().map(|address| address.port()).collect();
+    let illegal_ports = (!ports.contains(&0)).then_some(ports);
+    // Apart, as the macro has a limit.
+    let more = json!({
+        "illegalPorts": illegal_ports,
+        "ipv6Enabled": listen.ipv6,
+        "localhostAppTunnel": config.localhost_app_tunnel
+    });
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+        shown.extend(more);
+    }
+    shown
 }

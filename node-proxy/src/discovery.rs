@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_control::grpc::AuthError;
-use adit_control::xds::{Settings, Stats, Xds, node};
+use adit_control::xds::{Demands, Settings, Stats, Xds, node};
 use adit_core::mesh::Workload;
-use adit_core::xds::{Config as Machine, Reason};
+use adit_core::xds::{Config as Machine, Reason, Subscription};
 use adit_ops::metrics::XdsFigures;
 
 use crate::config::{Config, Upstream};
@@ -20,6 +20,7 @@ const REMIND: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Discovery {
     stats: Arc<Stats>,
+    demands: Demands,
 }
 
 impl Discovery {
@@ -34,14 +35,27 @@ impl Discovery {
         let settings = Settings {
             connector: config.control.connector(upstream, config.sockets.mark)?,
             node: node(&config.control.node),
-            machine: Machine { seed, ..Machine::default() },
+            machine: Machine {
+                addresses: if config.control.on_demand {
+                    Subscription::OnDemand
+                } else {
+                    Subscription::Wildcard
+                },
+                seed,
+                ..Machine::default()
+            },
         };
         tracing::info!(address = %upstream.server, "the mesh comes from the control plane");
         let published = Arc::clone(tables);
         let sink = move |mesh| published.publish(mesh);
-        let (client, _, stats) = Xds::new(settings, (*tables.current()).clone(), sink);
+        let (client, demands, stats) = Xds::new(settings, (*tables.current()).clone(), sink);
         thread.spawn(client.run());
-        Ok(Self { stats })
+        Ok(Self { stats, demands })
+    }
+
+    /// To ask for what is not subscribed.
+    pub(crate) const fn demands(&self) -> &Demands {
+        &self.demands
     }
 
     /// What metrics tell of it.

@@ -36,6 +36,8 @@ pub struct Parts {
     pub certificates: NodeCertificates,
     /// Who hears about it.
     pub observe: Observe,
+    /// Makes who answers a shard's questions; called once for each.
+    pub questions: Arc<dyn Fn() -> Questions + Send + Sync>,
     /// Entries without redirection: what connects to the first address counts as captured on its way to the second.
     pub entries: Vec<(SocketAddr, SocketAddr)>,
 }
@@ -241,6 +243,7 @@ impl Instance {
             mesh: Arc::clone(&mesh),
             certificates: parts.certificates.clone(),
             observe: parts.observe,
+            questions: parts.questions,
             shares: Mutex::new(shares),
         };
         let shards = match &config.record {
@@ -332,6 +335,7 @@ struct ShardSetup {
     mesh: Arc<Mesh>,
     certificates: NodeCertificates,
     observe: Observe,
+    questions: Arc<dyn Fn() -> Questions + Send + Sync>,
     shares: Mutex<Shares>,
 }
 
@@ -354,7 +358,7 @@ impl ShardSetup {
             engine: wrap(seed, shard)?,
             observer: move |observed: Observed| observe(&observed),
             certificates: self.certificates.source(mailbox.handle()),
-            questions: Questions::default(),
+            questions: (self.questions)(),
             listeners,
             mailbox,
             config: DriveConfig {

@@ -1,15 +1,17 @@
-//! The DNS proxy of this node's workload, on a thread of its own: a push of the whole mesh never makes a question wait.
+//! The node's resolver: what names mean to connections and, where it is on, the DNS proxy of this node's workload. On a
+//! thread of its own: a push of the whole mesh never makes a question wait.
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_control::dns::{Direct, Listeners, ResolvConf, Setup, Subject, serve};
+use adit_control::dns::{Direct, Listeners, Names, NamesConfig, ResolvConf, Setup, Subject, serve};
 use adit_core::dns::{ForwarderConfig, Resolver};
 use adit_ops::metrics::Metrics;
 
-use crate::config::{Config, Dns, DnsListen};
+use crate::config::{Config, DnsListen};
 use crate::tables::Tables;
 use crate::thread::TokioThread;
 
@@ -18,35 +20,29 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How long a question waits for the mesh to know who asks (datapath §7.1).
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The server at work.
-#[derive(Debug)]
-pub(crate) struct DnsProxy {
-    task: tokio::task::JoinHandle<io::Result<()>>,
-    address: Option<SocketAddr>,
+/// The resolver at work.
+pub(crate) struct NodeResolver {
+    setup: Setup,
+    names: Names,
     thread: TokioThread,
 }
 
-impl DnsProxy {
-    /// Binds its sockets and begins to answer; when `drain` is ready it stops taking questions.
+impl fmt::Debug for NodeResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeResolver").finish_non_exhaustive()
+    }
+}
+
+impl NodeResolver {
+    /// Begins to look names up for connections.
     ///
     /// # Errors
-    /// A socket cannot be bound, or the thread not be started.
-    pub(crate) fn start(
-        config: &Config,
-        dns: &Dns,
-        tables: &Tables,
-        metrics: &Metrics,
-        drain: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<Self> {
-        let listeners = match dns.listen {
-            DnsListen::Loopback(port) => Listeners::bind_loopback(port, dns.ipv6)?,
-            DnsListen::At(address) => Listeners::bind(&[address])?,
-        };
-        let address = listeners.udp.first().and_then(|socket| socket.local_addr().ok());
+    /// The thread cannot be started.
+    pub(crate) fn start(config: &Config, tables: &Tables, metrics: &Metrics) -> io::Result<Self> {
         let (search, forwarder) = match ResolvConf::load(Path::new(RESOLV_CONF)) {
             Ok(conf) => (Some(conf.search.clone()), conf.forwarder()),
             Err(error) => {
-                tracing::warn!(%error, "DNS questions about names outside of the mesh are answered with SERVFAIL");
+                tracing::warn!(%error, "names outside of the mesh are not known");
                 (None, ForwarderConfig::new(Vec::new()))
             }
         };
@@ -54,40 +50,79 @@ impl DnsProxy {
         let workload = config.workload.clone();
         let setup = Setup {
             resolver: Resolver {
-                cluster_domain: Arc::clone(&dns.cluster_domain),
-                ipv6: dns.ipv6,
-                preferred_namespace: dns.preferred_namespace.clone(),
+                cluster_domain: Arc::clone(&config.dns.cluster_domain),
+                ipv6: config.dns.ipv6,
+                preferred_namespace: config.dns.preferred_namespace.clone(),
             },
             subject: Subject {
                 namespace: workload.namespace,
                 name: workload.name,
                 service_account: workload.service_account,
             },
-            search,
+            search: search.clone(),
             forwarder,
             egress: Arc::new(Direct { mark: config.sockets.mark }),
             observer: Arc::new(move |asked, what| counted.observe(asked, what)),
             patience: PATIENCE,
             mesh: tables.watch(),
         };
+        // What clients of the DNS proxy ask is counted; what we ask ourselves is no request of a workload.
+        let own = Setup { observer: Arc::new(|_, _| {}), ..setup.clone() };
+        let search = search.unwrap_or_default();
+        let (names, server) = Names::new(own, NamesConfig { search, ..NamesConfig::default() });
         let thread = TokioThread::start("adit-dns")?;
-        let task = thread.spawn(serve(listeners, setup, drain));
-        Ok(Self { task, address, thread })
+        thread.spawn(async move {
+            if let Err(error) = server.run().await {
+                tracing::error!(%error, "names of destinations are not looked up any more");
+            }
+        });
+        Ok(Self { setup, names, thread })
     }
 
-    /// Where it listens.
-    pub(crate) const fn address(&self) -> Option<SocketAddr> {
-        self.address
+    /// Asks for the addresses of names.
+    pub(crate) const fn names(&self) -> &Names {
+        &self.names
     }
 
-    /// Waits until every question is answered, after the drain was asked for; no longer than `limit`.
-    pub(crate) fn end(self, limit: Duration) {
-        let Self { task, thread, .. } = self;
-        match thread.wait(async { tokio::time::timeout(limit, task).await }) {
+    /// Binds the DNS proxy's sockets and begins to answer; when `drain` is ready it stops taking questions.
+    ///
+    /// # Errors
+    /// A socket cannot be bound.
+    pub(crate) fn serve(
+        &self,
+        listen: DnsListen,
+        drain: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<DnsProxy> {
+        let listeners = match listen {
+            DnsListen::Loopback(port) => Listeners::bind_loopback(port, self.setup.resolver.ipv6)?,
+            DnsListen::At(address) => Listeners::bind(&[address])?,
+        };
+        let address = listeners.udp.first().and_then(|socket| socket.local_addr().ok());
+        let task = self.thread.spawn(serve(listeners, self.setup.clone(), drain));
+        Ok(DnsProxy { task, address })
+    }
+
+    /// Waits until every question to `proxy` is answered, after the drain was asked for; no longer than `limit`.
+    pub(crate) fn end(&self, proxy: DnsProxy, limit: Duration) {
+        match self.thread.wait(async { tokio::time::timeout(limit, proxy.task).await }) {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!(%error, "the DNS proxy failed"),
             Ok(Err(error)) => tracing::error!(%error, "the DNS proxy panicked"),
             Err(_) => tracing::warn!("DNS questions are left unanswered"),
         }
+    }
+}
+
+/// The DNS proxy at work.
+#[derive(Debug)]
+pub(crate) struct DnsProxy {
+    task: tokio::task::JoinHandle<io::Result<()>>,
+    address: Option<SocketAddr>,
+}
+
+impl DnsProxy {
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use adit_core::mesh::Mesh;
+use adit_core::proxy::ShardConfig;
 use adit_ops::access;
 use adit_ops::admin::Admin;
 use adit_ops::counters::Counters;
@@ -13,16 +14,18 @@ use adit_ops::http::{Endpoint, Handler, ServerError, ServerThread};
 use adit_ops::logging::{self, Levels, LoggingError};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
-use adit_runtime::ShardError;
+use adit_runtime::{NoDemands, Questions, ShardError};
 use signal_hook::consts::SIGTERM;
 
 use crate::admin::ProcessState;
 use crate::certificates::NodeCertificates;
 use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig};
+use crate::demands::OnDemand;
 use crate::discovery::{self, Discovery};
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
-use crate::names::DnsProxy;
+use crate::lookups::NodeNames;
+use crate::names::{DnsProxy, NodeResolver};
 use crate::stopping::Stopping;
 use crate::tables::Tables;
 use crate::thread::TokioThread;
@@ -91,7 +94,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let system = |error| RunError::Start(StartError::System(error));
     let readiness = Readiness::new();
     let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
-    let answering = config.dns.is_some().then(|| readiness.wait_for("dns proxy"));
+    let answering = config.dns.listen.is_some().then(|| readiness.wait_for("dns proxy"));
     let metrics = Metrics::new(&config.istio_version, config.metrics);
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
     let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
@@ -112,9 +115,12 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
     }
+    let mut discovery = None;
     if let Some(upstream) = &config.control.xds {
-        let discovery = Discovery::start(config, upstream, &tables, seed().map_err(system)?, &control)
-            .map_err(StartError::from)?;
+        let seed = seed().map_err(system)?;
+        let started =
+            Discovery::start(config, upstream, &tables, seed, &control).map_err(StartError::from)?;
+        let discovery = &*discovery.insert(started);
         metrics.xds.tell(discovery.figures());
         let begun = control.wait(async {
             tokio::select! {
@@ -126,26 +132,28 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         let Some(begun) = begun else { return Ok(()) };
         begun?;
     }
+    let resolver = NodeResolver::start(config, &tables, &metrics).map_err(system)?;
     known.done();
 
     let counters = Arc::new(Counters::default());
     let observe = {
-        let (counters, metrics) = (Arc::clone(&counters), metrics.clone());
+        let (counters, metrics, decisions) = (Arc::clone(&counters), metrics.clone(), config.decisions);
         Arc::new(move |observed: &_| {
             counters.record(observed);
             metrics.observe(observed);
-            access::log(observed);
+            access::log_with(observed, decisions);
         })
     };
-    let parts = Parts { tables: Arc::clone(&tables), certificates, observe, entries: config.entries.clone() };
-    let instance = Instance::start(config, parts)?;
-    let dns = match &config.dns {
-        Some(dns) => {
-            let started = DnsProxy::start(config, dns, &tables, &metrics, stopping.asked());
-            Some(started.map_err(StartError::Dns)?)
-        }
-        None => None,
+    let parts = Parts {
+        tables: Arc::clone(&tables),
+        certificates,
+        observe,
+        questions: questions(config, &resolver, discovery.as_ref()),
+        entries: config.entries.clone(),
     };
+    let instance = Instance::start(config, parts)?;
+    let dns = config.dns.listen.map(|listen| resolver.serve(listen, stopping.asked()));
+    let dns = dns.transpose().map_err(StartError::Dns)?;
     tell_addresses(config, &instance, dns.as_ref().and_then(DnsProxy::address), pages.addresses());
     stopping.attach(instance.handles());
     drain_on_panic();
@@ -156,10 +164,27 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
 
     let ended = instance.join();
     if let Some(dns) = dns {
-        dns.end(config.drain);
+        resolver.end(dns, config.drain);
     }
     tracing::info!("drained; {}", counters.snapshot());
     Ok(ended?)
+}
+
+/// Who answers the shards' questions.
+fn questions(
+    config: &Config,
+    resolver: &NodeResolver,
+    discovery: Option<&Discovery>,
+) -> Arc<dyn Fn() -> Questions + Send + Sync> {
+    let names = resolver.names().clone();
+    let demands = discovery.filter(|_| config.control.on_demand).map(|discovery| discovery.demands().clone());
+    Arc::new(move || Questions {
+        names: Box::new(NodeNames(names.clone())),
+        demands: match &demands {
+            Some(demands) => Box::new(OnDemand::new(demands.clone(), ShardConfig::DEMAND_TIMEOUT)),
+            None => Box::new(NoDemands),
+        },
+    })
 }
 
 /// The admin pages on `::1` as well, where they are on `127.0.0.1` and this machine has the other.

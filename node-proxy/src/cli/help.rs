@@ -19,6 +19,7 @@ The mesh:
   XDS_HEADER_*                further headers of requests to it
   AUTH_TOKEN                  a token, or its file [./var/run/secrets/tokens/istio-token if it exists]
   CLUSTER_ID, ISTIO_META_CLUSTER_ID  our cluster, told with the token [Kubernetes]
+  XDS_ON_DEMAND               ask for workloads and services when a connection needs them; not beside the DNS proxy [false]
   NODE_NAME, POD_NAME, POD_NAMESPACE, INSTANCE_IP  who we are to the control plane
   ISTIO_META_*, ISTIO_METAJSON_*  metadata told to it
   LOCAL_XDS_PATH | LOCAL_XDS  YAML file with workloads, services and policies, or the YAML itself; read once. Alone, or
@@ -111,6 +112,7 @@ Threads and logs:
   PROXY_CONFIG                    YAML as in a mesh's defaultConfig: concurrency, statsPort, proxyAdminPort,
                                   discoveryAddress, proxyMetadata (as ISTIO_META_*, which win)
   ISTIO_META_ISTIO_VERSION        the version that metrics and admin pages tell [unknown]
+  AUTHZ_POLICY_INFO_LOGGING       log what policies decide at level info [false: debug]
   RUST_LOG                        log levels [info]; `access=off` silences the access log
   LOG_FORMAT                      `json`, anything else is plain
   ADIT_RECORD                     a directory: each shard records everything it is told into a file there, to be replayed

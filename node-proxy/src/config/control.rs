@@ -23,6 +23,8 @@ const TOKEN: &str = "./var/run/secrets/tokens/istio-token";
 pub struct ControlPlane {
     /// Discovery (`XDS_ADDRESS`, `XDS_ROOT_CA`, `ALT_XDS_HOSTNAME`, `XDS_HEADER_*`); `None` when it is switched off.
     pub xds: Option<Upstream>,
+    /// `XDS_ON_DEMAND`: workloads and services are asked for when a connection needs them.
+    pub on_demand: bool,
     /// `AUTH_TOKEN`.
     pub token: TokenSource,
     /// `ISTIO_META_CLUSTER_ID`, else `CLUSTER_ID`.
@@ -92,6 +94,7 @@ impl ControlPlane {
         };
         Self {
             xds: address.and_then(|address| Upstream::read(reader, &XDS, address)),
+            on_demand: reader.boolean("XDS_ON_DEMAND", false),
             token: owned(reader, "AUTH_TOKEN")
                 .map_or_else(|| TokenSource::Usual(TOKEN.into()), TokenSource::Given),
             cluster_id: cluster_id
@@ -249,6 +252,7 @@ mod tests {
             (&[("XDS_HEADER_Tenant", "t")], |_, x| x.headers.get("tenant").is_some_and(|v| v == "t")),
             (&[("CA_HEADER_k", "v")], |_, x| x.headers.is_empty()),
             (&[("AUTH_TOKEN", "/token")], |c, _| c.token == TokenSource::Given("/token".to_owned())),
+            (&[("XDS_ON_DEMAND", "true")], |c, _| c.on_demand),
             (&[("COMPLIANCE_POLICY", "pqc")], |c, _| c.post_quantum_only),
             (&[("COMPLIANCE_POLICY", "")], |c, _| !c.post_quantum_only),
             (&[("CLUSTER_ID", "a")], |c, _| c.cluster_id == "a"),

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use adit_core::proxy::shard::LocalWorkload;
 use adit_core::tls::RecordMode;
+use adit_ops::access::Decisions;
 use adit_ops::logging::Format;
 use adit_ops::metrics::Bounds;
 use adit_runtime::{Keepalive, SocketOptions, Transparency};
@@ -51,8 +52,10 @@ pub struct Config {
     pub authority: Authority,
     /// `CRL_PATH`.
     pub crl: Option<PathBuf>,
-    /// The DNS proxy, if it is on.
-    pub dns: Option<Dns>,
+    /// What names mean, and the DNS proxy.
+    pub dns: Dns,
+    /// `AUTHZ_POLICY_INFO_LOGGING`: how loud what policies decide is logged.
+    pub decisions: Decisions,
     /// Where to listen.
     pub listen: Listen,
     /// `ADIT_ENTRY`: listeners whose connections are taken as captured on their way to a fixed address.
@@ -254,7 +257,12 @@ impl Config {
         let authority = Authority::read(reader, control.xds.is_some(), &mut warnings);
         let listen = listen(reader, socks5, &proxy);
         let dns = Dns::read(reader, &control, &listen);
-        let effects = Effects::new(control.xds.is_some(), dns.is_some(), authority.as_ref());
+        if control.on_demand && dns.listen.is_some() {
+            let expected =
+                "`false`, or ISTIO_META_DNS_CAPTURE=false: the DNS proxy needs to know all of the mesh";
+            reader.refuse("XDS_ON_DEMAND", Some("true"), expected);
+        }
+        let effects = Effects::new(control.xds.is_some(), authority.as_ref());
         unsupported::warn(reader, &proxy, &effects, &mut warnings);
         Self {
             mesh,
@@ -267,6 +275,10 @@ impl Config {
             trust_domain: reader.text("TRUST_DOMAIN").map(Arc::from),
             authority: authority.unwrap_or(Authority::BuiltIn { directory: None }),
             crl: reader.text("CRL_PATH").map(PathBuf::from),
+            decisions: match reader.boolean("AUTHZ_POLICY_INFO_LOGGING", false) {
+                true => Decisions::Loud,
+                false => Decisions::Quiet,
+            },
             dns,
             listen,
             entries: reader.parsed("ADIT_ENTRY").map_or_else(Vec::new, |Entries(entries)| entries),

@@ -34,6 +34,7 @@ fn defaults_are_upstreams() {
         trust_domain: None,
         authority: Authority::BuiltIn { directory: None },
         crl: None,
+        decisions: Decisions::Quiet,
         listen: Listen {
             outbound: any(15001),
             inbound_plain: any(15006),
@@ -106,7 +107,11 @@ fn every_variable_is_heard() {
         (&[("LOCAL_CA_DIR", "/ca")], |c| c.authority == Authority::BuiltIn { directory: Some("/ca".into()) }),
         (&[("CRL_PATH", "/crl")], |c| c.crl.as_deref() == Some("/crl".as_ref())),
         (&[("XDS_ADDRESS", "https://istiod:15012")], |c| c.control.xds.is_some() && c.mesh.is_some()),
-        (&[("ISTIO_META_DNS_CAPTURE", "false")], |c| c.dns.is_none()),
+        (&[("ISTIO_META_DNS_CAPTURE", "false")], |c| c.dns.listen.is_none()),
+        (&[("AUTHZ_POLICY_INFO_LOGGING", "true")], |c| c.decisions == Decisions::Loud),
+        (&[("XDS_ON_DEMAND", "true"), ("ISTIO_META_DNS_CAPTURE", "false"), ("XDS_ADDRESS", "a:1")], |c| {
+            c.control.on_demand
+        }),
         (&[("IPV6_ENABLED", "false")], |c| c.listen.hbone == SocketAddr::from(([0, 0, 0, 0], 15008))),
         (&[("ADIT_BIND_ADDRESS", "127.0.0.2")], |c| {
             c.listen.outbound == SocketAddr::from(([127, 0, 0, 2], 15001))
@@ -237,12 +242,12 @@ fn each_bad_value_is_named_with_what_was_expected() {
         ("ZTUNNEL_CPU_LIMIT", "1 core", "a CPU quantity"),
         ("COMPLIANCE_POLICY", "fips", "`pqc`"),
         ("TLS12_ENABLED", "true", "not supported"),
-        ("XDS_ON_DEMAND", "true", "not supported yet"),
+        ("XDS_ON_DEMAND", "true", "ISTIO_META_DNS_CAPTURE=false"),
         ("ENABLE_PROXY", "false", "`true`"),
         ("PROXY_CONFIG", "statsPort: many", "statsPort"),
         ("ADIT_METRICS_MAX_SERIES", "0", "from 1 to"),
         ("ADIT_METRICS_IDLE", "0s", "longer than zero"),
-        ("AUTHZ_POLICY_INFO_LOGGING", "true", "not supported yet"),
+        ("AUTHZ_POLICY_INFO_LOGGING", "yes", "`true` or `false`"),
     ];
     for (name, value, expected) in cases {
         let error = Config::from_vars(&vars(&[(name, value)]), FOUR).expect_err(name);

@@ -7,9 +7,7 @@ use super::read::Reader;
 /// A variable, its only value that is accepted, which changes nothing, and what completes "expected …".
 const RULES: &[(&str, &str, &str)] = &[
     ("TLS12_ENABLED", "false", "`false`: TLS 1.2 is not supported"),
-    ("XDS_ON_DEMAND", "false", "`false`: on-demand discovery is not supported yet"),
     ("ENABLE_PROXY", "true", "`true`: without the proxy nothing would be left to run"),
-    ("AUTHZ_POLICY_INFO_LOGGING", "false", "`false`: logging of policy reasons is not supported yet"),
 ];
 
 /// What a variable takes part in. Where none of its parts is there, it has no effect.
@@ -23,8 +21,6 @@ struct Part {
 pub(super) struct Effects {
     /// A control plane is asked for the mesh.
     pub(super) xds: bool,
-    /// The DNS proxy is on.
-    pub(super) dns: bool,
     /// The mesh's authority is asked for certificates.
     pub(super) istio_ca: bool,
     /// The built-in one is.
@@ -32,10 +28,9 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    pub(super) const fn new(xds: bool, dns: bool, authority: Option<&Authority>) -> Self {
+    pub(super) const fn new(xds: bool, authority: Option<&Authority>) -> Self {
         Self {
             xds,
-            dns,
             istio_ca: matches!(authority, Some(Authority::Istio { .. })),
             built_in_ca: matches!(authority, Some(Authority::BuiltIn { .. })),
         }
@@ -49,7 +44,15 @@ const PARTS: &[Part] = &[
         needs: |_| false,
     },
     Part {
-        names: &["XDS_ROOT_CA", "ALT_XDS_HOSTNAME", "NODE_NAME", "POD_NAME", "POD_NAMESPACE", "INSTANCE_IP"],
+        names: &[
+            "XDS_ON_DEMAND",
+            "XDS_ROOT_CA",
+            "ALT_XDS_HOSTNAME",
+            "NODE_NAME",
+            "POD_NAME",
+            "POD_NAMESPACE",
+            "INSTANCE_IP",
+        ],
         prefixes: &["XDS_HEADER_", "ISTIO_META_", "ISTIO_METAJSON_"],
         needs: |effects| effects.xds,
     },
@@ -64,11 +67,6 @@ const PARTS: &[Part] = &[
         needs: |effects| effects.xds || effects.istio_ca,
     },
     Part { names: &["LOCAL_CA_DIR"], prefixes: &[], needs: |effects| effects.built_in_ca },
-    Part {
-        names: &["CLUSTER_DOMAIN", "PREFERED_SERVICE_NAMESPACE"],
-        prefixes: &[],
-        needs: |effects| effects.dns,
-    },
 ];
 
 /// Metadata that means something to ourselves.

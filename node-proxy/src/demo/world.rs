@@ -11,7 +11,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::Observed;
 use adit_ops::access;
 use adit_ops::counters::{Counters, Snapshot};
-use adit_runtime::{Handle, ShardError};
+use adit_runtime::{Handle, Questions, ShardError};
 
 use super::DemoError;
 use super::echo::Application;
@@ -100,6 +100,7 @@ impl World {
                 tables: tables(&echo_config)?,
                 certificates: certificates.clone(),
                 observe: observe(Who::Echo, events, echo_counters),
+                questions: Arc::new(Questions::default),
                 entries: Vec::new(),
             },
         )?;
@@ -109,6 +110,7 @@ impl World {
                 tables: tables(&web_config)?,
                 certificates,
                 observe: observe(Who::Web, events, web_counters),
+                questions: Arc::new(Questions::default),
                 entries: entries(),
             },
         )?;
@@ -122,6 +124,7 @@ impl World {
             tables: tables(&config)?,
             certificates: authority(&config)?,
             observe: observe(Who::Impostor, events, &Arc::default()),
+            questions: Arc::new(Questions::default),
             entries: entries(),
         };
         let instance = Instance::start(&config, parts)?;

@@ -65,6 +65,9 @@ pub struct ShardConfig {
 }
 
 impl ShardConfig {
+    /// The default of [`demand_timeout`](Self::demand_timeout).
+    pub const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
     /// Defaults of upstream's ztunnel and of the design, for `local`.
     #[must_use]
     pub fn new(local: LocalWorkload, route: RouteConfig, seed: u64) -> Self {
@@ -77,7 +80,7 @@ impl ShardConfig {
             connect_timeout: Duration::from_secs(20),
             dial_timeout: Duration::from_secs(10),
             resolve_timeout: Duration::from_secs(10),
-            demand_timeout: Duration::from_secs(5),
+            demand_timeout: Self::DEMAND_TIMEOUT,
             on_demand: false,
             max_questions: 1024,
             half_closed_idle: Duration::from_secs(300),
