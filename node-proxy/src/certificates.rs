@@ -57,7 +57,7 @@ impl NodeCertificates {
                 tracing::info!(address = %upstream.server, "certificates come from the mesh's authority");
                 // In dedicated mode we ask as the workload itself.
                 let request = Request { lifetime: *lifetime, impersonate: false, signer: None };
-                Issuer::Istio(IstioCa::new(config.control.connector(upstream)?, request))
+                Issuer::Istio(IstioCa::new(config.control.connector(upstream, config.sockets.mark)?, request))
             }
         };
         let immediate = !matches!(authority, Issuer::Istio(_));

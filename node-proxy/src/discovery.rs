@@ -32,7 +32,7 @@ impl Discovery {
         thread: &TokioThread,
     ) -> Result<Self, AuthError> {
         let settings = Settings {
-            connector: config.control.connector(upstream)?,
+            connector: config.control.connector(upstream, config.sockets.mark)?,
             node: node(&config.control.node),
             machine: Machine { seed, ..Machine::default() },
         };

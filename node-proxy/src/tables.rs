@@ -31,10 +31,11 @@ impl Tables {
     pub fn publish(&self, mesh: Arc<Mesh>) {
         // Under the lock, so that no shard sees an older mesh after a newer one.
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        self.current.send_replace(Arc::clone(&mesh));
+        // What the admin pages show is in force already.
         for shard in &*shards {
             shard.mesh(Arc::clone(&mesh));
         }
+        self.current.send_replace(mesh);
     }
 
     /// From now on these shards get every new mesh, beginning with the one of now if they `began` with another.

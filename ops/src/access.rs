@@ -1,6 +1,7 @@
 //! The access log: one line per proxied connection, fields and order as Istio's node proxy prints them.
 //!
 //! Levels: opened is DEBUG, ended well is INFO, ended in error is ERROR, refused before it was a connection is WARN.
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,22 +17,43 @@ pub const fn direction_word(direction: Direction) -> &'static str {
     }
 }
 
-/// Logs `observed` if it is of interest to a log: connections with target `access`, tunnels with target `tunnel`.
+/// One event about what policies say of a connection.
+macro_rules! policy_event {
+    ($level:expr, $connection:expr, $($more:tt)+) => {
+        tracing::event!(
+            target: "rbac",
+            $level,
+            src.addr = $connection.source.address.map(display),
+            src.identity = $connection.source.identity.as_ref().map(ToString::to_string),
+            dst.addr = $connection.destination.address.map(display),
+            $($more)+
+        )
+    };
+}
+
+/// How loud decisions of policies are, those of policies on trial included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Decisions {
+    /// At DEBUG: `AUTHZ_POLICY_INFO_LOGGING=false`.
+    #[default]
+    Quiet,
+    /// At INFO: `AUTHZ_POLICY_INFO_LOGGING=true`.
+    Loud,
+}
+
+/// Logs `observed` if it is of interest to a log, decisions at DEBUG: connections with target `access`, policies with
+/// target `rbac`, tunnels with target `tunnel`.
 pub fn log(observed: &Observed) {
+    log_with(observed, Decisions::Quiet);
+}
+
+/// As [`log`], with decisions as loud as `decisions` says.
+pub fn log_with(observed: &Observed, decisions: Decisions) {
     match observed {
         Observed::ConnectionOpened(connection) => opened(connection),
         Observed::ConnectionClosed { connection, bytes_sent, bytes_received, duration, error, flag: _ } => {
             closed(connection, *bytes_sent, *bytes_received, *duration, error.as_deref());
         }
-        Observed::DryRun { connection, said } => tracing::event!(
-            target: "rbac",
-            tracing::Level::DEBUG,
-            src.addr = connection.source.address.map(display),
-            src.identity = connection.source.identity.as_ref().map(ToString::to_string),
-            dst.addr = connection.destination.address.map(display),
-            "{}",
-            said
-        ),
         Observed::Resolved { connection, hostname } => tracing::event!(
             target: "dns",
             tracing::Level::DEBUG,
@@ -40,16 +62,15 @@ pub fn log(observed: &Observed) {
             hostname = hostname.to_string(),
             "name of the destination looked up"
         ),
-        Observed::NoLongerAllowed { connection, reason } => tracing::event!(
-            target: "rbac",
+        Observed::Judged { connection, verdict } => decided(connection, decisions, verdict),
+        Observed::DryRun { connection, said } => decided(connection, decisions, said),
+        Observed::NoLongerAllowed { connection, reason } => policy_event!(
             tracing::Level::INFO,
-            src.addr = connection.source.address.map(display),
-            src.identity = connection.source.identity.as_ref().map(ToString::to_string),
-            dst.addr = connection.destination.address.map(display),
+            connection,
             reason = reason.to_string(),
             "connection closed because it's no longer allowed after a policy update"
         ),
-        Observed::EarlyDenied { source, destination, direction, error } => {
+        Observed::EarlyDenied { source, destination, direction, error, flag: _ } => {
             early(*source, *destination, *direction, error);
         }
         Observed::TunnelOpened { id, direction, peer, address } => tracing::debug!(
@@ -76,6 +97,13 @@ pub fn log(observed: &Observed) {
             streams = streams_served,
             "tunnel closed"
         ),
+    }
+}
+
+fn decided(connection: &Connection, decisions: Decisions, said: impl Display) {
+    match decisions {
+        Decisions::Quiet => policy_event!(tracing::Level::DEBUG, connection, "{said}"),
+        Decisions::Loud => policy_event!(tracing::Level::INFO, connection, "{said}"),
     }
 }
 

@@ -118,8 +118,11 @@ impl Counters {
                     of.denied.fetch_add(1, Relaxed);
                 }
             }
-            // A policy on trial changes nothing; of a connection that is cut, the end is counted.
-            Observed::DryRun { .. } | Observed::NoLongerAllowed { .. } | Observed::Resolved { .. } => {}
+            // Of a connection that is refused or cut, the end is counted; a policy on trial changes nothing.
+            Observed::Judged { .. }
+            | Observed::DryRun { .. }
+            | Observed::NoLongerAllowed { .. }
+            | Observed::Resolved { .. } => {}
             Observed::EarlyDenied { .. } => {
                 self.early_denied.fetch_add(1, Relaxed);
             }

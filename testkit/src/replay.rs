@@ -6,7 +6,7 @@ use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::SocketId;
 use adit_core::time::{Instant, UnixTime, WallClock};
-use adit_core::tls::{Credentials, RecordMode, TlsContext, TlsPorts, TlsSettings};
+use adit_core::tls::{Credentials, RecordMode, Revocations, TlsContext, TlsPorts, TlsSettings};
 use adit_runtime::Engine;
 use adit_runtime::record::{
     Call, Certificate, Digest, Entry, Header, Reader, RecordError, listener_of, replaying, tapped,
@@ -211,6 +211,12 @@ fn context(ports: &TlsPorts, identity: &Identity, of: &Certificate) -> Result<Ar
         key_update_after: of.key_update_after,
         ..TlsSettings::default()
     };
-    TlsContext::with_settings(ports.clone(), credentials, settings)
-        .map_err(|error| Arc::from(error.to_string()))
+    let context =
+        TlsContext::with_settings(ports.clone(), credentials, settings).map_err(|error| error.to_string())?;
+    let lists = match &of.revocations {
+        None => return Ok(context),
+        Some(Ok(octets)) => Revocations::parse(octets).map_err(|error| error.to_string())?,
+        Some(Err(reason)) => Revocations::missing(reason.as_str().into()),
+    };
+    Ok(context.with_revocations(Arc::new(lists)))
 }

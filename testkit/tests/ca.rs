@@ -57,6 +57,7 @@ fn connector(ca: &ScriptedCa, roots: &Path, token: &Path) -> Connector {
         auth: Arc::new(Auth::new(Some(Token::File(token.to_owned())), "Kubernetes", extra).unwrap()),
         // The authority speaks it, as istiod does.
         post_quantum_only: true,
+        mark: None,
     }
 }
 

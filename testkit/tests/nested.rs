@@ -11,6 +11,8 @@ use adit_core::mesh::{
 use adit_core::proxy::observed::{Flag, Observed};
 use adit_core::proxy::{Listener, Shard};
 use adit_core::time::Instant;
+use adit_core::tls::Revocations;
+use adit_testkit::pki::{Ca, Issued};
 use adit_testkit::sim::mesh::{add, config, room};
 use adit_testkit::sim::{NodeId, Room, Script, Weather};
 
@@ -78,7 +80,6 @@ fn world_by(named: Gateway, mut room: Room, alternative: Option<&str>) -> World 
         config.network = network.into();
         config
     };
-
     let mut far = workload("server", "10.0.0.3:0", "n2");
     let mut service = behind_service(&mut far, 8080);
     let near = NetworkAddress { network: "n1".into(), address: addr("10.0.0.2:0").ip() };
@@ -235,4 +236,33 @@ fn the_end_of_the_outer_tunnel_ends_what_is_inside() {
     assert!(room.app(app).saw_reset() || room.app(app).saw_fin());
     assert_eq!(room.shard(client).connections(), 0);
     assert_eq!(room.shard(client).tunnels(), 0);
+}
+
+// datapath §4.5: both tunnels are watched, and whichever peer is revoked, its connection says so.
+#[test]
+fn a_revoked_gateway_and_a_revoked_server_behind_it_cut_what_is_inside() {
+    for revoked in ["gateway", "server"] {
+        let (ca, issued) = (Ca::new(), Issued::new());
+        let identity = |name| Identity::new("cluster.local", "shop", name).expect("an identity");
+        for name in ["client", "gateway", "server"] {
+            issued.certify(ca.credentials(&identity(name), 2040));
+        }
+        let room = Room::new(13, Weather::default(), issued.certificates());
+        let World { mut room, client, gateway, server } = world_in(room, Some("server"));
+        let hold = Script { finish: false, ..Script::send(pattern(1_000)) };
+        let app = room.connect(client, addr("10.0.0.1:40000"), addr(VIP), hold);
+        room.run(2_000_000);
+        assert_eq!(room.app(app).got().len(), 1_000);
+        let lists = Revocations::parse(&ca.crl(&[&issued.leaf(&identity(revoked))])).expect("a list");
+        let context = issued.check_by(&identity("client"), lists);
+        room.with(client, |shard, now| shard.handle_certificate(now, &identity("client"), Ok(context)));
+        room.run(2_000_000);
+        assert!(room.app(app).saw_reset() && !room.app(app).saw_fin(), "{revoked}");
+        let text = "connection closed: peer certificate revoked by CRL".to_owned();
+        assert_eq!(endings(room.observed(client)), [(Flag::CertRevoked, Some(text))], "{revoked}");
+        for node in [client, gateway, server] {
+            assert_eq!(room.shard(node).connections(), 0, "{revoked}, {node:?}");
+        }
+        assert_eq!(room.shard(server).tunnels(), 0, "{revoked}");
+    }
 }

@@ -1,14 +1,33 @@
 //! Real clients, servers and proxies in network namespaces, joined by real redirection rules.
 //!
-//! Every subject is tested on both runtimes, with iptables and with nftables, over IPv4 and IPv6. Needs root, `ip`,
-//! `iptables`, `nft`, and `cargo build -p adit-node` before (of the same profile).
+//! Every subject is tested on both runtimes, with iptables and with nftables, over IPv4 and IPv6: first with tables from a file,
+//! then (`cluster` and what uses it) with everything from a scripted control plane. Needs root, `ip`, `iptables`, `nft`, and
+//! `cargo build -p adit-node` before (of the same profile).
 
+#[path = "netns/balancing.rs"]
+mod balancing;
 #[path = "netns/closing.rs"]
 mod closing;
+#[path = "netns/cluster.rs"]
+mod cluster;
+#[path = "netns/names.rs"]
+mod names;
+#[path = "netns/networks.rs"]
+mod networks;
 #[path = "netns/paths.rs"]
 mod paths;
+#[path = "netns/pushes.rs"]
+mod pushes;
 #[path = "netns/refusals.rs"]
 mod refusals;
+#[path = "netns/relay.rs"]
+mod relay;
+#[path = "netns/resources.rs"]
+mod resources;
+#[path = "netns/restart.rs"]
+mod restart;
+#[path = "netns/waypoint.rs"]
+mod waypoint;
 #[path = "netns/world.rs"]
 mod world;
 
@@ -57,6 +76,11 @@ macro_rules! worlds {
             fn every_port_of_a_proxy_answers_strangers_as_it_should() -> Result<()> {
                 crate::refusals::every_port($runtime, $backend)
             }
+
+            #[test]
+            fn names_are_answered_and_relayed() -> Result<()> {
+                crate::names::redirected($runtime, $backend)
+            }
         }
     )* };
 }
@@ -66,4 +90,48 @@ worlds! {
     tokio_nftables: Tokio, Nftables;
     smol_iptables: Smol, Iptables;
     smol_nftables: Smol, Nftables;
+}
+
+/// Subjects of the control plane, for which the backend of the rules makes no difference.
+macro_rules! clusters {
+    ($($name:ident: $runtime:ident, $backend:ident;)*) => { $(
+        mod $name {
+            use adit_testkit::netns::{Backend::$backend, Result, Runtime::$runtime};
+
+            #[test]
+            fn endpoints_share_by_weight_and_health() -> Result<()> {
+                crate::balancing::endpoints($runtime, $backend)
+            }
+
+            #[test]
+            fn a_waypoint_is_never_passed_by() -> Result<()> {
+                crate::waypoint::hop($runtime, $backend)
+            }
+
+            #[test]
+            fn another_network_is_reached_through_its_gateway() -> Result<()> {
+                crate::networks::nested($runtime, $backend)
+            }
+
+            #[test]
+            fn strict_refuses_plaintext() -> Result<()> {
+                crate::pushes::strict_refuses_plaintext($runtime, $backend)
+            }
+
+            #[test]
+            fn a_policy_that_changes_cuts_connections() -> Result<()> {
+                crate::pushes::changes_cut($runtime, $backend)
+            }
+
+            #[test]
+            fn a_restart_of_the_control_plane_loses_nothing() -> Result<()> {
+                crate::restart::loses_nothing($runtime, $backend)
+            }
+        }
+    )* };
+}
+
+clusters! {
+    tokio_cluster: Tokio, Iptables;
+    smol_cluster: Smol, Nftables;
 }

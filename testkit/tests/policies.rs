@@ -349,3 +349,25 @@ fn what_concerns_others_or_says_nothing_new_judges_nobody() {
     shard.handle_mesh(Instant::ZERO, mesh(STRICT));
     assert_eq!(due(&shard), Some(1));
 }
+
+// interfaces §6: what `AUTHZ_POLICY_INFO_LOGGING` logs is told once per inbound connection, between its opening and its
+// end, and by the destination's proxy alone.
+#[test]
+fn every_decision_is_told_with_what_it_rests_on() {
+    let mut it = Pair::new(20, |_| {});
+    it.open(40_000, "10.0.0.2:80");
+    it.push(&mesh(NO_CLIENT));
+    it.room.connect(it.client, addr("10.0.0.1:40001"), addr("10.0.0.2:80"), Script::send("x"));
+    it.room.run(10_000);
+    it.open_plain("10.7.7.7:1", "10.0.0.2:80");
+    let told = |node| {
+        let one = |observed: &Observed| match observed {
+            Observed::Judged { connection, verdict } => Some((connection.id, verdict.to_string())),
+            _ => None,
+        };
+        it.room.observed(node).iter().filter_map(one).collect::<Vec<_>>()
+    };
+    let said = ["no allow policies, allow", "deny policy match: ns/p (rule 0)", "no allow policies, allow"];
+    assert_eq!(told(it.server), (1..).zip(said.map(str::to_owned)).collect::<Vec<_>>());
+    assert_eq!(told(it.client), []);
+}

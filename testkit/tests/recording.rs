@@ -7,8 +7,10 @@ use std::sync::Arc;
 use adit_core::dns::NameError;
 use adit_core::proxy::{Action, Listener, Shard, SocketId, Unanswered};
 use adit_core::time::{Instant, UnixTime, WallClock};
+use adit_core::tls::{RecordMode, Revocations};
 use adit_runtime::Engine;
 use adit_runtime::record::{Call, Header, Reader, Recorder};
+use adit_testkit::pki::Ca;
 use adit_testkit::replay::{ReplayError, replay};
 use adit_testkit::sim::mesh::{config, parse};
 
@@ -181,4 +183,31 @@ fn a_disk_that_is_full_ends_the_recording_and_not_the_shard() {
         }
     }
     session(&mut recorder(Full(60)));
+}
+
+/// Whoever was checked by lists is checked by the same ones when it is replayed.
+#[test]
+fn revocation_lists_are_in_the_recording() {
+    let ca = Ca::new();
+    let plain = ca.context("client", RecordMode::InPlace);
+    let identity = plain.identity().clone();
+    let list = ca.crl(&[&plain.chain()[0]]);
+    let contexts = [
+        Arc::clone(&plain),
+        plain.with_revocations(Arc::new(Revocations::parse(&list).expect("a list"))),
+        plain.with_revocations(Arc::new(Revocations::missing("it is nonsense".into()))),
+    ];
+    let mut octets = Vec::new();
+    let mut recorder = recorder(&mut octets);
+    for context in contexts {
+        recorder.handle_certificate(now(1), &identity, Ok(context));
+    }
+    drop(recorder);
+    let told = |entry| match entry {
+        Call::Certificate { answer: Ok(certificate), .. } => Some(certificate.revocations),
+        _ => None,
+    };
+    let entries = Reader::new(octets.as_slice()).expect("a recording");
+    let told: Vec<_> = entries.filter_map(|entry| told(entry.expect("an entry").call)).collect();
+    assert_eq!(told, [None, Some(Ok(list)), Some(Err("it is nonsense".to_owned()))]);
 }

@@ -52,6 +52,7 @@ fn settings(istiod: &Istiod, token: Token) -> Settings {
             alternative_name: Some("istiod.test".try_into().expect("a name")),
             auth: Arc::new(Auth::new(Some(token), "east", extra).expect("headers")),
             post_quantum_only: false,
+            mark: None,
         },
         node: node(&node_info),
         machine: Config::default(),

@@ -12,7 +12,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, NamedGroup, SignatureScheme};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -131,6 +131,9 @@ pub struct Connector {
     pub auth: Arc<Auth>,
     /// Only key exchange that withstands quantum computers (`COMPLIANCE_POLICY=pqc`).
     pub post_quantum_only: bool,
+    /// Mark of packets (`SO_MARK`, needs `CAP_NET_ADMIN`), so that redirection leaves them alone: else a proxy that shares
+    /// the namespace of what it captures calls itself. `None` where nothing redirects.
+    pub mark: Option<u32>,
 }
 
 impl Connector {
@@ -144,7 +147,7 @@ impl Connector {
         let late = |within| move |_| ConnectError::Timeout { server: server(), within };
         let tls = TlsConnector::from(Arc::new(self.tls()?));
 
-        let tcp = timeout(TCP_TIMEOUT, TcpStream::connect((host.as_str(), *port))).await;
+        let tcp = timeout(TCP_TIMEOUT, dial(host, *port, self.mark)).await;
         let tcp = tcp.map_err(late(TCP_TIMEOUT))?.and_then(|tcp| keep_alive(&tcp).map(|()| tcp));
         let tcp = tcp.map_err(|source| ConnectError::Tcp { server: server(), source })?;
 
@@ -196,6 +199,22 @@ impl Connector {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+/// Connects to the first of the host's addresses that takes the connection.
+async fn dial(host: &str, port: u16, mark: Option<u32>) -> std::io::Result<TcpStream> {
+    let mut last = None;
+    for address in lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(mark) = mark {
+            SockRef::from(&socket).set_mark(mark)?;
+        }
+        match socket.connect(address).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::Error::other("the name has no addresses")))
 }
 
 fn keep_alive(tcp: &TcpStream) -> std::io::Result<()> {
@@ -267,6 +286,21 @@ mod tests {
         let server: Server = "https://[::1]:15012".parse().unwrap();
         assert_eq!((server.host.as_str(), server.authority.as_str()), ("::1", "[::1]:15012"));
         assert_eq!("istiod".parse::<Server>().unwrap().port, 443);
+    }
+
+    #[tokio::test]
+    async fn connections_have_the_mark_from_the_first_packet() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for mark in [None, Some(1337)] {
+            match dial("127.0.0.1", port, mark).await {
+                Ok(tcp) => assert_eq!(SockRef::from(&tcp).mark().unwrap(), mark.unwrap_or_default()),
+                // Without the capability there is no connection: an unmarked one would come back to us.
+                Err(error) => {
+                    assert_eq!((mark, error.kind()), (Some(1337), std::io::ErrorKind::PermissionDenied));
+                }
+            }
+        }
     }
 
     #[test]

@@ -45,6 +45,19 @@ pub enum Verdict {
     Deny(DenyReason),
 }
 
+impl fmt::Display for Verdict {
+    /// As logs of decisions have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow { by: None } => f.write_str("no allow policies, allow"),
+            Self::Allow { by: Some(rule) } => write!(f, "allow policy match: {rule}"),
+            Self::Deny(DenyReason::Explicit(rule)) => write!(f, "deny policy match: {rule}"),
+            Self::Deny(DenyReason::NoneAllowed) => f.write_str("no allow policies match, deny"),
+            Self::Deny(reason @ DenyReason::UnknownPolicy(_)) => write!(f, "{reason}, deny"),
+        }
+    }
+}
+
 /// Why a connection is refused; the texts are those operators match on (interfaces §6.4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::hbone::{Authority, TraceParent};
 use crate::identity::Identity;
-use crate::policy::{DenyReason, DryRun};
+use crate::policy::{DenyReason, DryRun, Verdict};
 
 mod traffic;
 
@@ -171,6 +171,13 @@ pub enum Observed {
         /// The name.
         hostname: Arc<str>,
     },
+    /// What the policies say of a new inbound connection (datapath §6.4).
+    Judged {
+        /// The connection it is about.
+        connection: Arc<Connection>,
+        /// The decision, and which rule it rests on.
+        verdict: Verdict,
+    },
     /// What a policy on trial (`dryRun`) would have said about a connection; nothing follows from it.
     DryRun {
         /// The connection it is about.
@@ -195,6 +202,8 @@ pub enum Observed {
         direction: Direction,
         /// Why.
         error: String,
+        /// The flag for metrics.
+        flag: Flag,
     },
     /// A tunnel is ready for streams.
     TunnelOpened {

@@ -17,7 +17,7 @@ use super::aead::Aead;
 use super::records::suite_of;
 use super::revocation::Revocations;
 use super::verify::{PeerVerifier, Rule, Trust, identity_of};
-use super::{Budgets, TlsError};
+use super::{Budgets, PeerChain, Side, TlsError};
 use crate::identity::{Identity, IdentitySet};
 use crate::time::WallClock;
 
@@ -162,7 +162,8 @@ impl TlsContext {
         Ok(Arc::new(Self { ports, identity, settings, chain, roots, trust, resolver, trust_domain, client }))
     }
 
-    /// The same configuration with other revocation lists; connections under way keep the lists they began with.
+    /// The same configuration with other revocation lists; connections under way keep the lists they began with,
+    /// and are to be asked about with [`Self::is_revoked`].
     #[must_use]
     pub fn with_revocations(&self, revocations: Arc<Revocations>) -> Arc<Self> {
         Arc::new(Self {
@@ -179,10 +180,17 @@ impl TlsContext {
         })
     }
 
-    /// The revocation lists that peers' chains are checked against.
+    /// The revocation lists that peers' chains are checked against; `None` where nobody asked for checks.
     #[must_use]
-    pub fn revocations(&self) -> &Arc<Revocations> {
+    pub fn revocations(&self) -> Option<&Arc<Revocations>> {
         self.trust.revocations()
+    }
+
+    /// Whether `lists` revoke a chain that our `side` accepted by this configuration. It is verified as of then: that its
+    /// time may be over since is no matter.
+    #[must_use]
+    pub fn is_revoked(&self, side: Side, chain: &PeerChain, lists: &Revocations) -> bool {
+        self.trust.is_revoked(side, chain, lists)
     }
 
     /// Whom this configuration speaks for.

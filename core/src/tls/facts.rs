@@ -66,16 +66,8 @@ impl Facts {
     /// # Errors
     /// It is not the DER of a certificate.
     pub fn of(certificate: &[u8]) -> Result<Self, NotACertificate> {
-        let (certificate, _) = expect(certificate, SEQUENCE)?;
-        let (mut tbs, _signature) = expect(certificate, SEQUENCE)?;
-        let version = element(tbs)?;
-        if version.tag == VERSION {
-            tbs = version.rest;
-        }
-        let (serial, tbs) = expect(tbs, INTEGER)?;
-        let (_algorithm, tbs) = expect(tbs, SEQUENCE)?;
-        let (_issuer, tbs) = expect(tbs, SEQUENCE)?;
-        let (validity, _) = expect(tbs, SEQUENCE)?;
+        let Named { serial, rest, .. } = named(certificate)?;
+        let (validity, _) = expect(rest, SEQUENCE)?;
         let (not_before, rest) = time(validity)?;
         let (not_after, _) = time(rest)?;
         if serial.len() > MAX_SERIAL {
@@ -103,6 +95,29 @@ impl Facts {
         }
         digits.iter().rev().map(|digit| char::from(b'0'.saturating_add(*digit))).collect()
     }
+}
+
+/// What revocation lists know a certificate by, as it has it.
+pub(super) struct Named<'a> {
+    pub(super) serial: &'a [u8],
+    /// Its issuer's name, without the outermost tag and length.
+    pub(super) issuer: &'a [u8],
+    /// What follows in the certificate, from its validity on.
+    rest: &'a [u8],
+}
+
+/// Reads the first fields of a certificate in DER.
+pub(super) fn named(certificate: &[u8]) -> Result<Named<'_>, Malformed> {
+    let (certificate, _) = expect(certificate, SEQUENCE)?;
+    let (mut tbs, _signature) = expect(certificate, SEQUENCE)?;
+    let version = element(tbs)?;
+    if version.tag == VERSION {
+        tbs = version.rest;
+    }
+    let (serial, tbs) = expect(tbs, INTEGER)?;
+    let (_algorithm, tbs) = expect(tbs, SEQUENCE)?;
+    let (issuer, rest) = expect(tbs, SEQUENCE)?;
+    Ok(Named { serial, issuer, rest })
 }
 
 impl fmt::Display for Facts {

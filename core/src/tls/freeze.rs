@@ -111,6 +111,7 @@ impl Session {
             side: frozen.side,
             stage: Stage::Established(records),
             peer: Some(frozen.peer),
+            peer_chain: None,
             outgoing: frozen.outgoing,
             due: frozen.due,
             post: frozen.post,

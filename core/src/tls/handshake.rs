@@ -20,9 +20,9 @@ use rustls::{AlertDescription, CommonState, Error, KeyLog};
 use super::alert::Alert;
 use super::context::TlsContext;
 use super::records::{Direction, InPlaceRecords, Kernel, RecordLayer, RustlsRecords, Secret};
-use super::verify::PeerVerifier;
+use super::verify::{PeerVerifier, Verified};
 use super::{RecordMode, Side, TlsError};
-use crate::identity::{Identity, IdentitySet};
+use crate::identity::IdentitySet;
 
 /// The most octets of records a peer may send before the handshake is complete. A chain of 24 KB in records of 64
 /// octets is 36 KB.
@@ -39,7 +39,7 @@ pub(super) trait Handshake: Send {
 /// What a handshake ends with.
 pub(super) struct Complete {
     pub(super) records: Box<dyn RecordLayer>,
-    pub(super) peer: Identity,
+    pub(super) peer: Verified,
 }
 
 /// Catches the two application traffic secrets of one connection.

@@ -2,6 +2,7 @@
 //!
 //! As Istio has it (datapath §4.5): the whole chain is checked, a certificate whose issuer has no list passes, a list
 //! past its `nextUpdate` still counts. Unlike there, a list that was demanded and never could be read refuses everybody.
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -14,6 +15,9 @@ use webpki::{
     CertRevocationList, Error, OwnedCertRevocationList, RevocationOptions, RevocationOptionsBuilder,
     UnknownStatusPolicy,
 };
+
+use super::PeerChain;
+use super::facts;
 
 /// Lists that one file may hold; each costs a look at every handshake.
 const MAX_LISTS: usize = 64;
@@ -44,7 +48,11 @@ pub enum CrlError {
 
 /// What is known of revoked certificates. Immutable and shared by all connections of its time.
 #[derive(Default)]
-pub struct Revocations(Known);
+pub struct Revocations {
+    known: Known,
+    /// What `known` was read from.
+    source: Box<[u8]>,
+}
 
 #[derive(Default)]
 enum Known {
@@ -66,7 +74,7 @@ pub(super) enum Unverified {
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.known {
             Known::Missing(reason) => f.debug_tuple("Revocations::Missing").field(reason).finish(),
             Known::Nothing | Known::Lists(_) => f.debug_tuple("Revocations").field(&self.lists()).finish(),
         }
@@ -110,22 +118,46 @@ impl Revocations {
                 None => layers.push(vec![list]),
             }
         }
-        Ok(Self(Known::Lists(layers)))
+        Ok(Self { known: Known::Lists(layers), source: octets.into() })
     }
 
     /// Refuses every peer, because there ought to be lists and there never were any: `reason` says what is wrong.
     #[must_use]
-    pub const fn missing(reason: Arc<str>) -> Self {
-        Self(Known::Missing(reason))
+    pub fn missing(reason: Arc<str>) -> Self {
+        Self { known: Known::Missing(reason), source: Box::default() }
+    }
+
+    /// What [`parse`](Self::parse) makes the same of; for recordings.
+    ///
+    /// # Errors
+    /// The lists are [missing](Self::missing), for this reason.
+    pub fn source(&self) -> Result<&[u8], &Arc<str>> {
+        match &self.known {
+            Known::Missing(reason) => Err(reason),
+            Known::Nothing | Known::Lists(_) => Ok(&self.source),
+        }
     }
 
     /// How many lists there are.
     #[must_use]
     pub fn lists(&self) -> usize {
-        match &self.0 {
+        match &self.known {
             Known::Lists(layers) => layers.iter().map(Vec::len).sum(),
             Known::Nothing | Known::Missing(_) => 0,
         }
+    }
+
+    /// Whether a list in the name of the issuer of one of these certificates has its serial number. That is a hint and no
+    /// verdict: two authorities may have one name.
+    pub(super) fn mention(&self, chain: &PeerChain) -> bool {
+        let Known::Lists(layers) = &self.known else { return false };
+        let mentioned = |certificate: &[u8]| {
+            let Ok(named) = facts::named(certificate) else { return false };
+            layers.iter().flatten().any(|list| {
+                list.issuer() == named.issuer && matches!(list.find_serial(named.serial), Ok(Some(_)))
+            })
+        };
+        chain.certificates().any(mentioned)
     }
 
     /// Verifies a chain with `verify`, which is called with each set of lists that must agree.
@@ -133,7 +165,7 @@ impl Revocations {
         &self,
         verify: impl Fn(Option<RevocationOptions<'_>>) -> Result<(), Error>,
     ) -> Result<(), Unverified> {
-        let layers = match &self.0 {
+        let layers = match &self.known {
             Known::Nothing => return verify(None).map_err(Unverified::Chain),
             Known::Missing(reason) => return Err(Unverified::NoLists(Arc::clone(reason))),
             Known::Lists(layers) => layers,

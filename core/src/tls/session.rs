@@ -11,8 +11,8 @@ use super::post_handshake::{Message, PostHandshake, key_update};
 use super::records::{LEGACY_VERSION, RecordLayer, content};
 use super::symbolic::{SymbolicHandshake, SymbolicOptions};
 use super::{
-    Alert, Budgets, Flood, HEADROOM, Input, MAX_RECORD, Side, TAILROOM, TlsContext, TlsError, TlsPorts,
-    TlsSettings,
+    Alert, Budgets, Flood, HEADROOM, Input, MAX_RECORD, PeerChain, Side, TAILROOM, TlsContext, TlsError,
+    TlsPorts, TlsSettings,
 };
 use crate::identity::{Identity, IdentitySet};
 
@@ -77,6 +77,8 @@ pub struct Session {
     pub(super) side: Side,
     pub(super) stage: Stage,
     pub(super) peer: Option<Identity>,
+    /// Until it is taken.
+    pub(super) peer_chain: Option<Box<PeerChain>>,
     /// Whole records ready to leave: handshake flights.
     pub(super) outgoing: Vec<u8>,
     pub(super) due: Due,
@@ -156,6 +158,7 @@ impl Session {
             side,
             stage: Stage::Handshake(handshake),
             peer: None,
+            peer_chain: None,
             outgoing,
             due: Due::default(),
             post: PostHandshake::default(),
@@ -244,7 +247,8 @@ impl Session {
             return Input::Nothing;
         };
         self.stage = Stage::Established(records);
-        self.peer = Some(peer);
+        self.peer = Some(peer.identity);
+        self.peer_chain = peer.chain;
         Input::Established
     }
 
@@ -437,6 +441,13 @@ impl Session {
     #[must_use]
     pub const fn peer(&self) -> Option<&Identity> {
         self.peer.as_ref()
+    }
+
+    /// The chain by which the peer was accepted, once, after the session is established; only where revocation is
+    /// checked. Whoever takes it is to ask [`TlsContext::is_revoked`] when there are new lists. It does not take part in
+    /// [`Self::freeze`].
+    pub const fn take_peer_chain(&mut self) -> Option<Box<PeerChain>> {
+        self.peer_chain.take()
     }
 
     /// Why the session failed, if it did.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::handshake::{Complete, Handshake};
 use super::records::{RecordLayer, SymbolicRecords, content};
 use super::session::seal_message;
-use super::verify::{SanFault, VerifyError};
+use super::verify::{SanFault, Verified, VerifyError};
 use super::{Alert, HEADROOM, Side, TlsError, TlsSettings};
 use crate::identity::{Identity, IdentitySet};
 
@@ -94,7 +94,8 @@ impl SymbolicHandshake {
     }
 
     fn complete(&self) -> Complete {
-        Complete { records: Box::new(SymbolicRecords::new(self.side)), peer: self.peer.clone() }
+        let peer = Verified { identity: self.peer.clone(), chain: None };
+        Complete { records: Box::new(SymbolicRecords::new(self.side)), peer }
     }
 
     fn advance(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<Option<Complete>, TlsError> {

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt;
 
 use once_cell::race::OnceBox;
@@ -12,12 +13,13 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerIncompatible, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{EndEntityCert, KeyUsage, RevocationOptions, VerifiedPath};
 
 use super::alert::Alert;
 use super::der;
 use super::revocation::{Revocations, Unverified};
 use super::san;
+use super::{PeerChain, Side};
 use crate::identity::{Identity, IdentitySet};
 
 /// The most intermediates a peer may send: more only buys it path-building work.
@@ -201,18 +203,60 @@ impl VerifyError {
 pub(super) struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
-    revocations: Arc<Revocations>,
+    /// `None` where nobody asked for checks.
+    revocations: Option<Arc<Revocations>>,
 }
 
 impl Trust {
     /// The same roots with other revocation lists.
     pub(super) fn with_revocations(&self, revocations: Arc<Revocations>) -> Self {
-        Self { anchors: self.anchors.clone(), algorithms: self.algorithms, revocations }
+        Self { anchors: self.anchors.clone(), algorithms: self.algorithms, revocations: Some(revocations) }
     }
 
-    /// Whether this is the list in use.
-    pub(super) const fn revocations(&self) -> &Arc<Revocations> {
-        &self.revocations
+    /// The lists in use.
+    pub(super) const fn revocations(&self) -> Option<&Arc<Revocations>> {
+        self.revocations.as_ref()
+    }
+
+    /// Verifies a chain to a root: validity at `now`, usage, and that `lists` revoke nothing of it. `accepted` is shown
+    /// the path, perhaps several times.
+    fn verify(
+        &self,
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        now: UnixTime,
+        side: Side,
+        lists: Option<&Revocations>,
+        accepted: impl Fn(&VerifiedPath<'_>),
+    ) -> Result<(), Unverified> {
+        let certificate = EndEntityCert::try_from(leaf).map_err(Unverified::Chain)?;
+        let usage = match side {
+            Side::Client => KeyUsage::server_auth(),
+            Side::Server => KeyUsage::client_auth(),
+        };
+        let verify = |revocation: Option<RevocationOptions<'_>>| {
+            certificate
+                .verify_for_usage(
+                    self.algorithms.all,
+                    &self.anchors,
+                    intermediates,
+                    now,
+                    usage,
+                    revocation,
+                    None,
+                )
+                .map(|path| accepted(&path))
+        };
+        match lists {
+            Some(lists) => lists.verify(verify),
+            None => verify(None).map_err(Unverified::Chain),
+        }
+    }
+
+    /// Whether `lists` revoke a chain that was accepted by our `side` with these roots; its time may be over since.
+    pub(super) fn is_revoked(&self, side: Side, chain: &PeerChain, lists: &Revocations) -> bool {
+        let shown = (&chain.leaf(), &*chain.issuers());
+        let verified = || self.verify(shown, chain.accepted(), side, Some(lists), |_| {});
+        lists.mention(chain) && matches!(verified(), Err(Unverified::Chain(webpki::Error::CertRevoked)))
     }
 
     /// Reads the roots.
@@ -234,7 +278,7 @@ impl Trust {
                 Err(error) => Err(format!("root certificate {position} cannot be parsed: {error:?}")),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { anchors, algorithms, revocations: Arc::default() })
+        Ok(Self { anchors, algorithms, revocations: None })
     }
 }
 
@@ -252,7 +296,15 @@ pub(super) enum Rule {
 pub(super) struct PeerVerifier {
     trust: Arc<Trust>,
     rule: Rule,
-    verdict: OnceBox<Result<Identity, VerifyError>>,
+    verdict: OnceBox<Result<Verified, VerifyError>>,
+}
+
+/// A peer that was accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    pub(super) identity: Identity,
+    /// Where revocation is checked.
+    pub(super) chain: Option<Box<PeerChain>>,
 }
 
 impl PeerVerifier {
@@ -261,7 +313,7 @@ impl PeerVerifier {
     }
 
     /// What was found, once a certificate was shown.
-    pub(super) fn verdict(&self) -> Option<&Result<Identity, VerifyError>> {
+    pub(super) fn verdict(&self) -> Option<&Result<Verified, VerifyError>> {
         self.verdict.get()
     }
 
@@ -273,11 +325,11 @@ impl PeerVerifier {
     ) -> Result<(), rustls::Error> {
         let verdict = self
             .verify_chain(leaf, intermediates, now)
-            .and_then(|()| identity_of(leaf))
+            .and_then(|chain| Ok(Verified { identity: identity_of(leaf)?, chain }))
             .map_err(|found| self.refuse(found))
-            .and_then(|identity| {
+            .and_then(|Verified { identity, chain }| {
                 if self.accepts(&identity) {
-                    Ok(identity)
+                    Ok(Verified { identity, chain })
                 } else {
                     Err(self.refuse(Found::Identity(identity)))
                 }
@@ -288,38 +340,32 @@ impl PeerVerifier {
         answer
     }
 
-    /// Chain to a root, validity, usage and revocation.
+    /// Chain to a root, validity, usage and revocation. Gives what is to be kept of it, where revocation is checked.
     fn verify_chain(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(), Found> {
+    ) -> Result<Option<Box<PeerChain>>, Found> {
         if intermediates.len() > MAX_INTERMEDIATES {
             return Err(VerifyError::ChainTooLong(intermediates.len()).into());
         }
-        let (usage, name) = match self.rule {
-            Rule::OneOf(_) => (KeyUsage::server_auth(), "server authentication"),
-            Rule::TrustDomain(_) => (KeyUsage::client_auth(), "client authentication"),
+        let (side, usage) = match self.rule {
+            Rule::OneOf(_) => (Side::Client, "server authentication"),
+            Rule::TrustDomain(_) => (Side::Server, "client authentication"),
         };
-        let certificate = EndEntityCert::try_from(leaf).map_err(|error| chain_error(error, name))?;
-        let verified = self.trust.revocations.verify(|revocation| {
-            certificate
-                .verify_for_usage(
-                    self.trust.algorithms.all,
-                    &self.trust.anchors,
-                    intermediates,
-                    now,
-                    usage,
-                    revocation,
-                    None,
-                )
-                .map(|_path| ())
-        });
-        verified.map_err(|unverified| match unverified {
-            Unverified::Chain(error) => chain_error(error, name).into(),
-            Unverified::NoLists(reason) => VerifyError::RevocationUnknown(reason).into(),
-        })
+        let lists = self.trust.revocations().map(|lists| &**lists);
+        let kept = RefCell::new(None);
+        let keep = |path: &VerifiedPath<'_>| {
+            if lists.is_some() {
+                kept.replace(Some(Box::new(PeerChain::new(leaf, path, now))));
+            }
+        };
+        match self.trust.verify((leaf, intermediates), now, side, lists, keep) {
+            Ok(()) => Ok(kept.into_inner()),
+            Err(Unverified::Chain(error)) => Err(chain_error(error, usage).into()),
+            Err(Unverified::NoLists(reason)) => Err(VerifyError::RevocationUnknown(reason).into()),
+        }
     }
 
     fn accepts(&self, identity: &Identity) -> bool {

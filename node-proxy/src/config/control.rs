@@ -103,15 +103,15 @@ impl ControlPlane {
         }
     }
 
-    /// What opens connections to `upstream`.
+    /// What opens connections to `upstream`, with the `mark` that redirection leaves alone.
     ///
     /// # Errors
     /// A header that cannot be sent.
-    pub fn connector(&self, upstream: &Upstream) -> Result<Connector, AuthError> {
+    pub fn connector(&self, upstream: &Upstream, mark: Option<u32>) -> Result<Connector, AuthError> {
         let Upstream { server, roots, alternative_name, headers } = upstream.clone();
         let auth = Auth::new(self.token.token(), &self.cluster_id, headers)?;
         let post_quantum_only = self.post_quantum_only;
-        Ok(Connector { server, roots, alternative_name, auth: auth.into(), post_quantum_only })
+        Ok(Connector { server, roots, alternative_name, auth: auth.into(), post_quantum_only, mark })
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
             let control = read(pairs).unwrap_or_else(|error| panic!("{pairs:?}: {error}"));
             let xds = control.xds.as_ref().expect("by default");
             assert!(check(&control, xds), "{pairs:?}: {control:?}");
-            assert!(control.connector(xds).is_ok(), "{pairs:?}");
+            assert!(control.connector(xds, None).is_ok(), "{pairs:?}");
         }
     }
 

@@ -42,6 +42,7 @@ pub(super) fn tell(event: &Event, since: Duration, style: Style) -> String {
         Observed::Resolved { connection, hostname } => {
             (style.dim("·"), format!("{}: {hostname} was looked up", whose(connection)))
         }
+        Observed::Judged { verdict, .. } => (style.dim("·"), verdict.to_string()),
         Observed::DryRun { said, .. } => (style.dim("·"), said.to_string()),
         Observed::TunnelOpened { id, direction, peer, address } => {
             let way = match direction {

@@ -2,6 +2,8 @@
 use std::sync::Arc;
 
 use adit_core::hbone::Authority;
+use adit_core::mesh::PolicyName;
+use adit_core::policy::{DenyReason, DryRun, RuleName, Verdict};
 use adit_core::proxy::observed::{Carrier, Flag, Labels, Names, Party, ServiceLabels, Traffic};
 
 use super::*;
@@ -101,6 +103,7 @@ fn an_early_denial_is_a_warning_with_four_fields() {
         destination: None,
         direction: Direction::Inbound,
         error: "tls handshake error: \"who?\"".to_owned(),
+        flag: Flag::TlsFailure,
     };
     let lines = capture("info", Format::Plain, || log(&denied));
     assert_eq!(
@@ -171,7 +174,7 @@ fn only_a_tunnel_that_broke_a_budget_is_worth_a_warning() {
 #[test]
 fn a_policy_update_says_whom_it_closes() {
     let closed = || {
-        let reason = adit_core::policy::DenyReason::NoneAllowed;
+        let reason = DenyReason::NoneAllowed;
         log(&Observed::NoLongerAllowed { connection: connection(), reason });
     };
     let lines = capture("info", Format::Plain, closed);
@@ -230,5 +233,32 @@ fn whatever_a_peer_says_stays_in_its_field_and_on_one_line() {
         let controls: String = line.chars().filter(|c| c.is_control()).collect();
         assert_eq!(controls, "\t\t\t\t\n", "{line:?}");
         assert!(line.contains(&format!("src.workload={text:?} ")), "{line}");
+    }
+}
+
+#[test]
+fn decisions_of_policies_are_debug_unless_they_are_to_be_loud() {
+    let rule =
+        |name: &str| RuleName { policy: PolicyName { namespace: "ns".into(), name: name.into() }, rule: 1 };
+    let unknown = DenyReason::UnknownPolicy("ns/gone".into());
+    let judged = |verdict| Observed::Judged { connection: connection(), verdict };
+    let said = [
+        (judged(Verdict::Allow { by: None }), "no allow policies, allow"),
+        (judged(Verdict::Allow { by: Some(rule("p")) }), "allow policy match: ns/p (rule 1)"),
+        (judged(Verdict::Deny(DenyReason::Explicit(rule("q")))), "deny policy match: ns/q (rule 1)"),
+        (judged(Verdict::Deny(DenyReason::NoneAllowed)), "no allow policies match, deny"),
+        (judged(Verdict::Deny(unknown)), "workload lists unknown policy ns/gone, deny"),
+        (
+            Observed::DryRun { connection: connection(), said: DryRun::Deny(rule("t")) },
+            "dry-run: deny policy match: ns/t (rule 1)",
+        ),
+    ];
+    for (observed, text) in &said {
+        assert!(capture("info", Format::Plain, || log(observed)).is_empty(), "{text}");
+        for (level, decisions) in [("debug", Decisions::Quiet), ("info", Decisions::Loud)] {
+            let lines = capture(level, Format::Plain, || log_with(observed, decisions));
+            let expected = format!("{level}\trbac\t{text}\tsrc.addr=10.0.0.1:4242 dst.addr=10.0.0.2:15008\n");
+            assert_eq!(tail(&lines[0].1), expected);
+        }
     }
 }

@@ -62,6 +62,9 @@ impl Metrics {
                 self.certificates.revoked(connection.direction);
             }
             Observed::Resolved { connection, hostname } => self.dns.on_demand(&connection.source, hostname),
+            Observed::EarlyDenied { direction, flag: Flag::CertRevoked, .. } => {
+                self.certificates.revoked(*direction);
+            }
             _ => {}
         }
     }

@@ -260,7 +260,15 @@ fn control_metrics_have_upstreams_names() {
     metrics.observe(&Observed::Resolved { connection, hostname: "db.example".into() });
     metrics.pods.set(3, 1);
     metrics.pods.started();
-    metrics.certificates.revoked(Direction::Inbound);
+    for flag in [Flag::CertRevoked, Flag::TlsFailure] {
+        metrics.observe(&Observed::EarlyDenied {
+            source: None,
+            destination: None,
+            direction: Direction::Inbound,
+            error: String::new(),
+            flag,
+        });
+    }
     let text = metrics.text();
     let query = "request_query_type=\"aaaa\",request_protocol=\"udp\",source_canonical_service=\"web\",\
                  source_canonical_revision=\"unknown\"";

@@ -96,6 +96,7 @@ impl Traffic {
             // Counted with names.
             | Observed::Resolved { .. }
             // Its end is counted.
+            | Observed::Judged { .. }
             | Observed::NoLongerAllowed { .. }
             // Upstream counts these nowhere, as too little is known about them.
             | Observed::EarlyDenied { .. } => {}

@@ -72,6 +72,7 @@ where
             self.connected(id, Transport::Pipe(end?), to);
             return Ok(());
         }
+        let source = source.filter(|_| self.preserves_sources);
         match socket::dial(to, source, &self.config.socket)? {
             Dialled::Connected(fd, local) => {
                 let transport = self.register(fd)?;

@@ -113,6 +113,7 @@ where
     C: CertificateSource,
 {
     let ready = ReadyQueue::new();
+    let preserves_sources = setup.listeners.iter().any(BoundListener::is_transparent);
     let listeners = setup
         .listeners
         .into_iter()
@@ -130,6 +131,7 @@ where
         mailbox_notifier: Notifier::new(&ready, Key::Mailbox),
         slots: Slots::new(Arc::clone(&ready)),
         listeners,
+        preserves_sources,
         again,
         soon: VecDeque::new(),
         tide: Tide::default(),
@@ -158,6 +160,8 @@ pub struct Drive<R: Runtime, E, O, C> {
 
     slots: Slots<R::Io>,
     listeners: Vec<ListenerSlot<R::Io>>,
+    /// Dials may borrow the source that the shard names: the listeners were bound so (datapath §5.6).
+    preserves_sources: bool,
     ready: Arc<ReadyQueue>,
     /// Keys to look at in the next turn although no reactor named them: budgets used up.
     again: VecDeque<Key>,

@@ -392,6 +392,19 @@ fn an_end_is_not_told_while_the_shard_lends_no_room() {
 }
 
 #[test]
+fn sources_are_not_borrowed_without_transparent_listeners() {
+    // Anybody may bind to this one, given the privilege without which the test shows nothing.
+    let source = Some([127, 0, 0, 77].into());
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut drive, hand, ..) = driven(1, DriveConfig::default());
+    drive.engine.actions.push_back(Action::Dial { socket: id(1), to: server.local_addr().unwrap(), source });
+    hand.fire(0);
+    let _ = poll(&mut drive);
+    let (_, from) = server.accept().unwrap();
+    assert_eq!(from.ip(), server.local_addr().unwrap().ip());
+}
+
+#[test]
 fn a_budget_used_up_continues_in_the_next_turn() {
     let config = DriveConfig { read_budget: 2000, ..DriveConfig::default() };
     let (mut drive, hand, _, mut far) = driven(2, config);

@@ -73,6 +73,8 @@ pub struct Certificate {
     pub rustls_records: bool,
     /// See [`adit_core::tls::TlsSettings::key_update_after`]. Its budgets are taken to be the default ones.
     pub key_update_after: u64,
+    /// What peers are checked by, if they are: revocation lists as they were read, or why there are none.
+    pub revocations: Option<Result<Vec<u8>, String>>,
 }
 
 /// A method of [`Engine`](crate::Engine) and its arguments. `poll_action` and `poll_observed` are recorded only when they

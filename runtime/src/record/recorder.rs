@@ -125,6 +125,9 @@ fn certificate(context: &TlsContext) -> Certificate {
         roots: der(context.roots()),
         rustls_records: context.settings().mode == RecordMode::Rustls,
         key_update_after: context.settings().key_update_after,
+        revocations: context
+            .revocations()
+            .map(|lists| lists.source().map(<[u8]>::to_vec).map_err(|reason| reason.to_string())),
     }
 }
 

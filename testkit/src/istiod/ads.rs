@@ -4,6 +4,7 @@
 //! nothing; after a reconnect what is reported with its current version is left out and what is gone is named; a demanded
 //! name is found by name or alias, or named as removed.
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_control::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
@@ -92,8 +93,9 @@ impl Ads {
     pub fn set_workloads(&self, workloads: impl IntoIterator<Item = workload::Workload>) {
         let resources = workloads.into_iter().map(|each| {
             let aliases = each.addresses.iter().filter_map(|octets| {
-                let ip = <[u8; 4]>::try_from(octets.as_slice()).ok()?;
-                Some(format!("{}/{}", each.network, std::net::Ipv4Addr::from(ip)))
+                let four = <[u8; 4]>::try_from(octets.as_slice()).map(IpAddr::from);
+                let ip = four.or_else(|_| <[u8; 16]>::try_from(octets.as_slice()).map(IpAddr::from));
+                Some(format!("{}/{}", each.network, ip.ok()?))
             });
             let (name, aliases) = (each.uid.clone(), aliases.collect());
             let address = workload::Address { r#type: Some(workload::address::Type::Workload(each)) };

@@ -18,9 +18,11 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+
+use super::{Bind, LOOPBACK, here, listen};
 
 /// The name in the server's certificate.
 pub const NAME: &str = "istiod.istio-system.svc";
@@ -102,6 +104,17 @@ impl ScriptedCa {
     /// # Panics
     /// When no key can be made.
     pub async fn start() -> io::Result<(Self, String)> {
+        Self::start_at(LOOPBACK, &here()).await
+    }
+
+    /// Starts one at `address`, with a socket that `bind` makes; otherwise as [`start`](Self::start).
+    ///
+    /// # Errors
+    /// No socket is to be had.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    pub async fn start_at(address: SocketAddr, bind: &Bind) -> io::Result<(Self, String)> {
         let (tls, root) = server_config();
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -110,7 +123,7 @@ impl ScriptedCa {
             released: watch::Sender::new(0),
             generation: watch::Sender::new(0),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = listen(bind, address)?;
         let ca = Self { address: listener.local_addr()?, shared };
         let this = ca.clone();
         tokio::spawn(async move {

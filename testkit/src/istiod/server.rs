@@ -18,10 +18,11 @@ use tonic::body::Body;
 use tonic_prost::ProstCodec;
 
 use super::ads::Ads;
+use super::{Bind, LOOPBACK, here, listen};
 
 const ADS: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
-/// A control plane on loopback, as tasks of the tokio runtime on which it was made. Dropping it stops taking connections
+/// A control plane, as tasks of the tokio runtime on which it was made. Dropping it stops taking connections
 /// and cuts those there are.
 pub struct Istiod {
     /// Its half that speaks xDS.
@@ -29,6 +30,7 @@ pub struct Istiod {
     address: SocketAddr,
     root: String,
     identity: ServerConfig,
+    bind: Bind,
     cut: broadcast::Sender<Cut>,
 }
 
@@ -42,11 +44,19 @@ enum Cut {
 }
 
 impl Istiod {
-    /// Starts one whose certificate is for `name`.
+    /// Starts one on loopback whose certificate is for `name`.
     ///
     /// # Panics
     /// When no certificate can be made or no port is free.
     pub async fn start(name: &str) -> Self {
+        Self::start_at(name, LOOPBACK, here()).await
+    }
+
+    /// Starts one at `address`, with a socket that `bind` makes, now and at every restart.
+    ///
+    /// # Panics
+    /// When no certificate can be made or the address cannot be had.
+    pub async fn start_at(name: &str, address: SocketAddr, bind: Bind) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -65,9 +75,10 @@ impl Istiod {
             .expect("a usable certificate");
         identity.alpn_protocols = vec![b"h2".to_vec()];
 
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = listen(&bind, address).expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let istiod = Self { ads: Arc::default(), address, root, identity, cut: broadcast::channel(16).0 };
+        let istiod =
+            Self { ads: Arc::default(), address, root, identity, bind, cut: broadcast::channel(16).0 };
         istiod.serve(listener);
         istiod
     }
@@ -81,7 +92,7 @@ impl Istiod {
         // The old listener is dropped by its task, which has to run first.
         let listener = loop {
             tokio::task::yield_now().await;
-            if let Ok(listener) = TcpListener::bind(self.address).await {
+            if let Ok(listener) = listen(&self.bind, self.address) {
                 break listener;
             }
         };

@@ -79,7 +79,7 @@ impl fmt::Debug for HarnessError {
 
 impl HarnessError {
     /// For `map_err`: names what was tried.
-    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::Io { what, error }
     }

@@ -19,7 +19,7 @@ mod scratch;
 pub use self::command::{binary, require_root, run, wait_until};
 pub use self::error::HarnessError;
 pub use self::loopback::Loopback;
-pub use self::namespace::Namespace;
+pub use self::namespace::{Namespace, enter};
 pub use self::network::{Host, Network};
 pub use self::node::{Node, NodeSpec, Runtime};
 pub use self::pattern::Pattern;

@@ -1,12 +1,21 @@
 //! Network namespaces that are removed with their owner.
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::command::{require_root, run};
 use super::{HarnessError, Result};
 
 /// All our namespaces are named so, then the test's process id, a number, and a role.
 const PREFIX: &str = "adit-test";
+
+/// Where `ip netns exec` looks for files to be seen inside, in a directory named as the namespace.
+const ETC: &str = "/etc/netns";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -56,6 +65,25 @@ impl Namespace {
         run(&words)
     }
 
+    /// Runs `work` on a thread inside. Sockets belong to the namespace in which they were made, wherever they are used.
+    ///
+    /// # Errors
+    /// The namespace is gone.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        enter(&self.name, work)
+    }
+
+    /// What processes started inside find in `/etc/resolv.conf` (ip-netns(8)).
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn set_resolv_conf(&self, text: &str) -> Result<()> {
+        let directory = Path::new(ETC).join(&self.name);
+        let path = directory.join("resolv.conf");
+        let written = fs::create_dir_all(&directory).and_then(|()| fs::write(&path, text));
+        written.map_err(HarnessError::io(format!("writing {}", path.display())))
+    }
+
     /// The words before a command that make it run inside. The command keeps the process id.
     #[must_use]
     pub fn prefix(&self) -> [&str; 4] {
@@ -63,8 +91,32 @@ impl Namespace {
     }
 }
 
+/// As [`Namespace::enter`], for whoever has only its name.
+///
+/// # Errors
+/// The namespace is gone.
+pub fn enter<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let path = Path::new("/run/netns").join(name);
+    let what = || format!("entering {}", path.display());
+    let namespace = File::open(&path).map_err(HarnessError::io(what()))?;
+    let inside = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok::<T, rustix::io::Errno>(work())
+    };
+    match thread::scope(|scope| scope.spawn(inside).join()) {
+        Ok(done) => done.map_err(|errno| HarnessError::io(what())(errno.into())),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Removes what [`Namespace::set_resolv_conf`] wrote; mostly nothing.
+fn forget(name: &str) {
+    let _ = fs::remove_dir_all(Path::new(ETC).join(name));
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
+        forget(&self.name);
         if let Err(error) = run(&["ip", "netns", "delete", &self.name]) {
             eprintln!("{error}");
         }
@@ -85,6 +137,7 @@ fn sweep() -> Result<()> {
             // It may end by itself in the meantime.
             let _ = run(&["kill", "-9", process]);
         }
+        forget(name);
         match run(&["ip", "netns", "delete", name]) {
             // Another test may have swept it at the same time.
             Ok(_) | Err(HarnessError::Command { .. }) => {}

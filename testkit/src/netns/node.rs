@@ -39,10 +39,10 @@ pub struct NodeSpec {
     pub workload: String,
     /// The event loop.
     pub runtime: Runtime,
-    /// The mesh file.
-    pub mesh: PathBuf,
-    /// The directory of the built-in CA, shared with the proxies that shall trust it.
-    pub ca: PathBuf,
+    /// The mesh file; `None` if variables name a control plane.
+    pub mesh: Option<PathBuf>,
+    /// The directory of the built-in CA, shared with the proxies that shall trust it; `None` if variables name another CA.
+    pub ca: Option<PathBuf>,
     /// Where it listens; the wildcard address if `None`.
     pub bind: Option<IpAddr>,
     /// Further variables.
@@ -72,9 +72,6 @@ impl NodeSpec {
         let mut vars: Vec<(String, String)> = [
             ("PROXY_MODE", "dedicated".to_owned()),
             ("PROXY_WORKLOAD_INFO", format!("default/{workload}/{workload}")),
-            ("LOCAL_XDS_PATH", self.mesh.display().to_string()),
-            ("FAKE_CA", "true".to_owned()),
-            ("LOCAL_CA_DIR", self.ca.display().to_string()),
             ("ADIT_RUNTIME", self.runtime.to_string()),
             ("ZTUNNEL_WORKER_THREADS", "2".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
@@ -82,6 +79,11 @@ impl NodeSpec {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
+        vars.extend(self.mesh.iter().map(|mesh| ("LOCAL_XDS_PATH".to_owned(), mesh.display().to_string())));
+        if let Some(ca) = &self.ca {
+            vars.push(("FAKE_CA".to_owned(), "true".to_owned()));
+            vars.push(("LOCAL_CA_DIR".to_owned(), ca.display().to_string()));
+        }
         vars.extend(self.bind.map(|bind| ("ADIT_BIND_ADDRESS".to_owned(), bind.to_string())));
         vars.extend(self.vars.iter().cloned());
         let program = binary("adit-node", "adit-node")?.display().to_string();

@@ -410,7 +410,7 @@ impl Room {
     }
 
     /// One turn of everybody's event loop; false when nothing moved.
-    fn turn(&mut self) -> bool {
+    pub fn turn(&mut self) -> bool {
         let mut moved = false;
         self.now = self.now + std::time::Duration::from_nanos(1_000);
         let mut ends: VecDeque<_> = (0..self.links.len()).flat_map(|link| [(link, 0), (link, 1)]).collect();

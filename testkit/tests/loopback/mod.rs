@@ -32,8 +32,8 @@ impl Loop {
         let spec = |workload: &str, address: Ipv4Addr| NodeSpec {
             workload: workload.to_owned(),
             runtime,
-            mesh: mesh.clone(),
-            ca: scratch.path().join("ca"),
+            mesh: Some(mesh.clone()),
+            ca: Some(scratch.path().join("ca")),
             bind: Some(address.into()),
             vars: vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         };

@@ -61,8 +61,8 @@ impl World {
             let spec = NodeSpec {
                 workload: workload.to_owned(),
                 runtime,
-                mesh: mesh.clone(),
-                ca: scratch.path().join("ca"),
+                mesh: Some(mesh.clone()),
+                ca: Some(scratch.path().join("ca")),
                 bind: None,
                 vars: Vec::new(),
             };

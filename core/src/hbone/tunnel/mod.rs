@@ -10,6 +10,7 @@
 //! stream with data, [`settle`](Tunnel::settle). For a readable application: [`lend_data`](Tunnel::lend_data), read,
 //! [`commit_data`](Tunnel::commit_data) with nothing in between. At the end of a turn: [`flush`](Tunnel::flush),
 //! [`wire`](Tunnel::wire), write, [`handle_written`](Tunnel::handle_written).
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,7 +20,7 @@ use crate::buffer::BufferPool;
 use crate::http2::{Connection, ErrorCode, StreamId, StreamMap};
 use crate::identity::Identity;
 use crate::time::Instant;
-use crate::tls::{Session, Side};
+use crate::tls::{PeerChain, Session, Side};
 
 mod batch;
 mod config;
@@ -195,6 +196,11 @@ impl Tunnel {
     #[must_use]
     pub fn peer(&self) -> Option<&Identity> {
         self.session.peer()
+    }
+
+    /// As [`Session::take_peer_chain`].
+    pub const fn take_peer_chain(&mut self) -> Option<Box<PeerChain>> {
+        self.session.take_peer_chain()
     }
 
     /// Streams that are not closed.

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::state::{Attach, Conn, ConnId, Phase, Role, Socket, SocketId};
 use super::waiting::Tried;
 use super::{Listener, Shard, report};
-use crate::proxy::observed::{Direction, Observed};
+use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::{End, Relay};
 use crate::proxy::socks::Socks5;
 use crate::route::RouteError;
@@ -146,6 +146,7 @@ impl Shard {
             destination: Some(destination),
             direction,
             error: error.to_string(),
+            flag: Flag::Connect,
         });
         self.release_conn(now, id, false);
     }

@@ -48,7 +48,7 @@ impl Shard {
         let Some(slot) = self.tunnels.get(id) else { return };
         let failure = report::tunnel_error(error, slot.ready);
         if slot.direction == Direction::Inbound && !slot.ready && slot.closing.is_none() {
-            let denied = report::handshake_denied(slot.remote, slot.local, error);
+            let denied = report::handshake_denied(slot.remote, slot.local, error, failure.flag);
             self.observed.push_back(denied);
         }
         let closing = Closing { reason: error.reason(), attack: error.is_attack(), until: now, failure };
@@ -165,7 +165,8 @@ impl Shard {
             if !slot.ready {
                 self.handshakes = self.handshakes.saturating_sub(1);
                 if slot.closing.is_none() {
-                    let denied = report::handshake_denied(slot.remote, slot.local, &failure.text);
+                    let denied =
+                        report::handshake_denied(slot.remote, slot.local, &failure.text, failure.flag);
                     self.observed.push_back(denied);
                 }
             }

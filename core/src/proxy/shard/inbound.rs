@@ -9,7 +9,7 @@ use crate::hbone::{ConnectRequest, RequestError};
 use crate::http2::StreamId;
 use crate::mesh::Workload;
 use crate::policy::Verdict;
-use crate::proxy::observed::Direction;
+use crate::proxy::observed::{Direction, Flag};
 use crate::proxy::{Observed, proxy_protocol};
 use crate::route::{self, AdmitError, InboundPlan, Missing};
 use crate::time::Instant;
@@ -264,6 +264,7 @@ impl Shard {
             destination: Some(connected),
             direction: Direction::Inbound,
             error: error.to_string(),
+            flag: Flag::Connect,
         });
     }
 }

@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::mesh::{Mesh, Workload};
 use crate::pool::{Pool, TunnelId, TunnelKey};
 use crate::proxy::Observed;
+use crate::proxy::observed::Names;
 use crate::proxy::slab::Slab;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -29,21 +30,24 @@ mod config;
 mod conns;
 mod endings;
 mod inbound;
+mod interned;
 mod io;
-mod names;
 mod nested;
 mod outbound;
 mod policies;
 mod report;
+mod revocation;
+mod rounds;
 mod state;
 mod tunnels;
 mod waiting;
 mod waits;
 
 pub use config::{LocalWorkload, ShardConfig};
+use interned::Interned;
 pub use io::Areas;
-use names::NameTable;
 use policies::Policies;
+use revocation::Revocation;
 use state::{Conn, ConnId, Loan, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
 pub use waiting::Unanswered;
@@ -150,6 +154,7 @@ pub struct Shard {
     mesh: Arc<Mesh>,
     local: Option<Arc<Workload>>,
     policies: Policies,
+    revocation: Revocation,
     /// Who the local workload is, or was when last known: whom `context` is for.
     identity: Option<Identity>,
     context: Option<Arc<TlsContext>>,
@@ -169,7 +174,8 @@ pub struct Shard {
     inbound_tunnels: usize,
     tunnels_opened: u64,
     conns_opened: u64,
-    names: NameTable,
+    /// The names of parties, kept once for all connections that have the same party.
+    names: Interned<Names>,
     waits: Waits,
     timers: BTreeSet<(Instant, Timer)>,
     trim_at: Option<Instant>,
@@ -201,6 +207,7 @@ impl Shard {
             mesh: Arc::default(),
             local: None,
             policies: Policies::default(),
+            revocation: Revocation::default(),
             identity: None,
             context: None,
             certificate_asked: false,
@@ -215,7 +222,7 @@ impl Shard {
             inbound_tunnels: 0,
             tunnels_opened: 0,
             conns_opened: 0,
-            names: NameTable::default(),
+            names: Interned::default(),
             waits: Waits::default(),
             timers: BTreeSet::new(),
             trim_at: None,
@@ -251,7 +258,8 @@ impl Shard {
         self.work(now);
     }
 
-    /// The certificate for `identity` arrived or changed; live tunnels keep theirs. Upon failure (`Err`: the text for
+    /// The certificate for `identity` arrived or changed; live tunnels keep theirs, but end if the revocation lists that
+    /// came with it revoke their peer's (datapath §4.5). Upon failure (`Err`: the text for
     /// logs) tunnels waiting for one fail, and the next tunnel asks again.
     pub fn handle_certificate(
         &mut self,
@@ -265,7 +273,9 @@ impl Shard {
         self.certificate_asked = false;
         let failure = match certificate {
             Ok(context) => {
+                let lists = context.revocations().cloned();
                 self.context = Some(context);
+                self.lists_came(now, lists);
                 None
             }
             Err(text) => Some(text),
@@ -286,8 +296,11 @@ impl Shard {
                 Timer::Tunnel(id) => self.tunnel_timeout(now, id),
             }
         }
-        if self.policies.poll_timeout().is_some_and(|at| at <= now) {
+        if self.policies.rounds.poll_timeout().is_some_and(|at| at <= now) {
             self.judge_again(now);
+        }
+        if self.revocation.rounds.poll_timeout().is_some_and(|at| at <= now) {
+            self.check_tunnels(now);
         }
         self.waits_timeout(now);
         self.pool.handle_timeout(now);
@@ -299,6 +312,7 @@ impl Shard {
             }
             self.buffers.trim();
             self.names.trim();
+            self.revocation.issuers.trim();
             self.trim_queues();
         }
         self.work(now);
@@ -350,7 +364,8 @@ impl Shard {
             self.timers.first().map(|&(at, _)| at),
             self.pool.poll_timeout(),
             self.drain.poll_timeout(),
-            self.policies.poll_timeout(),
+            self.policies.rounds.poll_timeout(),
+            self.revocation.rounds.poll_timeout(),
             self.waits.poll_timeout(),
             self.trim_at,
         ]
@@ -398,7 +413,8 @@ impl Shard {
                 break;
             }
         }
-        let loose = self.buffers.kept() > 0 || self.scratch.is_some() || self.names.wants_trim();
+        let grown = self.names.wants_trim() || self.revocation.issuers.wants_trim();
+        let loose = self.buffers.kept() > 0 || self.scratch.is_some() || grown;
         if self.trim_at.is_none() && loose {
             self.trim_at = Some(now + TRIM_INTERVAL);
         }

@@ -347,6 +347,7 @@ impl Shard {
             destination: None,
             direction: Direction::Outbound,
             error: error.to_string(),
+            flag: Flag::Connect,
         });
         self.after_relay(now, id);
     }

@@ -7,9 +7,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::inbound::DENIED;
+use super::rounds::Rounds;
 use super::state::{Attach, ConnId, Judged, Phase};
 use super::{Shard, report};
 use crate::http2::ErrorCode;
@@ -21,8 +21,6 @@ use crate::time::Instant;
 
 /// Connections judged in one go: half a millisecond at a microsecond each.
 const SLICE: usize = 512;
-/// From one slice to the next; others have their turn meanwhile.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// What a shard knows of the policies for its workload.
 #[derive(Debug, Default)]
@@ -31,18 +29,7 @@ pub(super) struct Policies {
     workload: Option<Arc<Workload>>,
     /// What bears on it; built when it is first needed.
     set: Option<Arc<PolicySet>>,
-    /// The slot of the connection to be judged next.
-    next: usize,
-    /// Slots still to be looked at.
-    left: usize,
-    due: Option<Instant>,
-}
-
-impl Policies {
-    /// When [`Shard::judge_again`] is due.
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
-        self.due
-    }
+    pub(super) rounds: Rounds,
 }
 
 impl Shard {
@@ -56,31 +43,15 @@ impl Shard {
             return;
         }
         self.policies.set = None;
-        self.policies.left = self.conns.slots();
+        self.policies.rounds.begin(self.conns.slots());
         self.judge_again(now);
     }
 
     /// Judges the next slice of open inbound connections, and closes those that are allowed no more.
     pub(super) fn judge_again(&mut self, now: Instant) {
-        self.policies.due = None;
-        let slots = self.conns.slots();
-        let count = self.policies.left.min(SLICE);
-        if count == 0 {
-            return;
-        }
-        if self.policies.next >= slots {
-            self.policies.next = 0;
-        }
-        let first = self.policies.next;
-        let to_the_end = count.min(slots.saturating_sub(first));
-        let from_the_start = count.saturating_sub(to_the_end);
-        let keys = self.conns.keys_within(first, to_the_end).chain(self.conns.keys_within(0, from_the_start));
+        let runs = self.policies.rounds.turn(now, self.conns.slots(), SLICE);
+        let keys = runs.into_iter().flat_map(|(first, count)| self.conns.keys_within(first, count));
         let ids: Vec<ConnId> = keys.collect();
-        self.policies.next = if from_the_start > 0 { from_the_start } else { first.saturating_add(count) };
-        self.policies.left = self.policies.left.saturating_sub(count);
-        if self.policies.left > 0 {
-            self.policies.due = Some(now + PAUSE);
-        }
         if let Some(set) = self.policy_set() {
             for id in ids {
                 let judged = self.conns.get(id).and_then(|conn| conn.judged.as_deref());
@@ -110,6 +81,10 @@ impl Shard {
                 .extend(said.map(|said| Observed::DryRun { connection: Arc::clone(connection), said }));
         }
         let verdict = set.judge(&facts);
+        if let Some(connection) = report {
+            let (connection, verdict) = (Arc::clone(connection), verdict.clone());
+            self.observed.push_back(Observed::Judged { connection, verdict });
+        }
         if let Some(conn) = self.conns.get_mut(id) {
             conn.judged = Some(Box::new(judged));
         }

@@ -167,6 +167,11 @@ pub(super) fn no_longer_allowed() -> Failure {
     Failure::new(Flag::Deny, "connection closed due to policy change")
 }
 
+/// The peer of a live tunnel is on a new revocation list.
+pub(super) fn revoked() -> Failure {
+    Failure::new(Flag::CertRevoked, "connection closed: peer certificate revoked by CRL")
+}
+
 pub(super) fn drained() -> Failure {
     Failure::new(Flag::Connect, "connection closed due to connection drain")
 }
@@ -242,12 +247,18 @@ pub(super) fn tunnel_error(error: &TunnelError, ready: bool) -> Failure {
 }
 
 /// An inbound tunnel that never became one.
-pub(super) fn handshake_denied(peer: SocketAddr, local: SocketAddr, error: &dyn Display) -> Observed {
+pub(super) fn handshake_denied(
+    peer: SocketAddr,
+    local: SocketAddr,
+    error: &dyn Display,
+    flag: Flag,
+) -> Observed {
     Observed::EarlyDenied {
         source: Some(peer),
         destination: Some(local),
         direction: Direction::Inbound,
         error: alloc::format!("tls handshake error: {error}"),
+        flag,
     }
 }
 
@@ -268,6 +279,7 @@ pub(super) fn too_many_connections(
         destination: Some(destination),
         direction,
         error: alloc::format!("too many connections: the limit of {limit} is reached"),
+        flag: Flag::Connect,
     }
 }
 
@@ -278,5 +290,6 @@ pub(super) fn overloaded(peer: SocketAddr, local: SocketAddr) -> Observed {
         destination: Some(local),
         direction: Direction::Inbound,
         error: "too many tunnels or handshakes in progress".to_string(),
+        flag: Flag::Connect,
     }
 }

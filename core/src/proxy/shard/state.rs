@@ -16,7 +16,7 @@ use crate::proxy::relay::{End, Relay};
 use crate::proxy::slab::slab_key;
 use crate::proxy::socks::Socks5;
 use crate::time::Instant;
-use crate::tls::TlsContext;
+use crate::tls::{PeerChain, TlsContext};
 
 slab_key! {
     /// A socket the shard knows. Stale ids are ignored everywhere.
@@ -271,6 +271,8 @@ pub(super) struct TunnelSlot {
     pub(super) local: SocketAddr,
     pub(super) establish: Establish,
     pub(super) context: Option<Arc<TlsContext>>,
+    /// The peer's, once ready, where revocation is checked.
+    pub(super) chain: Option<Box<PeerChain>>,
     /// Outbound only: how the pool knows it.
     pub(super) pooled: Option<(TunnelId, TunnelKey)>,
     /// Inner tunnels only: whom it serves.

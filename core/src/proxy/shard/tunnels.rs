@@ -81,6 +81,7 @@ impl Shard {
             local,
             establish,
             context: None,
+            chain: None,
             pooled,
             sole: None,
             tunnel: None,
@@ -213,6 +214,9 @@ impl Shard {
     }
 
     fn tunnel_ready(&mut self, now: Instant, id: TunnelRef, limit: u32) {
+        if !self.stands(now, id) {
+            return;
+        }
         let Some(slot) = self.tunnels.get_mut(id) else { return };
         slot.ready = true;
         if let Some(peer) = slot.peer().cloned() {

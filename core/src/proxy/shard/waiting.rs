@@ -276,6 +276,7 @@ impl Shard {
                 destination,
                 direction,
                 error,
+                flag: failure.flag,
             });
         }
     }

@@ -8,6 +8,7 @@ mod malformed;
 mod pair;
 mod refusals;
 mod revoked;
+mod revoked_later;
 mod stock;
 pub(super) mod support;
 mod symbolic;

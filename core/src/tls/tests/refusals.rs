@@ -46,6 +46,11 @@ fn cases() -> Vec<Case> {
     add("other trust domain", leaf(Leaf::uris(&["spiffe://elsewhere/ns/default/sa/peer"])), san);
     add("no SAN", leaf(no_uris()), san);
     add("only a DNS name", leaf(Leaf { dns: true, ..no_uris() }), san);
+    let name = Some(good.clone());
+    add("the identity as the subject's name", leaf(Leaf { common_name: name.clone(), ..no_uris() }), san);
+    let other = Leaf::uris(&["spiffe://elsewhere/ns/default/sa/peer"]);
+    add("the same beside another identity", leaf(Leaf { common_name: name, ..other }), san);
+    add("wildcard", leaf(Leaf::uris(&["spiffe://*/ns/default/sa/peer"])), san);
     add("two URIs", leaf(Leaf::uris(&[&good, "https://example.com/"])), san);
     add("same URI twice", leaf(Leaf::uris(&[&good, &good])), san);
     add("not SPIFFE", leaf(Leaf::uris(&["https://example.com/"])), san);

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
 
-use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd};
+use rcgen::{
+    CertificateRevocationListParams, CrlIssuingDistributionPoint, CrlScope, KeyIdMethod, RevokedCertParams,
+    SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::support::*;
@@ -14,7 +17,17 @@ use crate::tls::{Alert, Credentials, CrlError, Facts, Revocations, Session, Side
 
 impl Ca {
     /// A list of this authority, in DER, good until `to_year`.
-    fn crl(&self, revoked: &[&CertificateDer<'_>], to_year: i32) -> Vec<u8> {
+    pub(super) fn crl(&self, revoked: &[&CertificateDer<'_>], to_year: i32) -> Vec<u8> {
+        self.crl_for(revoked, to_year, None)
+    }
+
+    /// The same with what it is for: `None` is everything.
+    fn crl_for(
+        &self,
+        revoked: &[&CertificateDer<'_>],
+        to_year: i32,
+        of: Option<CrlIssuingDistributionPoint>,
+    ) -> Vec<u8> {
         let revoked_certs = revoked
             .iter()
             .map(|certificate| RevokedCertParams {
@@ -28,7 +41,7 @@ impl Ca {
             this_update: date_time_ymd(2020, 1, 1),
             next_update: date_time_ymd(to_year, 1, 1),
             crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
+            issuing_distribution_point: of,
             revoked_certs,
             key_identifier_method: KeyIdMethod::Sha256,
         };
@@ -36,7 +49,7 @@ impl Ca {
     }
 }
 
-fn pem(ders: &[&[u8]]) -> String {
+pub(super) fn pem(ders: &[&[u8]]) -> String {
     ders.iter()
         .map(|der| {
             let text = base64(der);
@@ -92,16 +105,16 @@ fn judge(
     }
 }
 
-type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(super) type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn peer_of(authority: &Ca, intermediates: &[&Ca]) -> Shown {
+pub(super) fn peer_of(authority: &Ca, intermediates: &[&Ca]) -> Shown {
     let (leaf, key) = authority.issue(Leaf::of(&identity("peer")));
     let mut chain = vec![leaf];
     chain.extend(intermediates.iter().map(|ca| ca.certificate.clone()));
     (chain, key)
 }
 
-fn copy((chain, key): &Shown) -> Shown {
+pub(super) fn copy((chain, key): &Shown) -> Shown {
     (chain.clone(), key.clone_key())
 }
 
@@ -231,6 +244,60 @@ fn unparsable_files_are_told_and_lists_that_never_were_refuse_everybody() {
         let verdict = judge(side, &root(), peer_of(ca(), &[]), missing);
         assert_eq!(verdict, Err((Some(Alert::BAD_CERTIFICATE), "revocation_unknown")));
     }
+}
+
+fn only_at(uri: &str, scope: Option<CrlScope>) -> Option<CrlIssuingDistributionPoint> {
+    Some(CrlIssuingDistributionPoint { distribution_point: point(uri), scope })
+}
+
+/// RUSTSEC-2026-0049: a list was passed over unless it was for the first of a certificate's distribution points.
+#[test]
+fn a_list_for_any_distribution_point_of_a_certificate_counts() {
+    let leaf = Leaf { lists_at: vec!["http://a/crl", "http://b/crl"], ..Leaf::of(&identity("peer")) };
+    let (leaf, key) = ca().issue(leaf);
+    let shown = (vec![leaf], key);
+    for (at, expected) in [("http://a/crl", REVOKED), ("http://b/crl", REVOKED), ("http://c/crl", Ok(()))] {
+        for side in [Side::Client, Side::Server] {
+            let list = ca().crl_for(&[&shown.0[0]], 2040, only_at(at, None));
+            let verdict = judge(side, &root(), copy(&shown), Revocations::parse(&list).unwrap());
+            assert_eq!(verdict, expected, "{side:?}, list for {at}");
+        }
+    }
+}
+
+#[test]
+fn a_list_counts_for_what_is_in_its_scope() {
+    let leaf = Leaf { lists_at: vec!["http://a/crl"], ..Leaf::of(&identity("peer")) };
+    let (leaf, key) = ca().issue(leaf);
+    let shown = (vec![leaf], key);
+    for (scope, expected) in [(CrlScope::UserCertsOnly, REVOKED), (CrlScope::CaCertsOnly, Ok(()))] {
+        let list = ca().crl_for(&[&shown.0[0]], 2040, only_at("http://a/crl", Some(scope)));
+        let verdict = judge(Side::Client, &root(), copy(&shown), Revocations::parse(&list).unwrap());
+        assert_eq!(verdict, expected, "{scope:?}");
+    }
+}
+
+/// RUSTSEC-2026-0104: an empty set of reasons made the parser panic. And whatever else is wrong with a list.
+#[test]
+fn disturbed_lists_are_refused_or_read_and_nothing_panics() {
+    let (leaf, _) = ca().issue(Leaf::of(&identity("peer")));
+    let list = ca().crl_for(&[&leaf], 2040, only_at("http://a/", None));
+    Revocations::parse(&list).unwrap();
+    let uri = list.windows(9).position(|octets| octets == b"http://a/").unwrap();
+    let mut reasons = list.clone();
+    // The first of three nested headers becomes `onlySomeReasons` of no bits.
+    reasons[uri - 6..uri - 4].copy_from_slice(&[0x83, 0]);
+    assert!(matches!(Revocations::parse(&reasons), Err(CrlError::List { position: 0, .. })));
+    let mut unread = 0;
+    for at in 0..list.len() {
+        for bit in 0..8 {
+            let mut disturbed = list.clone();
+            disturbed[at] ^= 1 << bit;
+            unread += usize::from(Revocations::parse(&disturbed).is_err());
+        }
+        assert!(Revocations::parse(&list[..at]).is_err() || at == 0);
+    }
+    assert!(unread > list.len(), "{unread} of {}", list.len() * 8);
 }
 
 /// A chain that is wrong in another way is refused with its own reason, lists or not.

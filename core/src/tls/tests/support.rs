@@ -7,8 +7,8 @@ use std::vec;
 use std::vec::Vec;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
 };
 use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
@@ -135,6 +135,10 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(name) = leaf.common_name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        params.crl_distribution_points = leaf.lists_at.iter().map(|uri| point(uri)).collect();
         params.subject_alt_names =
             leaf.uris.iter().map(|uri| SanType::URI(uri.as_str().try_into().unwrap())).collect();
         if leaf.dns {
@@ -183,6 +187,10 @@ pub(in crate::tls) struct Leaf {
     pub(in crate::tls) usages: Vec<ExtendedKeyUsagePurpose>,
     pub(in crate::tls) padding: usize,
     pub(in crate::tls) extension: Option<CustomExtension>,
+    /// A name of the subject, which nobody may go by.
+    pub(in crate::tls) common_name: Option<String>,
+    /// Where its issuer says that its revocation lists are.
+    pub(in crate::tls) lists_at: Vec<&'static str>,
 }
 
 impl Leaf {
@@ -199,8 +207,15 @@ impl Leaf {
             usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             padding: 0,
             extension: None,
+            common_name: None,
+            lists_at: Vec::new(),
         }
     }
+}
+
+/// A place of revocation lists.
+pub(super) fn point(uri: &str) -> CrlDistributionPoint {
+    CrlDistributionPoint { uris: vec![uri.to_string()] }
 }
 
 /// One authority for all tests that do not need their own: generating keys takes time.
