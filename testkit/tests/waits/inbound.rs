@@ -20,7 +20,7 @@ fn an_inbound_plaintext_client_is_looked_up_for_the_log() {
         }
         assert_eq!(dials(&actions(&mut shard)), ["10.0.0.1:80"], "with or without a name");
         let told = observed(&mut shard);
-        let [Observed::ConnectionOpened(opened)] = &told[..] else { panic!("{told:?}") };
+        let [Observed::ConnectionOpened(opened), ..] = &told[..] else { panic!("{told:?}") };
         assert_eq!(opened.source.workload.is_some(), answered);
     }
 }
