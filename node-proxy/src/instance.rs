@@ -13,6 +13,7 @@ use adit_control::local::LocalError;
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, Observed, Shard};
+use adit_ops::metrics::Runtimes;
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::{
     BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
@@ -38,6 +39,8 @@ pub struct Parts {
     pub observe: Observe,
     /// Makes who answers a shard's questions; called once for each.
     pub questions: Arc<dyn Fn() -> Questions + Send + Sync>,
+    /// Told of the runtimes that drive shards, where they are tokio's.
+    pub runtimes: Runtimes,
     /// Entries without redirection: what connects to the first address counts as captured on its way to the second.
     pub entries: Vec<(SocketAddr, SocketAddr)>,
 }
@@ -244,6 +247,7 @@ impl Instance {
             certificates: parts.certificates.clone(),
             observe: parts.observe,
             questions: parts.questions,
+            runtimes: parts.runtimes,
             shares: Mutex::new(shares),
         };
         let shards = match &config.record {
@@ -336,6 +340,7 @@ struct ShardSetup {
     certificates: NodeCertificates,
     observe: Observe,
     questions: Arc<dyn Fn() -> Questions + Send + Sync>,
+    runtimes: Runtimes,
     shares: Mutex<Shares>,
 }
 
@@ -350,6 +355,9 @@ impl ShardSetup {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners = shares.get_mut(index).and_then(Option::take).unwrap_or_default();
         drop(shares);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.runtimes.add(runtime);
+        }
         let seed = seed()?;
         let config = Arc::new(shard_config(&self.config, self.ports, seed));
         let observe = Arc::clone(&self.observe);

@@ -149,6 +149,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         certificates,
         observe,
         questions: questions(config, &resolver, discovery.as_ref()),
+        runtimes: metrics.runtimes.clone(),
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;

@@ -186,6 +186,7 @@ fn tables_and_certificates_come_from_the_control_plane() {
             "istio_xds_message_total{url=\"type.googleapis.com/istio.workload.Address\"}",
             "adit_xds_staleness_seconds 0.0",
             "adit_certificate_requests_total{result=\"ok\"} 1",
+            if runtime == "tokio" { "tokio_num_workers 2" } else { "istio_build" },
         ] {
             assert!(metrics.contains(line), "{line} is missing in {metrics}");
         }

@@ -120,14 +120,27 @@ where
     O: Observer,
     C: CertificateSource,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    drive_on(&runtime()?, clock, setup)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().build()
+}
+
+fn drive_on<E, O, C>(runtime: &tokio::runtime::Runtime, clock: Clock, setup: Setup<E, O, C>) -> io::Result<()>
+where
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
     runtime.block_on(async {
         tokio::task::unconstrained(drive(Runtime::new(clock), setup)?).await;
         Ok(())
     })
 }
 
-/// Starts `count` shards, each on a thread `adit-N`. `setup` is called on each thread with its index.
+/// Starts `count` shards, each on a thread `adit-N`. `setup` is called on each thread with its index, in the context of the
+/// runtime that will drive the shard: [`Handle::current`](tokio::runtime::Handle::current) is that runtime's.
 ///
 /// # Errors
 /// A thread cannot be started. What goes wrong on a thread is told by [`Shards::join`].
@@ -139,5 +152,12 @@ where
     C: CertificateSource,
 {
     let clock = Clock::start();
-    adit_runtime::spawn_shards(count, move |index, mailbox| run(clock, setup(index, mailbox)?))
+    adit_runtime::spawn_shards(count, move |index, mailbox| {
+        let runtime = runtime()?;
+        let setup = {
+            let _entered = runtime.enter();
+            setup(index, mailbox)?
+        };
+        drive_on(&runtime, clock, setup)
+    })
 }

@@ -11,6 +11,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::Observed;
 use adit_ops::access;
 use adit_ops::counters::{Counters, Snapshot};
+use adit_ops::metrics::Runtimes;
 use adit_runtime::{Handle, Questions, ShardError};
 
 use super::DemoError;
@@ -101,6 +102,7 @@ impl World {
                 certificates: certificates.clone(),
                 observe: observe(Who::Echo, events, echo_counters),
                 questions: Arc::new(Questions::default),
+                runtimes: Runtimes::default(),
                 entries: Vec::new(),
             },
         )?;
@@ -111,6 +113,7 @@ impl World {
                 certificates,
                 observe: observe(Who::Web, events, web_counters),
                 questions: Arc::new(Questions::default),
+                runtimes: Runtimes::default(),
                 entries: entries(),
             },
         )?;
@@ -125,6 +128,7 @@ impl World {
             certificates: authority(&config)?,
             observe: observe(Who::Impostor, events, &Arc::default()),
             questions: Arc::new(Questions::default),
+                runtimes: Runtimes::default(),
             entries: entries(),
         };
         let instance = Instance::start(&config, parts)?;
