@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use adit_control::proto::istio::security::{self, Action, Scope};
 use adit_control::proto::istio::workload::{
-    NetworkAddress, Port, PortList, Service, TunnelProtocol, Workload,
+    Address, NetworkAddress, Port, PortList, Service, TunnelProtocol, Workload, address::Type,
 };
 use adit_node::thread::TokioThread;
 use adit_testkit::istiod::Istiod;
-use adit_testkit::istiod::ads::AUTHORIZATION;
+use adit_testkit::istiod::ads::{ADDRESS, AUTHORIZATION};
 use adit_testkit::istiod::ca::{NAME, ScriptedCa};
 use common::{Directory, PATIENCE, Process, RUNTIMES, VIP, ask, echo, serve};
+use prost::Message as _;
 
 const POLL: std::time::Duration = std::time::Duration::from_millis(5);
 
@@ -46,6 +47,21 @@ fn workload(name: &str, ip: Ipv4Addr, ports: &[Port]) -> Workload {
     }
 }
 
+fn service(ports: &[Port]) -> Service {
+    Service {
+        name: "server".to_owned(),
+        namespace: "test".to_owned(),
+        hostname: "server.test.svc.cluster.local".to_owned(),
+        addresses: vec![NetworkAddress {
+            network: String::new(),
+            address: VIP.octets().to_vec(),
+            ..Default::default()
+        }],
+        ports: ports.to_vec(),
+        ..Service::default()
+    }
+}
+
 impl World {
     fn new(name: &str) -> Self {
         let runtime = TokioThread::start("istiod").unwrap();
@@ -73,18 +89,7 @@ impl World {
             ads.remove(AUTHORIZATION, ["test/closed"]);
         }
         ads.set_policies(policies);
-        ads.set_services([Service {
-            name: "server".to_owned(),
-            namespace: "test".to_owned(),
-            hostname: "server.test.svc.cluster.local".to_owned(),
-            addresses: vec![NetworkAddress {
-                network: String::new(),
-                address: VIP.octets().to_vec(),
-                ..Default::default()
-            }],
-            ports: ports.to_vec(),
-            ..Service::default()
-        }]);
+        ads.set_services([service(&ports)]);
         ads.set_workloads([
             workload("client", self.client_ip, &[]),
             workload("server", self.server_ip, &ports),
@@ -92,6 +97,10 @@ impl World {
     }
 
     fn start(&self, runtime: &str, workload: &str) -> Process {
+        self.start_with(runtime, workload, &[])
+    }
+
+    fn start_with(&self, runtime: &str, workload: &str, more: &[(&'static str, String)]) -> Process {
         let ip = if workload == "client" { self.client_ip } else { self.server_ip };
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         let vars = [
@@ -109,7 +118,7 @@ impl World {
             ("UNSTABLE_ENABLE_SOCKS5", "true".to_owned()),
             ("ENABLE_ORIG_SRC", "false".to_owned()),
         ];
-        Process::start(&["proxy", "--runtime", runtime], &vars)
+        Process::start(&["proxy", "--runtime", runtime], &[&vars, more].concat())
     }
 
     fn connect(&self) -> TcpStream {
@@ -282,4 +291,51 @@ fn our_own_workload_may_come_last() {
     assert!(world.page(15021, "/healthz/ready").contains("state manager"));
     world.push(Vec::new());
     client.line(&["listening"]);
+}
+
+#[test]
+fn what_a_connection_needs_is_asked_for_when_it_is_needed() {
+    for runtime in RUNTIMES {
+        let world = World::new(&format!("demand-{runtime}"));
+        let ports =
+            [Port { service_port: 80, target_port: world.application.port().into(), app_protocol: 0 }];
+        let own = format!(
+            "workloads: [{{ name: {{name}}, namespace: test, serviceAccount: {{name}}, workloadIps: [{{ip}}], protocol: HBONE, \
+             services: {{}} }}]"
+        );
+        let start = |name: &str, ip: Ipv4Addr| {
+            let own = own.replace("{name}", name).replace("{ip}", &ip.to_string());
+            let more = [
+                ("LOCAL_XDS", own),
+                ("XDS_ON_DEMAND", "true".to_owned()),
+                ("ISTIO_META_DNS_CAPTURE", "false".to_owned()),
+            ];
+            world.start_with(runtime, name, &more)
+        };
+        {
+            let _entered = world.runtime.enter();
+            // As istiod answers: who asks for a service gets its workloads, too.
+            let vip = format!("/{VIP}");
+            let server = workload("server", world.server_ip, &ports);
+            let server = (server.uid.clone(), Type::Workload(server));
+            let service = service(&ports);
+            let service = (format!("{}/{}", service.namespace, service.hostname), Type::Service(service));
+            let resources = [service, server]
+                .map(|(name, of)| (name, vec![vip.clone()], Address { r#type: Some(of) }.encode_to_vec()));
+            world.istiod.ads.set(ADDRESS, resources);
+        }
+        let (mut client, mut server) = (start("client", world.client_ip), start("server", world.server_ip));
+        client.line(&["listening"]);
+        server.line(&["listening"]);
+        exchange(&mut world.connect(), b"found").unwrap();
+        let asked = world.istiod.ads.recorded();
+        let vip = format!("/{VIP}");
+        let demands = asked.iter().filter(|asked| asked.request.resource_names_subscribe.contains(&vip));
+        assert_eq!(demands.count(), 1);
+        // The second finds it in the tables.
+        exchange(&mut world.connect(), b"known").unwrap();
+        let asked = world.istiod.ads.recorded();
+        let demands = asked.iter().filter(|asked| asked.request.resource_names_subscribe.contains(&vip));
+        assert_eq!(demands.count(), 1);
+    }
 }

@@ -128,7 +128,7 @@ impl World {
             certificates: authority(&config)?,
             observe: observe(Who::Impostor, events, &Arc::default()),
             questions: Arc::new(Questions::default),
-                runtimes: Runtimes::default(),
+            runtimes: Runtimes::default(),
             entries: entries(),
         };
         let instance = Instance::start(&config, parts)?;
