@@ -149,7 +149,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         certificates,
         observe,
         questions: questions(config, &resolver, discovery.as_ref()),
-        runtimes: metrics.runtimes.clone(),
+        runtimes: metrics.runtimes,
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;
@@ -197,7 +197,7 @@ fn admin_on_ipv6(
     if !config.listen.ipv6 || config.listen.admin.ip() != Ipv4Addr::LOCALHOST {
         return Ok(None);
     }
-    let port = pages.last().map_or(config.listen.admin.port(), |admin| admin.address().port());
+    let port = pages.last().map_or_else(|| config.listen.admin.port(), |admin| admin.address().port());
     match Endpoint::bind((Ipv6Addr::LOCALHOST, port).into(), admin) {
         // `EADDRNOTAVAIL`, and `EAFNOSUPPORT` where the kernel has no IPv6.
         Err(ServerError::Bind { cause, .. })

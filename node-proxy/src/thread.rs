@@ -42,7 +42,6 @@ impl TokioThread {
     }
 
     /// What is started while the guard lives runs on the thread.
-    #[must_use]
     pub fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()
     }

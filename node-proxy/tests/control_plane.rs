@@ -299,10 +299,8 @@ fn what_a_connection_needs_is_asked_for_when_it_is_needed() {
         let world = World::new(&format!("demand-{runtime}"));
         let ports =
             [Port { service_port: 80, target_port: world.application.port().into(), app_protocol: 0 }];
-        let own = format!(
-            "workloads: [{{ name: {{name}}, namespace: test, serviceAccount: {{name}}, workloadIps: [{{ip}}], protocol: HBONE, \
-             services: {{}} }}]"
-        );
+        let own = "workloads: [{ name: {name}, namespace: test, serviceAccount: {name}, workloadIps: [{ip}], \
+                   protocol: HBONE, services: {} }]";
         let start = |name: &str, ip: Ipv4Addr| {
             let own = own.replace("{name}", name).replace("{ip}", &ip.to_string());
             let more = [

@@ -170,8 +170,9 @@ fn an_application_that_is_not_there_is_a_503() {
 }
 
 #[test]
-fn a_name_has_no_address_without_a_resolver() {
+fn a_name_has_no_address_when_nobody_knows_it() {
     let (mut room, client, _) = world(None, Weather::default());
     call(&mut room, client, "10.1.0.3:80", b"x");
-    assert_eq!(errors(&room, client), ["no ip addresses were resolved for workload: n"]);
+    let expected = "no ip addresses were resolved for workload: n (no such name (NXDOMAIN))";
+    assert_eq!(errors(&room, client), [expected]);
 }
