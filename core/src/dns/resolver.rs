@@ -27,8 +27,12 @@ impl<'a> Client<'a> {
     /// `workload` as a client with these search domains.
     #[must_use]
     pub fn new(workload: &'a Workload, search: &'a [Arc<str>]) -> Self {
-        let Workload { namespace, network, cluster, .. } = workload;
-        Self { namespace, network, cluster, search }
+        Self {
+            namespace: &workload.namespace,
+            network: &workload.network,
+            cluster: &workload.cluster,
+            search,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::str;
 
 /// What kind of Kubernetes object a workload belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum WorkloadType {
     /// A Deployment, or what behaves like one.
     Deployment,

@@ -5,7 +5,7 @@ use core::cmp::Ordering;
 
 use super::index::{Entry, Index};
 use super::keyed::{Shared, mark};
-use super::{GatewayAddress, Memberships, PortMap, Service, ServiceName, Workload};
+use super::{Common, GatewayAddress, Memberships, PortMap, Service, ServiceName, Workload};
 use crate::identity::Identity;
 
 /// A pool is looked through for what nobody holds any longer when it has so many entries, later when it has doubled.
@@ -18,32 +18,36 @@ pub(super) struct Interner {
     identities: Pool<Identity>,
     gateways: Pool<Arc<GatewayAddress>>,
     memberships: Pool<Memberships>,
+    commons: Pool<Arc<Common>>,
 }
 
 impl Interner {
     /// Lets `workload` share what it has in common with others.
     pub(super) fn workload(&mut self, workload: &mut Workload) {
-        let locality = &mut workload.locality;
+        self.text(&mut workload.namespace);
+        self.text(&mut workload.node);
+        workload.addresses.shrink_to_fit();
+        self.identities.share(workload.identity_mut(), |_| {});
+        // Its texts first, so that what is kept holds the kept ones.
+        let common: &mut Common = workload;
+        let locality = &mut common.locality;
         for text in [
-            &mut workload.namespace,
-            &mut workload.network,
-            &mut workload.node,
-            &mut workload.canonical_name,
-            &mut workload.canonical_revision,
-            &mut workload.workload_name,
-            &mut workload.cluster,
+            &mut common.network,
+            &mut common.canonical_name,
+            &mut common.canonical_revision,
+            &mut common.workload_name,
+            &mut common.cluster,
             &mut locality.region,
             &mut locality.zone,
             &mut locality.subzone,
         ] {
             self.text(text);
         }
-        workload.authorization_policies.iter_mut().for_each(|key| self.text(key));
-        workload.authorization_policies.shrink_to_fit();
-        workload.addresses.shrink_to_fit();
-        self.identities.share(workload.identity_mut(), |_| {});
-        self.gateway(&mut workload.waypoint);
-        self.gateway(&mut workload.network_gateway);
+        common.authorization_policies.iter_mut().for_each(|key| self.text(key));
+        common.authorization_policies.shrink_to_fit();
+        self.gateway(&mut common.waypoint);
+        self.gateway(&mut common.network_gateway);
+        self.commons.share(workload.common_mut(), |_| {});
         let texts = &mut self.texts;
         self.memberships.share(&mut workload.services, |services| {
             let shared = |(name, ports): (&ServiceName, &PortMap)| {

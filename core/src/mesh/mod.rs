@@ -30,5 +30,5 @@ pub use service::{
 };
 pub use tables::{Change, Mesh, MeshError};
 pub use workload::{
-    ApplicationProtocol, ApplicationTunnel, Health, Locality, NetworkMode, TunnelProtocol, Workload,
+    ApplicationProtocol, ApplicationTunnel, Common, Health, Locality, NetworkMode, TunnelProtocol, Workload,
 };

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::ops::{Deref, DerefMut};
 
 use super::{GatewayAddress, Memberships};
 use crate::hbone::Baggage;
@@ -30,7 +31,7 @@ pub enum Health {
 }
 
 /// Whose network a workload lives in (`network_mode`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NetworkMode {
     /// It has addresses of its own.
     #[default]
@@ -51,7 +52,7 @@ pub struct Locality {
 }
 
 /// What an application is told about a connection before its octets (`ApplicationTunnel.Protocol`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ApplicationProtocol {
     /// Nothing.
     #[default]
@@ -63,7 +64,7 @@ pub enum ApplicationProtocol {
 /// How admitted traffic reaches the application (`application_tunnel`, datapath §5.4).
 ///
 /// A workload that has one takes CONNECT targets with any address (datapath §5.3 b).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApplicationTunnel {
     /// What the application is told first.
     pub protocol: ApplicationProtocol,
@@ -71,26 +72,15 @@ pub struct ApplicationTunnel {
     pub port: Option<u16>,
 }
 
-/// One application instance, with or without a proxy of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workload {
-    /// Primary key (`uid`), such as `Kubernetes//Pod/default/web-0`.
-    pub uid: Arc<str>,
-    /// Name of the pod or machine (`name`).
-    pub name: Arc<str>,
-    /// Namespace; always that of [`identity`](Self::identity), which [`Mesh::apply`](super::Mesh::apply) checks.
-    pub namespace: Arc<str>,
-    identity: Identity,
-    /// Addresses of its own; may be empty.
-    pub addresses: Vec<IpAddr>,
+/// What the replicas of an application have in common. A mesh has few of these for many workloads, so each is kept once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Common {
     /// Name to resolve where it has no address (`hostname`); empty for none.
     pub hostname: Arc<str>,
-    /// Network in which `addresses` are meaningful; empty for a mesh of one network.
+    /// Network in which its addresses are meaningful; empty for a mesh of one network.
     pub network: Arc<str>,
-    /// Whether `addresses` are the node's.
+    /// Whether its addresses are the node's.
     pub network_mode: NetworkMode,
-    /// How it wants to be spoken to.
-    pub protocol: TunnelProtocol,
     /// The waypoint that speaks for it to clients which address it directly (`waypoint`).
     pub waypoint: Option<Arc<GatewayAddress>>,
     /// The gateway through which it is reached from other networks (`network_gateway`).
@@ -99,8 +89,6 @@ pub struct Workload {
     pub native_tunnel: bool,
     /// How admitted traffic reaches the application.
     pub application_tunnel: Option<ApplicationTunnel>,
-    /// Node (host) it runs on.
-    pub node: Arc<str>,
     /// Canonical service name, for telemetry.
     pub canonical_name: Arc<str>,
     /// Canonical service revision, for telemetry.
@@ -113,14 +101,49 @@ pub struct Workload {
     pub cluster: Arc<str>,
     /// Where it runs.
     pub locality: Locality,
+    /// Keys (`namespace/name`) of the policies that select it.
+    pub authorization_policies: Vec<Arc<str>>,
+}
+
+/// One application instance, with or without a proxy of its own. What it has in [`Common`] with its replicas are fields of
+/// its own to whoever reads or writes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Primary key (`uid`), such as `Kubernetes//Pod/default/web-0`.
+    pub uid: Arc<str>,
+    /// Name of the pod or machine (`name`).
+    pub name: Arc<str>,
+    /// Namespace; always that of [`identity`](Self::identity), which [`Mesh::apply`](super::Mesh::apply) checks.
+    pub namespace: Arc<str>,
+    identity: Identity,
+    common: Arc<Common>,
+    /// Addresses of its own; may be empty.
+    pub addresses: Vec<IpAddr>,
+    /// How it wants to be spoken to.
+    pub protocol: TunnelProtocol,
+    /// Node (host) it runs on.
+    pub node: Arc<str>,
     /// Whether services send traffic to it.
     pub status: Health,
     /// Weight among the endpoints of a service; 0 takes no traffic.
     pub capacity: u32,
     /// Services it is an endpoint of: service port → port of this workload, where it differs from the service's own.
     pub services: Memberships,
-    /// Keys (`namespace/name`) of the policies that select it.
-    pub authorization_policies: Vec<Arc<str>>,
+}
+
+impl Deref for Workload {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl DerefMut for Workload {
+    /// Takes a copy first, if others have the same.
+    fn deref_mut(&mut self) -> &mut Common {
+        Arc::make_mut(&mut self.common)
+    }
 }
 
 impl Workload {
@@ -128,32 +151,40 @@ impl Workload {
     /// (cluster `Kubernetes`, capacity 1); its namespace is that of `identity`.
     #[must_use]
     pub fn new(uid: &str, name: &str, identity: Identity) -> Self {
-        Self {
-            uid: uid.into(),
-            name: name.into(),
-            namespace: identity.namespace().into(),
-            identity,
-            addresses: Vec::new(),
+        let common = Common {
             hostname: Arc::default(),
             network: Arc::default(),
             network_mode: NetworkMode::default(),
-            protocol: TunnelProtocol::default(),
             waypoint: None,
             network_gateway: None,
             native_tunnel: false,
             application_tunnel: None,
-            node: Arc::default(),
             canonical_name: Arc::default(),
             canonical_revision: Arc::default(),
             workload_type: WorkloadType::Deployment,
             workload_name: Arc::default(),
             cluster: "Kubernetes".into(),
             locality: Locality::default(),
+            authorization_policies: Vec::new(),
+        };
+        Self {
+            uid: uid.into(),
+            name: name.into(),
+            namespace: identity.namespace().into(),
+            identity,
+            common: Arc::new(common),
+            addresses: Vec::new(),
+            protocol: TunnelProtocol::default(),
+            node: Arc::default(),
             status: Health::default(),
             capacity: 1,
             services: Memberships::default(),
-            authorization_policies: Vec::new(),
         }
+    }
+
+    /// For the tables, which put an equal one in its place.
+    pub(super) const fn common_mut(&mut self) -> &mut Arc<Common> {
+        &mut self.common
     }
 
     /// Its SPIFFE identity; a cheap copy.
