@@ -57,6 +57,18 @@ fn described(baggage: &Baggage) -> Names {
     }
 }
 
+/// Whoever is behind a gateway: as its proxy describes it, and who it proved to be (datapath §2.7). What it does not say
+/// is unknown; what the tables know is about the gateway.
+pub(super) fn behind_gateway(baggage: Option<&Baggage>, identity: Identity) -> Names {
+    let said = baggage.map(described).unwrap_or_default();
+    Names {
+        workload: said.labels.workload.clone(),
+        identity: Some(identity.clone()),
+        labels: Labels { principal: Some(identity), ..said.labels },
+        ..said
+    }
+}
+
 fn named(service: Option<&Service>) -> Option<ServiceLabels> {
     service.map(|service| ServiceLabels {
         hostname: Arc::clone(&service.name.hostname),
