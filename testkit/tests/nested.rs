@@ -12,6 +12,7 @@ use adit_core::proxy::observed::{Connection, Flag, Labels, Names, Observed};
 use adit_core::proxy::{Listener, Shard, ShardConfig};
 use adit_core::time::Instant;
 use adit_core::tls::Revocations;
+use adit_ops::metrics::{Bounds, Metrics};
 use adit_testkit::pki::{Ca, Issued};
 use adit_testkit::sim::mesh::{add, config, room};
 use adit_testkit::sim::{NodeId, Room, Script, Weather};
@@ -56,7 +57,12 @@ enum Gateway {
     Address,
     /// By the hostname of a service in front of it, whose port 15009 leads to 15008.
     Service,
+    /// The same, and the gateway's workload has a hostname in place of an address.
+    Named,
 }
+
+/// The hostname of a gateway without an address.
+const GATEWAY: &str = "gateway.example";
 
 struct World {
     room: Room,
@@ -96,13 +102,18 @@ fn world_with(
     let name = ServiceName { namespace: "shop".into(), hostname: "gateway.shop.svc".into() };
     let (target, hbone_port) = match named {
         Gateway::Address => (GatewayTarget::Address(near), 15_008),
-        Gateway::Service => (GatewayTarget::Hostname(name.clone()), 15_009),
+        Gateway::Service | Gateway::Named => (GatewayTarget::Hostname(name.clone()), 15_009),
     };
     far.network_gateway = Some(Arc::new(GatewayAddress { target, hbone_port }));
     let mut gateways = Service::new(name.clone());
     gateways.ports.insert(15_009, 15_008);
     let mut near = workload("gateway", "10.0.0.2:0", "n1");
     near.services.insert(name, [(15_009, 15_008)].into());
+    if named == Gateway::Named {
+        near.addresses.clear();
+        near.hostname = GATEWAY.into();
+        room.name(GATEWAY, &[addr("10.0.0.2:0").ip()]);
+    }
     service.addresses = vec![NetworkAddress { network: "n1".into(), address: addr(VIP).ip() }];
     service.subject_alt_names = alternative
         .map(|name| Identity::new("cluster.local", "shop", name).expect("an identity"))
@@ -246,10 +257,49 @@ fn the_destination_is_who_answers_behind_the_gateway() {
     };
     assert_eq!(*connection.destination.names, names);
     assert_eq!(connection.traffic.forth(), 1);
+    let metrics = Metrics::new("test", Bounds::default());
+    for observed in room.observed(client) {
+        metrics.observe(observed);
+    }
+    let text = metrics.text();
+    for series in ["opened_total", "closed_total"] {
+        let series = format!("istio_tcp_connections_{series}{{");
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with(&series)).collect();
+        let [line] = lines[..] else { panic!("{lines:?}") };
+        assert!(
+            line.contains(
+                "destination_workload=\"web-v2\",destination_canonical_service=\"web\",\
+                 destination_canonical_revision=\"v2\",destination_workload_namespace=\"shop\",\
+                 destination_principal=\"spiffe://cluster.local/ns/shop/sa/server\",destination_app=\"web-v2\",\
+                 destination_version=\"v2\",destination_cluster=\"far\""
+            ),
+            "{line}"
+        );
+    }
     // It was told of no sooner than when both tunnels were there.
     let at = |which: fn(&Observed) -> bool| room.observed(client).iter().rposition(which).expect("told");
     let opened = at(|observed| matches!(observed, Observed::ConnectionOpened(_)));
     assert!(opened > at(|observed| matches!(observed, Observed::TunnelOpened { .. })));
+}
+
+#[test]
+fn a_gateway_whose_name_is_looked_up_is_told_of_before_the_connection() {
+    let World { mut room, client, .. } =
+        world_by(Gateway::Named, room(24, Weather::default()), Some("server"));
+    let app = room.connect(client, addr("10.0.0.1:40000"), addr(VIP), Script::send("x"));
+    room.run(2_000_000);
+    assert_eq!(room.app(app).got(), b"x");
+    let told = room.observed(client).iter().position(|observed| match observed {
+        Observed::Resolved { connection: asking, hostname } => {
+            assert_eq!((asking.id, &**hostname), (connection(&room, client).id, GATEWAY));
+            assert_eq!(asking.destination.identity, Some(identity("gateway")));
+            true
+        }
+        _ => false,
+    });
+    let opened = room.observed(client).iter().position(|o| matches!(o, Observed::ConnectionOpened(_)));
+    assert!(told.is_some() && told < opened, "{told:?}, {opened:?}");
+    assert_eq!(connection(&room, client).destination.identity, Some(identity("server")));
 }
 
 #[test]
