@@ -322,7 +322,8 @@ fn what_fails_before_the_far_end_answers_was_a_connection_to_the_gateway() {
     let nobody_known = |room: &mut Room, _, server| {
         room.with(server, |shard, now| shard.handle_mesh(now, mesh("n2", vec![], vec![])));
     };
-    let cases: [(&str, fn(&mut Room, NodeId, NodeId)); 3] = [
+    type Spoil = fn(&mut Room, NodeId, NodeId);
+    let cases: [(&str, Spoil); 3] = [
         ("connection failed: ", no_gateway),
         ("http status: 503 Service Unavailable", no_server),
         ("http status: 503 Service Unavailable", nobody_known),
