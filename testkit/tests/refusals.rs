@@ -73,6 +73,45 @@ fn a_live_stream_that_is_refused_is_not_asked_again() {
     assert_eq!(it.apps().next().expect("the application").1.closed, Some(true));
 }
 
+/// datapath §3.8. Orderly ends and what applications reset are no errors; anything else is, with its direction.
+#[test]
+fn the_log_says_when_a_proxy_breaks_a_live_stream_off() {
+    let text = |direction, code| format!("{direction}: io error: stream reset by the peer: {code}");
+    for code in [
+        ErrorCode::NO_ERROR,
+        ErrorCode::CANCEL,
+        ErrorCode::STREAM_CLOSED,
+        ErrorCode::CONNECT_ERROR,
+        ErrorCode::INTERNAL_ERROR,
+        ErrorCode::REFUSED_STREAM,
+        ErrorCode(0x77),
+    ] {
+        for resets_as_fin in [false, true] {
+            let mut it = Intruder::server(|config| config.resets_as_fin = resets_as_fin);
+            it.hello(&[(3, 100)]);
+            it.send(&headers(1, 0, OK));
+            it.send(&reset(1, code));
+            let broken =
+                matches!(code, ErrorCode::INTERNAL_ERROR | ErrorCode::REFUSED_STREAM | ErrorCode(0x77));
+            let expected: Vec<_> = broken.then(|| text("receive", code)).into_iter().collect();
+            assert_eq!(errors(it.observed()), expected, "{code}");
+            assert_eq!(it.shard.connections(), 0, "{code}");
+        }
+    }
+    // The server had said all it had to say: what broke is the way there.
+    let mut it = Intruder::server(|_| {});
+    it.hello(&[(3, 100)]);
+    it.send(&[headers(1, 0, OK), data(1, END_STREAM, b"bye")].concat());
+    it.send(&reset(1, ErrorCode::INTERNAL_ERROR));
+    assert_eq!(errors(it.observed()), [text("send", ErrorCode::INTERNAL_ERROR)]);
+    // Inbound the peer is the client's side.
+    let mut it = Intruder::client(|_| {});
+    it.hello(&[]);
+    it.send(&connect(1));
+    it.send(&reset(1, ErrorCode::INTERNAL_ERROR));
+    assert_eq!(errors(it.observed()), [text("send", ErrorCode::INTERNAL_ERROR)]);
+}
+
 #[test]
 fn a_peer_that_refuses_for_ever_is_asked_four_times() {
     let mut it = Intruder::server(|_| {});
@@ -122,6 +161,7 @@ fn a_connection_whose_octets_were_shed_ends_though_resets_are_fins() {
     assert!(it.frames().iter().any(shed), "nothing was shed");
     assert_eq!(it.shard.connections(), 0, "the connection waits for octets that were dropped");
     assert_eq!(it.apps().next().expect("an application").1.closed, Some(false));
+    assert_eq!(errors(it.observed()), ["send: io error: stream reset here: ENHANCE_YOUR_CALM"]);
 }
 
 #[test]

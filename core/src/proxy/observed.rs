@@ -147,7 +147,9 @@ pub struct Connection {
 /// What happened, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// A connection is known, and about to be dialled; exactly one `ConnectionClosed` follows.
+    /// A connection is known, and about to be dialled; exactly one `ConnectionClosed` follows. One through the gateway of
+    /// another network ([`Carrier::DoubleHbone`]) is told of when its CONNECT was answered, which says who is behind the
+    /// gateway; or, as one to the gateway, right before its end.
     ConnectionOpened(Arc<Connection>),
     /// A connection ended.
     ConnectionClosed {
@@ -173,7 +175,7 @@ pub enum Observed {
     },
     /// The name of a connection's destination was looked up, with whatever success (datapath §2.5).
     Resolved {
-        /// The connection; already open.
+        /// The connection; already open, unless it goes through the gateway of another network.
         connection: Arc<Connection>,
         /// The name.
         hostname: Arc<str>,

@@ -20,6 +20,9 @@ const RELAY: u16 = 9999;
 const NEAR: &str = "near";
 const FAR: &str = "far";
 
+/// What the far pod belongs to.
+const OWNER: &str = "server-owner";
+
 struct World {
     cluster: Cluster,
     client: Host,
@@ -46,6 +49,7 @@ impl World {
         let far = Workload {
             network: FAR.to_owned(),
             network_gateway: Some(self.gateway_at(ipv6)),
+            workload_name: OWNER.to_owned(),
             ..server("server", &self.far)
         };
         let plain = service("server", 1, (SERVICE, APP));
@@ -143,8 +147,19 @@ pub(crate) fn nested(runtime: Runtime, backend: Backend) -> Result<()> {
             ("src.identity", &*client_id),
             ("dst.hbone_addr", &*authority),
         ];
-        let line = client_node
-            .wait_access(&[&common[..], &[("direction", "outbound"), ("dst.addr", &outer)]].concat())?;
+        let line = client_node.wait_access(
+            &[
+                &common[..],
+                &[
+                    ("direction", "outbound"),
+                    ("dst.addr", &outer),
+                    // Who answered, not the gateway.
+                    ("dst.identity", &server_id),
+                    ("dst.workload", OWNER),
+                ],
+            ]
+            .concat(),
+        )?;
         assert!(line.get("error").is_none(), "{line}");
         gateway_node.wait_access(
             &[&common[..], &[("direction", "inbound"), ("dst.addr", &outer), ("dst.identity", &gateway_id)]]
@@ -169,7 +184,11 @@ pub(crate) fn nested(runtime: Runtime, backend: Backend) -> Result<()> {
         tables.to_string().contains(&identity("impostor"))
     })?;
     assert_eq!(who_am_i(&world.client, target(false))?, None);
-    client_node.wait_access(&[("direction", "outbound"), ("error", &not_impostor(&server_id))])?;
+    client_node.wait_access(&[
+        ("direction", "outbound"),
+        ("dst.identity", &gateway_id),
+        ("error", &not_impostor(&server_id)),
+    ])?;
 
     world.push(false, "impostor", "server");
     wait_tables(&world.client, "another identity of the gateway", |tables| {

@@ -14,15 +14,17 @@ use crate::time::Instant;
 const ACTIONS_OF_AN_ENDING: usize = 4;
 
 impl Shard {
-    /// Tells the outside that a connection exists; from now on its end is told too.
+    /// Tells the outside that a connection exists; from now on its end is told too. One through a gateway is told of when
+    /// its CONNECT is answered, or when it ends.
     pub(super) fn open_report(&mut self, id: ConnId, mut report: Connection) {
         self.conns_opened = self.conns_opened.saturating_add(1);
         report.id = self.conns_opened;
         self.names.share(&mut report.source.names);
         self.names.share(&mut report.destination.names);
         let report = Arc::new(report);
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.report = Some(Arc::clone(&report));
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.report = Some(Arc::clone(&report));
+        if !conn.is_untold() {
             self.observed.push_back(Observed::ConnectionOpened(report));
         }
     }
@@ -152,7 +154,11 @@ impl Shard {
         }
         self.give_loans(&mut conn);
         self.end_nested(now, conn.nested, conn.failure.as_deref());
+        let untold = conn.is_untold();
         if let Some(connection) = conn.report {
+            if untold {
+                self.observed.push_back(Observed::ConnectionOpened(Arc::clone(&connection)));
+            }
             let (forth, back) = (conn.relay.total(End::Downstream), conn.relay.total(End::Upstream));
             let (bytes_sent, bytes_received) = match connection.direction {
                 Direction::Outbound => (forth, back),

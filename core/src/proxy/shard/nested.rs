@@ -7,12 +7,14 @@
 //! is an ordinary connection from the other end, which nobody is told of. So flow control, deadlines, caps and half-close
 //! hold inside as they do outside. The inner tunnel serves one user connection and ends with it.
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
-use super::state::{Attach, Conn, ConnId, Lease, Nested, Phase, Role, Socket, Sole, TunnelRef};
+use super::state::{Attach, Conn, ConnId, Lease, Nested, Phase, Role, Socket, Sole, TunnelRef, TunnelSlot};
 use super::tunnels::NO_ADDRESS;
 use super::{Action, Shard, report};
+use crate::hbone::Baggage;
 use crate::hbone::establish::Establish;
-use crate::proxy::observed::Direction;
+use crate::proxy::observed::{Direction, Observed};
 use crate::proxy::relay::End;
 use crate::proxy::shard::Failure;
 use crate::time::Instant;
@@ -75,6 +77,20 @@ impl Shard {
         {
             self.fail_conn(now, user, &report::not_opened(error));
         }
+    }
+
+    /// The inner CONNECT has been answered: now it is known who is behind the gateway, and the connection is told of.
+    pub(super) fn open_behind(&mut self, id: ConnId, inner: TunnelRef, baggage: Option<&Baggage>) {
+        let peer = self.tunnels.get(inner).and_then(TunnelSlot::peer).cloned();
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(report) = &mut conn.report else { return };
+        if let Some(peer) = peer {
+            let mut names = Arc::new(report::behind_gateway(baggage, peer));
+            self.names.share(&mut names);
+            // Nobody has it yet but the event of a name that was looked up.
+            Arc::make_mut(report).destination.names = names;
+        }
+        self.observed.push_back(Observed::ConnectionOpened(Arc::clone(report)));
     }
 
     /// An inner tunnel has ended: its user, if still waiting for it, fails.

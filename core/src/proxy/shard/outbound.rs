@@ -267,8 +267,10 @@ impl Shard {
         conn.phase = Phase::Relaying;
         let (downstream, nested) = (conn.downstream, conn.nested);
         self.set_deadline(id, None);
-        if let Some(Nested::Carrier(inner)) = nested {
-            self.carried(now, inner);
+        match nested {
+            Some(Nested::Carrier(inner)) => self.carried(now, inner),
+            Some(Nested::Inner(inner)) => self.open_behind(id, inner, response.baggage.as_ref()),
+            None => {}
         }
         if let Attach::Socket(socket) = downstream {
             self.resume(socket);

@@ -9,7 +9,7 @@ use super::LocalWorkload;
 use super::outbound::dialled;
 use super::state::Failure;
 use crate::hbone::{Baggage, ConnectRequest, TraceParent, TunnelError};
-use crate::http2::{ErrorCode, OpenError};
+use crate::http2::{ErrorCode, Initiator, OpenError};
 use crate::identity::Identity;
 use crate::mesh::{Service, Workload};
 use crate::policy::DenyReason;
@@ -54,6 +54,18 @@ fn described(baggage: &Baggage) -> Names {
             zone: baggage.zone.clone(),
             principal: None,
         },
+    }
+}
+
+/// Whoever is behind a gateway: as its proxy describes it, and who it proved to be (datapath §2.7). What it does not say
+/// is unknown; what the tables know is about the gateway.
+pub(super) fn behind_gateway(baggage: Option<&Baggage>, identity: Identity) -> Names {
+    let said = baggage.map(described).unwrap_or_default();
+    Names {
+        workload: said.labels.workload.clone(),
+        identity: Some(identity.clone()),
+        labels: Labels { principal: Some(identity), ..said.labels },
+        ..said
     }
 }
 
@@ -203,6 +215,24 @@ pub(super) fn not_opened(error: OpenError) -> Failure {
 
 pub(super) fn stream_reset(code: ErrorCode) -> Failure {
     Failure::new(Flag::Http2HandshakeFailure, format_args!("h2 failed: stream reset by the peer: {code}"))
+}
+
+/// A stream was reset while octets flowed, from the server if `receiving`. What ends in good order (NO_ERROR, CANCEL and
+/// STREAM_CLOSED) is no error, and neither is what the application at the other end has reset (CONNECT_ERROR, RFC 9113
+/// §8.5), as its RST is none on a plain socket (datapath §3.8).
+pub(super) fn broken_off(code: ErrorCode, by: Initiator, receiving: bool) -> Option<Failure> {
+    if matches!(
+        code,
+        ErrorCode::NO_ERROR | ErrorCode::CANCEL | ErrorCode::STREAM_CLOSED | ErrorCode::CONNECT_ERROR
+    ) {
+        return None;
+    }
+    let direction = if receiving { "receive" } else { "send" };
+    let by = match by {
+        Initiator::Remote => "by the peer",
+        Initiator::Library | Initiator::Local => "here",
+    };
+    Some(Failure::new(Flag::Connect, format_args!("{direction}: io error: stream reset {by}: {code}")))
 }
 
 pub(super) fn dial_timeout(port: u16) -> Failure {

@@ -11,7 +11,7 @@ use crate::http2::{StreamId, StreamMap};
 use crate::identity::{Identity, IdentitySet};
 use crate::policy::Facts;
 use crate::pool::{RequestId, TunnelId, TunnelKey};
-use crate::proxy::observed::{Connection, Direction, Flag};
+use crate::proxy::observed::{Carrier, Connection, Direction, Flag};
 use crate::proxy::relay::{End, Relay};
 use crate::proxy::slab::slab_key;
 use crate::proxy::socks::Socks5;
@@ -191,6 +191,13 @@ impl Conn {
             Phase::Leasing(lease) => Some(lease),
             Phase::Socks(_) | Phase::Waiting(_) | Phase::Asking(_) | Phase::Dialing | Phase::Relaying => None,
         }
+    }
+
+    /// Whether its opening has not been told: only the answer to a CONNECT says who is behind a gateway, and what was
+    /// told does not change.
+    pub(super) fn is_untold(&self) -> bool {
+        !matches!(self.phase, Phase::Relaying)
+            && self.report.as_ref().is_some_and(|report| report.carrier == Carrier::DoubleHbone)
     }
 
     pub(super) fn attach(&self, end: End) -> Attach {

@@ -8,7 +8,7 @@ use super::state::{Attach, Failure, Phase, Role, Socket, SocketId, TunnelRef, Tu
 use super::{Action, Shard, SocketError, report};
 use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
 use crate::hbone::{Tunnel, TunnelError, TunnelEvent};
-use crate::http2::{ErrorCode, StreamId, StreamMap};
+use crate::http2::{ErrorCode, Initiator, StreamId, StreamMap};
 use crate::pool::{TunnelId, TunnelKey};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
@@ -405,7 +405,7 @@ impl Shard {
             }
             TunnelEvent::Data { stream } => self.stream_data(now, id, stream),
             TunnelEvent::Finished { stream } => self.stream_finished(now, id, stream),
-            TunnelEvent::Reset { stream, code, .. } => self.stream_reset(now, id, stream, code),
+            TunnelEvent::Reset { stream, code, by } => self.stream_reset(now, id, stream, code, by),
             TunnelEvent::Writable { stream } => {
                 if let Some(socket) = self.app_socket(id, stream) {
                     self.resume(socket);
@@ -471,7 +471,14 @@ impl Shard {
         self.after_relay(now, conn_id);
     }
 
-    fn stream_reset(&mut self, now: Instant, id: TunnelRef, stream: StreamId, code: ErrorCode) {
+    fn stream_reset(
+        &mut self,
+        now: Instant,
+        id: TunnelRef,
+        stream: StreamId,
+        code: ErrorCode,
+        by: Initiator,
+    ) {
         let Some(slot) = self.tunnels.get_mut(id) else { return };
         let Some(&conn_id) = slot.streams.get(&stream) else { return };
         if code == ErrorCode::REFUSED_STREAM && self.ask_again(now, conn_id) {
@@ -482,6 +489,11 @@ impl Shard {
         let pending = slot_pending(self.tunnels.get(id), stream);
         let gentle = code == ErrorCode::NO_ERROR || code == ErrorCode::CANCEL || self.config.resets_as_fin;
         let Some(conn) = self.conns.get_mut(conn_id) else { return };
+        if matches!(conn.phase, Phase::Relaying) && conn.failure.is_none() {
+            // What it broke is what came from there, or, had that ended, what went there.
+            let receiving = conn.relay.is_open(end) == (end == End::Upstream);
+            conn.failure = report::broken_off(code, by, receiving).map(Box::new);
+        }
         match conn.phase {
             Phase::Relaying if gentle => {
                 conn.relay.handle_gone(now, end);
