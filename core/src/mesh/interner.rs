@@ -19,6 +19,8 @@ pub(super) struct Interner {
     gateways: Pool<Arc<GatewayAddress>>,
     memberships: Pool<Memberships>,
     commons: Pool<Arc<Common>>,
+    /// Entries that have left the tables since the last look at what they held.
+    left: usize,
 }
 
 impl Interner {
@@ -74,6 +76,23 @@ impl Interner {
         });
     }
 
+    /// An entry has left the tables. Now and then what only those held is forgotten, so that a mesh that shrinks gives its
+    /// memory back; the work for that is in proportion to the number of entries that left.
+    pub(super) fn handle_removed(&mut self) {
+        self.left = self.left.saturating_add(1);
+        let Self { texts, identities, gateways, memberships, commons, left } = self;
+        // They are the largest, and the others are some for each of them.
+        if *left >= commons.len().max(FIRST_SWEEP) {
+            *left = 0;
+            // What holds others first.
+            commons.sweep();
+            memberships.sweep();
+            gateways.sweep();
+            identities.sweep();
+            texts.sweep();
+        }
+    }
+
     fn text(&mut self, text: &mut Arc<str>) {
         self.texts.share(text, |_| {});
     }
@@ -100,6 +119,10 @@ impl<A> Default for Pool<A> {
 
 impl<A: Shared> Pool<A> {
     /// Puts the copy that is known in the place of `value`; makes `value` that copy, after `prepare`, if there is none.
+    const fn len(&self) -> usize {
+        self.known.len()
+    }
+
     fn share(&mut self, value: &mut A, prepare: impl FnOnce(&mut A)) {
         let mark = mark(value);
         let known = self.known.range(mark, |entry| entry.value.cmp(value)).next();

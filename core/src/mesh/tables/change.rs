@@ -121,6 +121,8 @@ impl Mesh {
                 self.forget_unused(name);
             }
         }
+        drop((workload, member));
+        self.interner.handle_removed();
         true
     }
 
