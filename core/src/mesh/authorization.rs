@@ -33,7 +33,7 @@ pub enum Scope {
     Global,
     /// Those of the policy's namespace.
     Namespace,
-    /// Those that list it in [`Workload::authorization_policies`](super::Workload::authorization_policies).
+    /// Those that list it in [`Common::authorization_policies`](super::Common::authorization_policies).
     WorkloadSelector,
 }
 
