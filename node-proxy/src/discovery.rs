@@ -63,30 +63,27 @@ impl Discovery {
         Figures(Arc::clone(&self.stats))
     }
 
-    /// Waits until the control plane has sent every type.
-    pub(crate) async fn synced(&self) {
+    /// Waits until the control plane has sent every type, and the tables know whom we stand for.
+    ///
+    /// # Errors
+    /// They do, but it is of another trust domain than we were told.
+    pub(crate) async fn known(&self, config: &Config, tables: &Tables) -> Result<Arc<Workload>, StartError> {
         self.stats.synced().await;
-    }
-}
-
-/// Waits until the tables know whom we stand for.
-///
-/// # Errors
-/// They do, but it is of another trust domain than we were told.
-pub(crate) async fn known(config: &Config, tables: &Tables) -> Result<Arc<Workload>, StartError> {
-    let mut changes = tables.watch();
-    loop {
-        let mesh = Arc::clone(&changes.borrow_and_update());
-        match local_workload(config, &mesh) {
-            Err(unknown @ StartError::UnknownWorkload { .. }) => {
-                tracing::warn!("waiting for our own workload: {unknown}");
+        let mut changes = tables.watch();
+        loop {
+            let mesh = Arc::clone(&changes.borrow_and_update());
+            match local_workload(config, &mesh) {
+                Err(unknown @ StartError::UnknownWorkload { .. }) => {
+                    tracing::warn!("waiting for our own workload: {unknown}");
+                }
+                decided => return decided,
             }
-            decided => return decided,
+            let known = |mesh: &Arc<_>| {
+                !matches!(local_workload(config, mesh), Err(StartError::UnknownWorkload { .. }))
+            };
+            // In vain after a while: the next round says so again.
+            let _ = tokio::time::timeout(REMIND, changes.wait_for(known)).await;
         }
-        let unknown =
-            |mesh: &Arc<_>| !matches!(local_workload(config, mesh), Err(StartError::UnknownWorkload { .. }));
-        // An error of the watch: nobody writes any more, so the next round warns again.
-        let _ = tokio::time::timeout(REMIND, changes.wait_for(unknown)).await;
     }
 }
 

@@ -22,7 +22,7 @@ use crate::certificates::NodeCertificates;
 use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig};
 use crate::demands::OnDemand;
-use crate::discovery::{self, Discovery};
+use crate::discovery::Discovery;
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
 use crate::lookups::NodeNames;
 use crate::names::{DnsProxy, NodeResolver};
@@ -103,37 +103,35 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
 
     // These answer while the tables are still on their way.
     let state = ProcessState::new(config, &tables, &certificates, &metrics);
-    let admin: Arc<dyn Handler> = Arc::new(Admin::new(Arc::new(state), Arc::new(levels)));
-    let mut pages = vec![
-        Endpoint::bind(config.listen.readiness, Arc::new(readiness))?,
-        Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?,
-        Endpoint::bind(config.listen.admin, Arc::clone(&admin))?,
-    ];
-    pages.extend(admin_on_ipv6(config, &pages, admin)?);
-    let pages = ServerThread::start("adit-pages", pages)?;
+    let admin = Admin::new(Arc::new(state), Arc::new(levels));
+    let pages = serve_pages(config, readiness, &metrics, Arc::new(admin))?;
 
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
     }
-    let mut discovery = None;
-    if let Some(upstream) = &config.control.xds {
-        let seed = seed().map_err(system)?;
-        let started =
-            Discovery::start(config, upstream, &tables, seed, &control).map_err(StartError::from)?;
-        let discovery = &*discovery.insert(started);
-        metrics.xds.tell(discovery.figures());
-        let begun = control.wait(async {
-            tokio::select! {
-                () = stopping.asked() => None,
-                begun = async { discovery.synced().await; discovery::known(config, &tables).await } => Some(begun),
-            }
-        });
-        // Told to end before there was anything to drain.
-        let Some(begun) = begun else { return Ok(()) };
-        begun?;
-    }
+    let discovery = match &config.control.xds {
+        None => None,
+        Some(upstream) => {
+            let seed = seed().map_err(system)?;
+            let discovery = Discovery::start(config, upstream, &tables, seed, &control);
+            let discovery = discovery.map_err(StartError::from)?;
+            metrics.xds.tell(discovery.figures());
+            let begun = control.wait(async {
+                tokio::select! {
+                    () = stopping.asked() => None,
+                    begun = discovery.known(config, &tables) => Some(begun),
+                }
+            });
+            // Told to end before there was anything to drain.
+            let Some(begun) = begun else { return Ok(()) };
+            begun?;
+            Some(discovery)
+        }
+    };
     let resolver = NodeResolver::start(config, &tables, &metrics).map_err(system)?;
     known.done();
+    let dns = config.dns.listen.map(|listen| resolver.serve(listen, stopping.asked()));
+    let dns = dns.transpose().map_err(StartError::Dns)?;
 
     let counters = Arc::new(Counters::default());
     let observe = {
@@ -153,8 +151,6 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;
-    let dns = config.dns.listen.map(|listen| resolver.serve(listen, stopping.asked()));
-    let dns = dns.transpose().map_err(StartError::Dns)?;
     tell_addresses(config, &instance, dns.as_ref().and_then(DnsProxy::address), pages.addresses());
     stopping.attach(instance.handles());
     drain_on_panic();
@@ -186,6 +182,22 @@ fn questions(
             None => Box::new(NoDemands),
         },
     })
+}
+
+/// Readiness, metrics and admin pages, on a thread of their own.
+fn serve_pages(
+    config: &Config,
+    readiness: Readiness,
+    metrics: &Metrics,
+    admin: Arc<dyn Handler>,
+) -> Result<ServerThread, ServerError> {
+    let mut pages = vec![
+        Endpoint::bind(config.listen.readiness, Arc::new(readiness))?,
+        Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?,
+        Endpoint::bind(config.listen.admin, Arc::clone(&admin))?,
+    ];
+    pages.extend(admin_on_ipv6(config, &pages, admin)?);
+    ServerThread::start("adit-pages", pages)
 }
 
 /// The admin pages on `::1` as well, where they are on `127.0.0.1` and this machine has the other.
