@@ -140,8 +140,8 @@ fn a_drain_ends_at_its_deadline() {
     stream.read_exact(&mut [0]).unwrap();
     mesh.client.signal(Signal::TERM);
     assert!(mesh.client.end().success());
-    // The end or a reset, but no hang.
-    let _ = stream.read(&mut [0]);
+    // Nobody shall take what came so far for all there is.
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     let output = mesh.client.output();
     assert!(output.contains("connection closed due to connection drain"), "{output}");
 }

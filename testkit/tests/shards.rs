@@ -248,6 +248,14 @@ fn a_drain_lets_connections_end_and_then_is_complete() {
     }
     assert_eq!((room.shard(server).connections(), room.shard(server).tunnels()), (0, 0));
     assert!(closed(room.observed(server))[0].1.as_deref().is_some_and(|text| text.contains("drain")));
+    // Neither application takes it for an orderly end, and the other proxy was told.
+    room.run(10_000);
+    assert!(room.apps().iter().all(|app| app.saw_reset() && !app.saw_fin()));
+    let closed = room.observed(client).iter().find_map(|observed| match observed {
+        Observed::TunnelClosed { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(closed, Some("goaway"));
 }
 
 #[test]

@@ -146,11 +146,8 @@ impl Driver {
         match result {
             Ok((context, validity)) => {
                 self.counters.issued.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(
-                    "certificate for {} is valid until {} (Unix time)",
-                    context.identity(),
-                    validity.not_after.0
-                );
+                let left = Duration::from_secs(validity.not_after.0.saturating_sub(now.wall.0));
+                tracing::info!(identity = %context.identity(), valid_for = ?left, "certificate issued");
                 self.machine.handle_issued(now, call, context, validity);
             }
             Err(error) => {

@@ -131,6 +131,26 @@ impl Shard {
         self.release_conn(now, id, false);
     }
 
+    /// Breaks a connection off in the middle, so that neither application takes what it got for all there is: sockets are
+    /// reset, streams end with CONNECT_ERROR. With `resets_as_fin` it ends as if it were complete, as upstream's do.
+    pub(super) fn cut_conn(&mut self, now: Instant, id: ConnId, failure: &Failure) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.failure.is_none() {
+            conn.failure = Some(Box::new(failure.clone()));
+        }
+        if self.config.resets_as_fin {
+            return self.release_conn(now, id, false);
+        }
+        let ends = [End::Downstream, End::Upstream].map(|end| match conn.attach_mut(end) {
+            attach @ Attach::Stream(..) => core::mem::replace(attach, Attach::None),
+            Attach::Socket(_) | Attach::None => Attach::None,
+        });
+        for end in ends {
+            self.reset_end(now, end, ErrorCode::CONNECT_ERROR);
+        }
+        self.release_conn(now, id, true);
+    }
+
     /// Forgets a connection: closes what is attached, gives back buffers, reports its end.
     pub(super) fn release_conn(&mut self, now: Instant, id: ConnId, reset: bool) {
         let Some(mut conn) = self.conns.remove(id) else { return };

@@ -458,15 +458,15 @@ impl Shard {
         *armed = at;
     }
 
-    /// The drain's deadline has passed: what is left ends now.
+    /// The drain's deadline has passed: what is left is broken off, and tunnels say so before they go.
     fn force(&mut self, now: Instant) {
         let conns: Vec<_> = self.conns.keys().collect();
         for id in conns {
-            self.fail_conn(now, id, &report::drained());
+            self.cut_conn(now, id, &report::drained());
         }
         let tunnels: Vec<_> = self.tunnels.keys().collect();
         for id in tunnels {
-            self.drop_tunnel(now, id, "drain", report::drained());
+            self.close_tunnel(now, id, "drain", report::drained());
         }
     }
 }

@@ -12,11 +12,9 @@ use super::inbound::DENIED;
 use super::rounds::Rounds;
 use super::state::{Attach, ConnId, Judged, Phase};
 use super::{Shard, report};
-use crate::http2::ErrorCode;
 use crate::mesh::Workload;
 use crate::policy::{DenyReason, PolicySet, Verdict};
 use crate::proxy::observed::Observed;
-use crate::proxy::relay::End;
 use crate::time::Instant;
 
 /// Connections judged in one go: half a millisecond at a microsecond each.
@@ -103,11 +101,6 @@ impl Shard {
         if matches!((&conn.phase, conn.downstream), (Phase::Dialing, Attach::Stream(..))) {
             return self.answer_and_fail(now, id, DENIED, &failure);
         }
-        if self.config.resets_as_fin {
-            return self.release_conn(now, id, false);
-        }
-        let stream = core::mem::replace(conn.attach_mut(End::Downstream), Attach::None);
-        self.reset_end(now, stream, ErrorCode::CONNECT_ERROR);
-        self.release_conn(now, id, true);
+        self.cut_conn(now, id, &failure);
     }
 }
