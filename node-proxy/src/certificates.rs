@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use adit_control::ca::{IstioCa, LocalCa, Request};
 use adit_control::cert::{Authority as Issuer, Certificates, Config as Manager, Counters, Held, start};
+use adit_control::dns::Names;
 use adit_core::identity::Identity;
 use adit_core::time::WallClock;
 use adit_core::tls::TlsPorts;
@@ -41,12 +42,17 @@ impl fmt::Debug for NodeCertificates {
 }
 
 impl NodeCertificates {
-    /// Starts the manager on `thread`, with the authority that `config` names. Instances that shall trust each other share
+    /// Starts the manager on `thread`, with the authority that `config` names, whose address `names` is asked for. Instances that shall trust each other share
     /// it.
     ///
     /// # Errors
     /// The authority cannot be used.
-    pub fn start(config: &Config, seed: u64, thread: Arc<TokioThread>) -> Result<Self, StartError> {
+    pub fn start(
+        config: &Config,
+        seed: u64,
+        names: Option<Names>,
+        thread: Arc<TokioThread>,
+    ) -> Result<Self, StartError> {
         let authority = match &config.authority {
             Authority::BuiltIn { directory: Some(directory) } => Issuer::Local(LocalCa::open(directory)?),
             Authority::BuiltIn { directory: None } => {
@@ -57,7 +63,10 @@ impl NodeCertificates {
                 tracing::info!(address = %upstream.server, "certificates come from the mesh's authority");
                 // In dedicated mode we ask as the workload itself.
                 let request = Request { lifetime: *lifetime, impersonate: false, signer: None };
-                Issuer::Istio(IstioCa::new(config.control.connector(upstream, config.sockets.mark)?, request))
+                Issuer::Istio(IstioCa::new(
+                    config.control.connector(upstream, config.sockets.mark, names)?,
+                    request,
+                ))
             }
         };
         let immediate = !matches!(authority, Issuer::Istio(_));

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_control::dns::Names;
 use adit_control::grpc::AuthError;
 use adit_control::xds::{Demands, Settings, Stats, Xds, node};
 use adit_core::mesh::Workload;
@@ -30,10 +31,11 @@ impl Discovery {
         upstream: &Upstream,
         tables: &Arc<Tables>,
         seed: u64,
+        names: Option<Names>,
         thread: &TokioThread,
     ) -> Result<Self, AuthError> {
         let settings = Settings {
-            connector: config.control.connector(upstream, config.sockets.mark)?,
+            connector: config.control.connector(upstream, config.sockets.mark, names)?,
             node: node(&config.control.node),
             machine: Machine {
                 addresses: if config.control.on_demand {

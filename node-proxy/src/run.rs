@@ -98,7 +98,11 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let metrics = Metrics::new(&config.istio_version, config.metrics);
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
     let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
-    let certificates = NodeCertificates::start(config, seed().map_err(system)?, Arc::clone(&control))?;
+    let resolver = NodeResolver::start(config, &tables, &metrics).map_err(system)?;
+    // Where we mark our packets, redirection would bring the machine's own questions back to us, who cannot answer yet.
+    let names = config.sockets.mark.map(|_| resolver.names().clone());
+    let random = seed().map_err(system)?;
+    let certificates = NodeCertificates::start(config, random, names.clone(), Arc::clone(&control))?;
     metrics.certificates.tell(certificates.figures());
 
     // These answer while the tables are still on their way.
@@ -112,8 +116,8 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let discovery = match &config.control.xds {
         None => None,
         Some(upstream) => {
-            let seed = seed().map_err(system)?;
-            let discovery = Discovery::start(config, upstream, &tables, seed, &control);
+            let random = seed().map_err(system)?;
+            let discovery = Discovery::start(config, upstream, &tables, random, names, &control);
             let discovery = discovery.map_err(StartError::from)?;
             metrics.xds.tell(discovery.figures());
             let begun = control.wait(async {
@@ -128,7 +132,6 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
             Some(discovery)
         }
     };
-    let resolver = NodeResolver::start(config, &tables, &metrics).map_err(system)?;
     known.done();
     let dns = config.dns.listen.map(|listen| resolver.serve(listen, stopping.asked()));
     let dns = dns.transpose().map_err(StartError::Dns)?;

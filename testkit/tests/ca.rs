@@ -58,6 +58,7 @@ fn connector(ca: &ScriptedCa, roots: &Path, token: &Path) -> Connector {
         // The authority speaks it, as istiod does.
         post_quantum_only: true,
         mark: None,
+        names: None,
     }
 }
 

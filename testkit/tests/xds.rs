@@ -53,6 +53,7 @@ fn settings(istiod: &Istiod, token: Token) -> Settings {
             auth: Arc::new(Auth::new(Some(token), "east", extra).expect("headers")),
             post_quantum_only: false,
             mark: None,
+            names: None,
         },
         node: node(&node_info),
         machine: Config::default(),

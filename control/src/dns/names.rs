@@ -160,7 +160,7 @@ impl Stub {
     /// The addresses of exactly this name.
     async fn host(&self, name: &str, scope: NameScope, deadline: Instant) -> Found {
         // What the mesh says may change at any time; it is at hand.
-        let keeps = scope == NameScope::Outside;
+        let keeps = scope != NameScope::Workload;
         if keeps && let Some(known) = self.cache.get(Instant::now(), name) {
             return Ok(known);
         }
@@ -219,7 +219,7 @@ impl Stub {
 fn candidates(name: &str, scope: NameScope, search: &[Arc<str>]) -> Vec<String> {
     let absolute = name.strip_suffix('.');
     let own = absolute.unwrap_or(name).to_owned();
-    let relative = absolute.is_none() && scope == NameScope::Workload;
+    let relative = absolute.is_none() && scope != NameScope::Outside;
     let domains = search.iter().take(if relative { MOST_SEARCH } else { 0 });
     let longer: Vec<String> = domains.map(|domain| format!("{own}.{domain}")).collect();
     std::iter::once(own).chain(longer).collect()
@@ -234,6 +234,7 @@ mod tests {
         let search: Vec<Arc<str>> = (0..8).map(|n| format!("d{n}").into()).collect();
         let all = |name, scope| candidates(name, scope, &search).join(" ");
         assert_eq!(all("web", NameScope::Workload), "web web.d0 web.d1 web.d2 web.d3 web.d4 web.d5");
+        assert_eq!(all("web", NameScope::Machine), all("web", NameScope::Workload));
         assert_eq!(all("web.", NameScope::Workload), "web");
         assert_eq!(all("web", NameScope::Outside), "web");
     }

@@ -299,7 +299,7 @@ impl Server {
                 let sought = Parked { client, source: OURSELVES, transport, octets, since: now };
                 match scope {
                     NameScope::Workload => self.ask(sought),
-                    NameScope::Outside => self.relay_unasked(&sought),
+                    NameScope::Outside | NameScope::Machine => self.relay_unasked(&sought),
                 }
             }
             Event::Responded { attempt, from, octets, written } => {

@@ -1,8 +1,10 @@
 //! Opening a connection: address, TCP, TLS, HTTP/2.
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_core::dns::NameScope;
 use http::uri::Authority;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
@@ -17,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Auth, Channel, Roots, RootsError};
+use crate::dns;
 
 /// Within this the name is resolved and TCP is connected.
 const TCP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,6 +137,9 @@ pub struct Connector {
     /// Mark of packets (`SO_MARK`, needs `CAP_NET_ADMIN`), so that redirection leaves them alone: else a proxy that shares
     /// the namespace of what it captures calls itself. `None` where nothing redirects.
     pub mark: Option<u32>,
+    /// Who looks the server's name up where the machine's resolver would be redirected to ourselves. What it does not know,
+    /// as what stands in the hosts file, is left to the machine.
+    pub names: Option<dns::Names>,
 }
 
 impl Connector {
@@ -147,7 +153,7 @@ impl Connector {
         let late = |within| move |_| ConnectError::Timeout { server: server(), within };
         let tls = TlsConnector::from(Arc::new(self.tls()?));
 
-        let tcp = timeout(TCP_TIMEOUT, dial(host, *port, self.mark)).await;
+        let tcp = timeout(TCP_TIMEOUT, self.dial(host, *port)).await;
         let tcp = tcp.map_err(late(TCP_TIMEOUT))?.and_then(|tcp| keep_alive(&tcp).map(|()| tcp));
         let tcp = tcp.map_err(|source| ConnectError::Tcp { server: server(), source })?;
 
@@ -176,6 +182,20 @@ impl Connector {
         Ok(Channel::new(sender, authority.clone(), Arc::clone(&self.auth)))
     }
 
+    async fn dial(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
+        if let Some(names) = self.names.as_ref().filter(|_| host.parse::<IpAddr>().is_err()) {
+            match names.resolve(host, NameScope::Machine).await {
+                Ok(found) => {
+                    let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+                    return dial(&found, self.mark).await;
+                }
+                Err(error) => tracing::debug!(%host, %error, "left to the machine's resolver"),
+            }
+        }
+        let found: Vec<_> = lookup_host((host, port)).await?.collect();
+        dial(&found, self.mark).await
+    }
+
     /// TLS 1.3, the server proves who it is, we do not.
     fn tls(&self) -> Result<ClientConfig, ConnectError> {
         let wrong = |error: &dyn std::fmt::Display| ConnectError::Tls(error.to_string());
@@ -201,10 +221,10 @@ impl Connector {
     }
 }
 
-/// Connects to the first of the host's addresses that takes the connection.
-async fn dial(host: &str, port: u16, mark: Option<u32>) -> std::io::Result<TcpStream> {
+/// Connects to the first address that takes the connection.
+async fn dial(addresses: &[SocketAddr], mark: Option<u32>) -> std::io::Result<TcpStream> {
     let mut last = None;
-    for address in lookup_host((host, port)).await? {
+    for &address in addresses {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(mark) = mark {
             SockRef::from(&socket).set_mark(mark)?;
@@ -293,7 +313,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         for mark in [None, Some(1337)] {
-            match dial("127.0.0.1", port, mark).await {
+            match dial(&[([127, 0, 0, 1], port).into()], mark).await {
                 Ok(tcp) => assert_eq!(SockRef::from(&tcp).mark().unwrap(), mark.unwrap_or_default()),
                 // Without the capability there is no connection: an unmarked one would come back to us.
                 Err(error) => {

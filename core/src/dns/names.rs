@@ -9,6 +9,9 @@ pub enum NameScope {
     /// By name servers only. For hostnames that the mesh itself gives for a workload (datapath §2.5): their own service
     /// may bear the same name, and its virtual address is where the client came from.
     Outside,
+    /// By name servers only, with the machine's search domains. For the servers that this process itself needs, before
+    /// there is a mesh.
+    Machine,
 }
 
 /// Why a name has no address.

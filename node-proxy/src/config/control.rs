@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use adit_control::dns;
 use adit_control::grpc::{Auth, AuthError, Connector, Roots, Server, ServerName, Token};
 use adit_control::xds::NodeInfo;
 
@@ -106,15 +107,21 @@ impl ControlPlane {
         }
     }
 
-    /// What opens connections to `upstream`, with the `mark` that redirection leaves alone.
+    /// What opens connections to `upstream`, with the `mark` that redirection leaves alone, after `names` has been asked for its
+    /// address.
     ///
     /// # Errors
     /// A header that cannot be sent.
-    pub fn connector(&self, upstream: &Upstream, mark: Option<u32>) -> Result<Connector, AuthError> {
+    pub fn connector(
+        &self,
+        upstream: &Upstream,
+        mark: Option<u32>,
+        names: Option<dns::Names>,
+    ) -> Result<Connector, AuthError> {
         let Upstream { server, roots, alternative_name, headers } = upstream.clone();
         let auth = Auth::new(self.token.token(), &self.cluster_id, headers)?;
         let post_quantum_only = self.post_quantum_only;
-        Ok(Connector { server, roots, alternative_name, auth: auth.into(), post_quantum_only, mark })
+        Ok(Connector { server, roots, alternative_name, auth: auth.into(), post_quantum_only, mark, names })
     }
 }
 
@@ -273,7 +280,7 @@ mod tests {
             let control = read(pairs).unwrap_or_else(|error| panic!("{pairs:?}: {error}"));
             let xds = control.xds.as_ref().expect("by default");
             assert!(check(&control, xds), "{pairs:?}: {control:?}");
-            assert!(control.connector(xds, None).is_ok(), "{pairs:?}");
+            assert!(control.connector(xds, None, None).is_ok(), "{pairs:?}");
         }
     }
 

@@ -74,7 +74,7 @@ fn tables(config: &Config) -> Result<Arc<Tables>, StartError> {
 
 /// An authority of its own: who shares it is one mesh.
 fn authority(config: &Config) -> Result<NodeCertificates, StartError> {
-    NodeCertificates::start(config, seed()?, Arc::new(TokioThread::start("adit-control")?))
+    NodeCertificates::start(config, seed()?, None, Arc::new(TokioThread::start("adit-control")?))
 }
 
 /// Totals of both proxies.

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adit_control::dns::{Names, NamesConfig};
+use adit_control::grpc::{Auth, Connector, Roots};
 use adit_core::dns::{NameError, NameScope, Query, Transport};
 use adit_core::mesh::Mesh;
+use adit_testkit::istiod::Istiod;
 
 use super::rig::{Call, Script, knows_nothing, mesh, name_server, response, script, setup, silent};
 
@@ -171,4 +173,23 @@ async fn every_request_is_answered_when_the_server_ends() {
     let (names, server) = Names::new(setup, NamesConfig::default());
     drop(server);
     assert_eq!(names.resolve("a.io", NameScope::Workload).await, Err(NameError::GivenUp));
+}
+
+#[tokio::test]
+async fn a_control_plane_is_found_without_the_machines_resolver() {
+    let istiod = Istiod::start("istiod.example").await;
+    let (server, seen) =
+        knows(|name, kind| (name == "istiod.example" && kind == A).then(|| (60, vec![ip("127.0.0.1")])));
+    let names = start(Mesh::default(), vec![name_server(server).await], |_| ());
+    let connector = Connector {
+        server: format!("https://istiod.example:{}", istiod.address().port()).parse().unwrap(),
+        roots: Roots::Pem(istiod.root().to_owned()),
+        alternative_name: None,
+        auth: Arc::new(Auth::default()),
+        post_quantum_only: false,
+        mark: None,
+        names: Some(names),
+    };
+    connector.connect().await.expect("a connection");
+    assert!(seen.lock().unwrap().iter().any(|asked| asked.starts_with("istiod.example 1 ")));
 }
