@@ -31,6 +31,8 @@ fn usable(directory: &Directory) -> Vec<(&'static str, String)> {
     ];
     let mut vars = common::vars(directory, "client", Ipv4Addr::LOCALHOST);
     vars.extend(ports.map(|port| (port, "0".to_owned())));
+    // Tests beside this one are on the same address.
+    vars.push(("ISTIO_META_DNS_PROXY_ADDR", "localhost:0".to_owned()));
     vars
 }
 
