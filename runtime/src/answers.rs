@@ -7,6 +7,7 @@ use adit_core::dns::{NameError, NameScope};
 use adit_core::proxy::{Ticket, Unanswered};
 
 use crate::mailbox::Handle;
+use crate::reply::Reply;
 
 /// The addresses of a host, of either family and in any order; none at all counts as [`NameError::NoAddress`].
 pub type NameAnswer = Result<Vec<IpAddr>, NameError>;
@@ -86,61 +87,20 @@ impl fmt::Debug for Questions {
     }
 }
 
-/// The right, and the duty, to answer one question for a name: dropped without an answer, it answers with
-/// [`NameError::GivenUp`].
-#[derive(Debug)]
-pub struct NameReply {
-    pending: Option<(Handle, Ticket)>,
-}
+/// Answers one question for a name; dropped, it answers with [`NameError::GivenUp`].
+pub type NameReply = Reply<Ticket, NameAnswer>;
 
 impl NameReply {
-    pub(crate) const fn new(handle: Handle, ticket: Ticket) -> Self {
-        Self { pending: Some((handle, ticket)) }
-    }
-
-    /// Answers. Whoever has given up waiting does not notice.
-    pub fn send(mut self, answer: NameAnswer) {
-        self.answer(answer);
-    }
-
-    fn answer(&mut self, answer: NameAnswer) {
-        if let Some((handle, ticket)) = self.pending.take() {
-            handle.resolved(ticket, answer);
-        }
+    pub(crate) const fn to_name(handle: Handle, ticket: Ticket) -> Self {
+        Self::new(handle, ticket, Handle::resolved, || Err(NameError::GivenUp))
     }
 }
 
-impl Drop for NameReply {
-    fn drop(&mut self) {
-        self.answer(Err(NameError::GivenUp));
-    }
-}
-
-/// The right, and the duty, to answer one demand: dropped without an answer, it answers with [`Unanswered::GivenUp`].
-#[derive(Debug)]
-pub struct DemandReply {
-    pending: Option<(Handle, Ticket)>,
-}
+/// Answers one demand; dropped, it answers with [`Unanswered::GivenUp`].
+pub type DemandReply = Reply<Ticket, DemandAnswer>;
 
 impl DemandReply {
-    pub(crate) const fn new(handle: Handle, ticket: Ticket) -> Self {
-        Self { pending: Some((handle, ticket)) }
-    }
-
-    /// Answers. Whoever has given up waiting does not notice.
-    pub fn send(mut self, answer: DemandAnswer) {
-        self.answer(answer);
-    }
-
-    fn answer(&mut self, answer: DemandAnswer) {
-        if let Some((handle, ticket)) = self.pending.take() {
-            handle.demanded(ticket, answer);
-        }
-    }
-}
-
-impl Drop for DemandReply {
-    fn drop(&mut self) {
-        self.answer(Err(Unanswered::GivenUp));
+    pub(crate) const fn to_demand(handle: Handle, ticket: Ticket) -> Self {
+        Self::new(handle, ticket, Handle::demanded, || Err(Unanswered::GivenUp))
     }
 }

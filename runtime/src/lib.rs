@@ -17,6 +17,7 @@ mod pipe;
 mod ports;
 mod ready;
 pub mod record;
+mod reply;
 mod runtime;
 mod slots;
 mod socket;
@@ -33,6 +34,7 @@ pub use drive::{Drive, DriveConfig, Setup, drive};
 pub use engine::{Engine, MAX_SLICES};
 pub use mailbox::{ConnectError, Handle, Mailbox, mailbox};
 pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
+pub use reply::Reply;
 pub use runtime::{Clear, Readiness, Runtime, Timer};
 pub use socket::{
     BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, SocketOptions, Transparency, raise_fd_limit,

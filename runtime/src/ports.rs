@@ -8,6 +8,7 @@ use adit_core::proxy::{Listener, Observed};
 use adit_core::tls::TlsContext;
 
 use crate::mailbox::Handle;
+use crate::reply::Reply;
 
 /// Receives what a shard shows. Called on the shard's thread once per turn, so it must not block.
 pub trait Observer {
@@ -49,32 +50,12 @@ impl<F: FnMut(&Identity) -> CertificateAnswer> CertificateSource for F {
     }
 }
 
-/// The right, and the duty, to answer one certificate request: dropped without an answer, it answers with a failure,
-/// so that no connection waits for ever.
-#[derive(Debug)]
-pub struct CertificateReply {
-    pending: Option<(Handle, Identity)>,
-}
+/// Answers one certificate request; dropped, it answers with a failure.
+pub type CertificateReply = Reply<Identity, CertificateAnswer>;
 
 impl CertificateReply {
-    pub(crate) fn new(handle: Handle, identity: Identity) -> Self {
-        Self { pending: Some((handle, identity)) }
-    }
-
-    /// Answers the request.
-    pub fn send(mut self, answer: CertificateAnswer) {
-        self.answer(answer);
-    }
-
-    fn answer(&mut self, answer: CertificateAnswer) {
-        if let Some((handle, identity)) = self.pending.take() {
-            handle.certificate(identity, answer);
-        }
-    }
-}
-
-impl Drop for CertificateReply {
-    fn drop(&mut self) {
-        self.answer(Err(Arc::from("the certificate source gave up the request")));
+    pub(crate) const fn to_identity(handle: Handle, identity: Identity) -> Self {
+        let given_up = || Err(Arc::from("the certificate source gave up the request"));
+        Self::new(handle, identity, Handle::certificate, given_up)
     }
 }

@@ -50,15 +50,15 @@ where
             }
             Action::ResumeRead { socket } => self.resume_read(socket),
             Action::NeedCertificate { identity } => {
-                let reply = CertificateReply::new(self.mailbox.handle(), identity.clone());
+                let reply = CertificateReply::to_identity(self.mailbox.handle(), identity.clone());
                 self.certificates.request(&identity, reply);
             }
             Action::Resolve { ticket, name, scope } => {
-                let reply = NameReply::new(self.mailbox.handle(), ticket);
+                let reply = NameReply::to_name(self.mailbox.handle(), ticket);
                 self.questions.names.request(&name, scope, reply);
             }
             Action::Demand { ticket, key } => {
-                let reply = DemandReply::new(self.mailbox.handle(), ticket);
+                let reply = DemandReply::to_demand(self.mailbox.handle(), ticket);
                 self.questions.demands.request(&key, reply);
             }
             Action::StopListening => self.listeners.clear(),
