@@ -1,5 +1,5 @@
 //! Whom we trust to be the control plane (`XDS_ROOT_CA`, `CA_ROOT_CA`, interfaces §2.2).
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -34,19 +34,16 @@ pub enum RootsError {
 }
 
 impl Roots {
-    /// The setting's meaning: an existing file, `SYSTEM`, or else PEM text. A path to a file that does not exist yet is a
-    /// file too, unless it looks like PEM.
+    /// The setting's meaning: `SYSTEM`, PEM text, or else a file, whether or not it exists yet: a missing file is better named
+    /// than taken for a certificate.
     #[must_use]
     pub fn from_setting(setting: &str) -> Self {
-        if !Path::new(setting).exists() {
-            if setting == "SYSTEM" {
-                return Self::System;
-            }
-            if setting.contains("-----BEGIN") {
-                return Self::Pem(setting.to_owned());
-            }
+        match setting {
+            "SYSTEM" => Self::System,
+            // A path never has this.
+            text if text.contains("-----BEGIN") => Self::Pem(text.to_owned()),
+            path => Self::File(path.into()),
         }
-        Self::File(setting.into())
     }
 
     /// Reads them; what does not parse is left out.

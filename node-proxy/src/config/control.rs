@@ -157,13 +157,7 @@ impl Upstream {
         }
         Some(Self {
             server: server.ok()?,
-            roots: match reader.text(names.roots) {
-                None => Roots::File(ROOT.into()),
-                Some("SYSTEM") => Roots::System,
-                // A path never has this; a missing file is better named than taken for a certificate.
-                Some(text) if text.contains("-----BEGIN") => Roots::Pem(text.to_owned()),
-                Some(path) => Roots::File(path.into()),
-            },
+            roots: reader.text(names.roots).map_or_else(|| Roots::File(ROOT.into()), Roots::from_setting),
             alternative_name: alternative.transpose().ok()?,
             headers,
         })
