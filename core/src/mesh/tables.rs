@@ -90,25 +90,31 @@ impl Mesh {
         policies: Vec<Authorization>,
     ) -> Result<Self, MeshError> {
         let mut mesh = Self::empty(network);
-        for service in services {
-            if mesh.service(&service.name).is_some() {
-                return Err(MeshError::DuplicateService(service.name));
-            }
-            mesh.apply(Change::Service(service))?;
-        }
-        for workload in workloads {
-            if mesh.workload(&workload.uid).is_some() {
-                return Err(MeshError::DuplicateWorkload(workload.uid));
-            }
-            mesh.apply(Change::Workload(workload))?;
-        }
-        for policy in policies {
-            if mesh.policy(&policy.namespace, &policy.name).is_some() {
-                return Err(MeshError::DuplicatePolicy(policy.policy_name()));
-            }
-            mesh.apply(Change::Policy(policy))?;
+        let services = services.into_iter().map(Change::Service);
+        let workloads = workloads.into_iter().map(Change::Workload);
+        for entry in services.chain(workloads).chain(policies.into_iter().map(Change::Policy)) {
+            mesh.add(entry)?;
         }
         Ok(mesh)
+    }
+
+    /// As [`apply`](Self::apply), for entries that are all there is: one whose key is known already is refused.
+    ///
+    /// # Errors
+    /// A key that is known, or what [`apply`](Self::apply) refuses.
+    pub fn add(&mut self, entry: Change) -> Result<(), MeshError> {
+        match &entry {
+            Change::Workload(workload) if self.workload(&workload.uid).is_some() => {
+                Err(MeshError::DuplicateWorkload(Arc::clone(&workload.uid)))
+            }
+            Change::Service(service) if self.service(&service.name).is_some() => {
+                Err(MeshError::DuplicateService(service.name.clone()))
+            }
+            Change::Policy(policy) if self.policy(&policy.namespace, &policy.name).is_some() => {
+                Err(MeshError::DuplicatePolicy(policy.policy_name()))
+            }
+            _ => self.apply(entry),
+        }
     }
 
     /// The network this proxy is in.

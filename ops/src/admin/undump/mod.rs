@@ -18,13 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use adit_core::mesh::{Change, Memberships, Mesh, MeshError, PortMap, ServiceName, Workload};
+use adit_core::mesh::{Change, Memberships, Mesh, PortMap, ServiceName, Workload};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 pub use self::error::{Problem, UndumpError};
-pub use self::settings::{Certificate, Gap, Settings, StandsFor};
+pub use self::settings::{Certificate, Gap, Settings};
 use self::value::{Wrong, step};
 
 /// What a dump says.
@@ -155,11 +155,7 @@ impl Parts {
             self.changes.push((place, Change::Workload(read.workload)));
         }
         for (place, change) in self.changes {
-            let applied = match duplicate(&mesh, &change) {
-                Some(error) => Err(error),
-                None => mesh.apply(change),
-            };
-            if let Err(cause) = applied {
+            if let Err(cause) = mesh.add(change) {
                 self.problems.push(Problem::Refused { path: place, cause });
             }
         }
@@ -176,22 +172,6 @@ fn join(workload: &mut Workload, listed: Vec<(String, ServiceName, PortMap)>) {
     let alone: Vec<_> = alone.map(|name| (name.clone(), PortMap::default())).collect();
     let listed = listed.into_iter().map(|(_, name, ports)| (name, ports));
     workload.services = alone.into_iter().chain(listed).collect::<Memberships>();
-}
-
-/// Whether the tables have an entry of this key already: the first one counts.
-fn duplicate(mesh: &Mesh, change: &Change) -> Option<MeshError> {
-    match change {
-        Change::Workload(workload) => mesh
-            .workload(&workload.uid)
-            .map(|workload| MeshError::DuplicateWorkload(Arc::clone(&workload.uid))),
-        Change::Service(service) => {
-            mesh.service(&service.name).map(|service| MeshError::DuplicateService(service.name.clone()))
-        }
-        Change::Policy(policy) => mesh
-            .policy(&policy.namespace, &policy.name)
-            .map(|policy| MeshError::DuplicatePolicy(policy.policy_name())),
-        Change::RemoveWorkload(_) | Change::RemoveService(_) | Change::RemovePolicy(_) => None,
-    }
 }
 
 /// The object that the whole dump is.
