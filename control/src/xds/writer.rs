@@ -55,7 +55,7 @@ impl<S: MeshSink> Writer<S> {
             tracing::warn!(resource = %name, url = kind.url(), %rejection, "resource rejected");
         }
         let received = Received {
-            name: self.name(name),
+            name: self.name(&name),
             version: version.as_str().into(),
             aliases: aliases.into_iter().map(Into::into).collect(),
             outcome: outcome.map_err(|rejection| rejection.to_string()),
@@ -83,11 +83,8 @@ impl<S: MeshSink> Writer<S> {
     }
 
     /// The text that the tables hold already, if they do.
-    fn name(&self, name: String) -> Arc<str> {
-        match self.mesh.workload(&name) {
-            Some(workload) if *workload.uid == *name => Arc::clone(&workload.uid),
-            _ => name.into(),
-        }
+    fn name(&self, name: &str) -> Arc<str> {
+        self.mesh.workload(name).map_or_else(|| name.into(), |workload| Arc::clone(&workload.uid))
     }
 
     fn apply(&mut self, kind: ResourceType, name: &str, value: &[u8]) -> Result<(), Rejection> {

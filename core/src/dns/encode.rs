@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::message::{
-    CLASS_INTERNET, Edns, FLAG_DO, FLAG_RESPONSE, HEADER, Query, RecordType, TYPE_OPT, Tail,
+    CLASS_INTERNET, Edns, FLAG_DO, FLAG_RESPONSE, FLAG_TRUNCATED, HEADER, Query, RecordType, TYPE_OPT, Tail,
 };
 use super::resolver::Answer;
 
@@ -12,7 +12,6 @@ use super::resolver::Answer;
 pub const TTL: u32 = 30;
 
 const FLAG_AUTHORITATIVE: u16 = 0x0400;
-const FLAG_TRUNCATED: u16 = 0x0200;
 const FLAG_RECURSION_AVAILABLE: u16 = 0x0080;
 /// Copied from the query: opcode, recursion desired (RFC 1035 §4.1.1), checking disabled (RFC 4035 §3.2.2).
 const COPIED: u16 = 0x7800 | 0x0100 | 0x0010;

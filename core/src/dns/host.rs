@@ -3,18 +3,18 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::message::{CLASS_INTERNET, FLAG_RESPONSE, HEADER, RecordType, TYPE_OPT};
+use super::message::{
+    CLASS_INTERNET, FLAG_RESPONSE, FLAG_TRUNCATED, HEADER, MAX_LABEL, RecordType, TYPE_OPT,
+};
 use super::names::NameError;
 
 /// RD: the name server is to do what it takes (RFC 1035 §4.1.1).
 const FLAG_RECURSION_DESIRED: u16 = 0x0100;
-const FLAG_TRUNCATED: u16 = 0x0200;
 const RCODE: u16 = 0x000f;
 const NO_SUCH_NAME: u16 = 3;
 /// Octets of a datagram that no path fragments (RFC 9715 §3).
 const PAYLOAD: u16 = 1_232;
-/// Most octets of a label, and of a name as text.
-const MOST_LABEL: usize = 63;
+/// Most octets of a name as text.
 const MOST_NAME: usize = 253;
 /// Addresses that are taken from one response; nobody needs more of one host.
 const MOST_ADDRESSES: usize = 64;
@@ -47,7 +47,7 @@ pub fn host_question(name: &str, record_type: RecordType) -> Result<Vec<u8>, Nam
     for label in name.split('.') {
         let length = u8::try_from(label.len()).map_err(|_| NameError::Invalid)?;
         let readable = label.bytes().all(|octet| octet.is_ascii_graphic());
-        if label.is_empty() || label.len() > MOST_LABEL || !readable {
+        if label.is_empty() || length > MAX_LABEL || !readable {
             return Err(NameError::Invalid);
         }
         message.push(length);

@@ -8,9 +8,10 @@ pub const HEADER: usize = 12;
 /// Most octets of a name on the wire (RFC 1035 §3.1).
 const MAX_NAME: usize = 255;
 /// Most octets of a label.
-const MAX_LABEL: u8 = 63;
+pub(super) const MAX_LABEL: u8 = 63;
 
 pub(super) const FLAG_RESPONSE: u16 = 0x8000;
+pub(super) const FLAG_TRUNCATED: u16 = 0x0200;
 const OPCODE: u16 = 0x7800;
 pub(super) const FLAG_DO: u16 = 0x8000;
 /// Class IN.
