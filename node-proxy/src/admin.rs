@@ -59,7 +59,7 @@ impl AdminState for ProcessState {
     fn proxies(&self) -> Vec<ProxyState> {
         let LocalWorkload { namespace, name, service_account } = &self.local;
         let mesh = self.tables.current();
-        let known = mesh.workload_by_name(namespace, name, service_account);
+        let known = self.local.found_in(&mesh);
         vec![ProxyState {
             uid: known.map(|workload| Arc::clone(&workload.uid)).unwrap_or_default(),
             status: if known.is_some() { ProxyStatus::Up } else { ProxyStatus::Pending },

@@ -164,7 +164,7 @@ pub fn load_mesh(config: &Config) -> Result<Arc<Mesh>, StartError> {
 /// There is none, or it is not of the trust domain that was asked for.
 pub fn local_workload(config: &Config, mesh: &Mesh) -> Result<Arc<Workload>, StartError> {
     let asked = &config.workload;
-    let found = mesh.workload_by_name(&asked.namespace, &asked.name, &asked.service_account);
+    let found = asked.found_in(mesh);
     let Some(workload) = found else { return Err(unknown_workload(config, mesh)) };
     let identity = workload.identity();
     match &config.trust_domain {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_control::dns::{Direct, Listeners, Names, NamesConfig, ResolvConf, Setup, Subject, serve};
+use adit_control::dns::{Direct, Listeners, Names, NamesConfig, ResolvConf, Setup, serve};
 use adit_core::dns::{ForwarderConfig, Resolver};
 use adit_ops::metrics::Metrics;
 
@@ -47,18 +47,13 @@ impl NodeResolver {
             }
         };
         let counted = metrics.dns.clone();
-        let workload = config.workload.clone();
         let setup = Setup {
             resolver: Resolver {
                 cluster_domain: Arc::clone(&config.dns.cluster_domain),
                 ipv6: config.dns.ipv6,
                 preferred_namespace: config.dns.preferred_namespace.clone(),
             },
-            subject: Subject {
-                namespace: workload.namespace,
-                name: workload.name,
-                service_account: workload.service_account,
-            },
+            subject: config.workload.clone(),
             search: search.clone(),
             forwarder,
             egress: Arc::new(Direct { mark: config.sockets.mark }),

@@ -19,23 +19,13 @@ use std::time::Duration;
 
 use adit_core::dns::{Asked, DnsObserved, ForwarderConfig, Resolver};
 use adit_core::mesh::Mesh;
+use adit_core::proxy::LocalWorkload;
 use tokio::sync::watch;
 
 pub use names::{NameServer, Names, NamesConfig};
 pub use resolv_conf::{ResolvConf, ResolvConfError};
 pub use server::serve;
 pub use sockets::{Direct, Egress, Listeners};
-
-/// The workload whose questions are answered: all that reach its sockets, whatever address they come from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Subject {
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its service account.
-    pub service_account: Arc<str>,
-}
 
 /// Takes what the server tells about its work; must not block.
 pub type Observer = Arc<dyn Fn(&Asked<'_>, DnsObserved) + Send + Sync>;
@@ -45,8 +35,8 @@ pub type Observer = Arc<dyn Fn(&Asked<'_>, DnsObserved) + Send + Sync>;
 pub struct Setup {
     /// What names mean.
     pub resolver: Resolver,
-    /// Who asks.
-    pub subject: Subject,
+    /// The workload whose questions are answered: all that reach its sockets, whatever address they come from.
+    pub subject: LocalWorkload,
     /// Its search domains: those of its `resolv.conf` in dedicated mode. `None`: those that Kubernetes gives pods.
     pub search: Option<Vec<Arc<str>>>,
     /// Whom to relay to, and how much at once: [`ResolvConf::forwarder`].

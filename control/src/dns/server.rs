@@ -14,6 +14,7 @@ use adit_core::dns::{
     Resolver, Transport, kubernetes_search,
 };
 use adit_core::mesh::{Mesh, Workload};
+use adit_core::proxy::LocalWorkload;
 use adit_core::rng::Rng;
 use adit_core::time::Instant;
 use tokio::net::{TcpListener, UdpSocket};
@@ -23,7 +24,7 @@ use tokio::time::sleep_until;
 
 use super::client::{Connection, Reply};
 use super::upstream::Upstream;
-use super::{Listeners, Setup, Subject};
+use super::{Listeners, Setup};
 
 /// Most connections of clients; further ones are closed at once.
 const MOST_CONNECTIONS: usize = 256;
@@ -326,7 +327,7 @@ impl Server {
         let now = self.now();
         while self.parked.front().is_some_and(|parked| parked.since + self.setup.patience <= now) {
             if let Some(parked) = self.parked.pop_front() {
-                let Subject { namespace, name, .. } = &self.setup.subject;
+                let LocalWorkload { namespace, name, .. } = &self.setup.subject;
                 tracing::debug!(target: "dns", "no workload {namespace}/{name} in the mesh");
                 finish(&parked.client, Some(encode::failure(&parked.octets, Rcode::ServerFailure)));
             }
@@ -349,8 +350,7 @@ impl Server {
     }
 
     fn workload(&self) -> Option<Arc<Workload>> {
-        let Subject { namespace, name, service_account } = &self.setup.subject;
-        self.mesh().workload_by_name(namespace, name, service_account).cloned()
+        self.setup.subject.found_in(&self.mesh()).cloned()
     }
 
     /// A client's message has come.

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adit_control::dns::{Direct, Listeners, Setup, Subject, serve};
+use adit_control::dns::{Direct, Listeners, Setup, serve};
 use adit_core::dns::{ForwarderConfig, Resolver, Transport};
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, NetworkAddress, Service, ServiceName, Workload};
+use adit_core::proxy::LocalWorkload;
 use hickory_proto::op::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -172,7 +173,11 @@ pub(crate) fn setup(mesh: Mesh, servers: Vec<SocketAddr>) -> (watch::Sender<Arc<
     let heard = Arc::clone(&observed);
     let setup = Setup {
         resolver: Resolver { cluster_domain: "cluster.local".into(), ipv6: true, preferred_namespace: None },
-        subject: Subject { namespace: "ns1".into(), name: "client".into(), service_account: "app".into() },
+        subject: LocalWorkload {
+            namespace: "ns1".into(),
+            name: "client".into(),
+            service_account: "app".into(),
+        },
         search: None,
         forwarder: ForwarderConfig { timeout: Duration::from_millis(100), ..ForwarderConfig::new(servers) },
         egress: Arc::new(Direct::default()),

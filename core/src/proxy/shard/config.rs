@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::hbone::TunnelConfig;
 use crate::hbone::establish::EstablishLimits;
+use crate::mesh::{Mesh, Workload};
 use crate::pool::PoolConfig;
 use crate::route::RouteConfig;
 
@@ -110,6 +111,22 @@ pub struct LocalWorkload {
     pub name: Arc<str>,
     /// Service account.
     pub service_account: Arc<str>,
+}
+
+impl LocalWorkload {
+    /// Its entry in the tables, once there is one.
+    #[must_use]
+    pub fn found_in<'a>(&self, mesh: &'a Mesh) -> Option<&'a Arc<Workload>> {
+        mesh.workload_by_name(&self.namespace, &self.name, &self.service_account)
+    }
+
+    /// Whether it is `workload`.
+    #[must_use]
+    pub fn is(&self, workload: &Workload) -> bool {
+        self.name == workload.name
+            && self.namespace == workload.namespace
+            && *self.service_account == *workload.identity_ref().service_account()
+    }
 }
 
 impl core::fmt::Display for LocalWorkload {

@@ -245,8 +245,7 @@ impl Shard {
     /// ones do, open inbound connections are judged again, and closed when they are allowed no more (datapath §6.5). Should it give the local workload another identity, the next
     /// tunnel asks for that one's certificate; live tunnels keep theirs, but outbound ones carry no new connection.
     pub fn handle_mesh(&mut self, now: Instant, mesh: Arc<Mesh>) {
-        let local = &self.config.local;
-        self.local = mesh.workload_by_name(&local.namespace, &local.name, &local.service_account).cloned();
+        self.local = self.config.local.found_in(&mesh).cloned();
         self.mesh = mesh;
         let identity = self.local.as_ref().map(|local| local.identity());
         if identity.is_some() && identity != self.identity {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_core::mesh::Workload;
+use adit_core::proxy::LocalWorkload;
 use adit_core::route::RouteConfig;
 use serde_json::Value;
 
@@ -28,39 +28,18 @@ pub struct Settings {
     /// Whether addresses are asked for as they are needed (`xdsOnDemand`), so that the tables are never whole.
     pub on_demand: bool,
     /// The one workload it stands for (`proxyWorkloadInformation`), in dedicated mode.
-    pub stands_for: Option<StandsFor>,
+    pub stands_for: Option<LocalWorkload>,
     /// What the dump did not say.
     pub gaps: Vec<Gap>,
 }
 
-/// The workload of a proxy in dedicated mode.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StandsFor {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its service account.
-    pub service_account: Arc<str>,
-}
-
-impl StandsFor {
-    fn read(value: &Value) -> Result<Self, Wrong> {
-        let fields = Fields::of(value)?;
-        Ok(Self {
-            name: fields.need("name", "the workload's name", shared)?,
-            namespace: fields.need("namespace", "the workload's namespace", shared)?,
-            service_account: fields.need("serviceAccount", "the workload's service account", shared)?,
-        })
-    }
-
-    /// Whether it is `workload`.
-    #[must_use]
-    pub fn is(&self, workload: &Workload) -> bool {
-        self.name == workload.name
-            && self.namespace == workload.namespace
-            && *self.service_account == *workload.identity_ref().service_account()
-    }
+fn stands_for(value: &Value) -> Result<LocalWorkload, Wrong> {
+    let fields = Fields::of(value)?;
+    Ok(LocalWorkload {
+        name: fields.need("name", "the workload's name", shared)?,
+        namespace: fields.need("namespace", "the workload's namespace", shared)?,
+        service_account: fields.need("serviceAccount", "the workload's service account", shared)?,
+    })
 }
 
 /// Something the dump does not say, and what was assumed.
@@ -170,7 +149,7 @@ pub(super) fn settings(config: &Value, problems: &mut Vec<Problem>) -> Settings 
         preferred_namespace: config.get("preferedServiceNamespace", shared),
         ipv6: config.or(ipv6, true, Gap::Ipv6),
         on_demand: config.get("xdsOnDemand", flag).unwrap_or(false),
-        stands_for: config.get("proxyWorkloadInformation", StandsFor::read),
+        stands_for: config.get("proxyWorkloadInformation", stands_for),
         gaps: config.gaps,
     }
 }

@@ -4,6 +4,7 @@ mod random;
 use adit_core::mesh::{
     Action, Authorization, GatewayTarget, MatchList, PolicyScope, Service, StringMatch, TunnelProtocol,
 };
+use adit_core::proxy::LocalWorkload;
 use adit_core::proxy::observed::Connection;
 use adit_core::route::RouteConfig;
 use proptest::prelude::*;
@@ -207,7 +208,7 @@ fn ztunnels_dump_is_understood() {
             preferred_namespace: None,
             ipv6: false,
             on_demand: true,
-            stands_for: Some(StandsFor {
+            stands_for: Some(LocalWorkload {
                 name: "a".into(),
                 namespace: "shop".into(),
                 service_account: "sa".into()
