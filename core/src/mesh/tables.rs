@@ -113,7 +113,12 @@ impl Mesh {
             Change::Policy(policy) if self.policy(&policy.namespace, &policy.name).is_some() => {
                 Err(MeshError::DuplicatePolicy(policy.policy_name()))
             }
-            _ => self.apply(entry),
+            Change::Workload(_)
+            | Change::Service(_)
+            | Change::Policy(_)
+            | Change::RemoveWorkload(_)
+            | Change::RemoveService(_)
+            | Change::RemovePolicy(_) => self.apply(entry),
         }
     }
 
