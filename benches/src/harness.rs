@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::measure::{Cpu, median, resident};
-use crate::peers::{self, Running, System};
-use crate::{Failure, load, pki};
+use crate::peers::{self, Running, Site, System};
+use crate::{Failure, load, pki, place};
 
 /// What to run.
 #[derive(Args)]
@@ -43,6 +43,18 @@ pub(crate) struct Options {
     /// An `envoy` binary; Envoy is left out without one.
     #[arg(long)]
     envoy: Option<PathBuf>,
+    /// Both proxies on CPU 0, load and application on CPU 1: what a wake-up costs no longer depends on where the scheduler puts
+    /// whom.
+    #[arg(long)]
+    pinned: bool,
+    /// An environment variable of `adit-node`, `NAME=VALUE`; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    set: Vec<(String, String)>,
+}
+
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.into(), value.into()))
 }
 
 /// What to measure of proxies that run already.
@@ -121,6 +133,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scratch = std::env::temp_dir().join(format!("adit-bench-{}", std::process::id()));
     std::fs::create_dir_all(&scratch)?;
     pki::write(&scratch, &["client", "server"])?;
+    if options.pinned {
+        place::on(place::LOAD)?;
+    }
     let result = rounds(options, &scratch);
     std::fs::remove_dir_all(&scratch)?;
     result
@@ -131,7 +146,7 @@ fn rounds(options: &Options, scratch: &std::path::Path) -> Result<(), Failure> {
         Some(node) => node.clone(),
         None => std::env::current_exe()?.with_file_name("adit-node"),
     };
-    let systems = peers::systems(&node, options.envoy.as_deref());
+    let systems = peers::systems(&node, &options.set, options.envoy.as_deref());
     let systems: Vec<_> = systems
         .into_iter()
         .filter(|system| !options.without.iter().any(|name| *name == system.name()))
@@ -141,7 +156,7 @@ fn rounds(options: &Options, scratch: &std::path::Path) -> Result<(), Failure> {
     for round in 0..options.rounds {
         for (test_name, test) in &tests {
             for system in systems.iter().filter(|system| test.is_for(system.name(), round)) {
-                let running = system.start(scratch)?;
+                let running = system.start(&Site { scratch: scratch.into(), pinned: options.pinned })?;
                 let sample = one(options, *test, &running)
                     .map_err(|error| format!("{} {test_name}: {error}", system.name()))?;
                 eprintln!(

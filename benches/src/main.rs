@@ -10,6 +10,7 @@ mod load;
 mod measure;
 mod peers;
 mod pki;
+mod place;
 mod standin;
 
 use std::net::SocketAddr;

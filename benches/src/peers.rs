@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Failure, load};
+use crate::{Failure, load, place};
 
 /// Processes that carry octets from `entry` to the application.
 pub(crate) struct Running {
@@ -36,14 +36,23 @@ impl Drop for Running {
 pub(crate) trait System {
     fn name(&self) -> &'static str;
     /// Starts application and proxies, and waits until an octet makes it there and back.
-    fn start(&self, scratch: &Path) -> Result<Running, Failure>;
+    fn start(&self, site: &Site) -> Result<Running, Failure>;
+}
+
+/// Where systems are started.
+#[derive(Clone)]
+pub(crate) struct Site {
+    /// A directory for their files.
+    pub(crate) scratch: PathBuf,
+    /// Proxies have a CPU of their own.
+    pub(crate) pinned: bool,
 }
 
 /// Everything there is to compare, in the order it is run.
-pub(crate) fn systems(node: &Path, envoy: Option<&Path>) -> Vec<Box<dyn System>> {
+pub(crate) fn systems(node: &Path, set: &[(String, String)], envoy: Option<&Path>) -> Vec<Box<dyn System>> {
     let mut all: Vec<Box<dyn System>> = vec![
-        Box::new(Adit { node: node.into(), runtime: "tokio" }),
-        Box::new(Adit { node: node.into(), runtime: "smol" }),
+        Box::new(Adit { node: node.into(), runtime: "tokio", set: set.into() }),
+        Box::new(Adit { node: node.into(), runtime: "smol", set: set.into() }),
         Box::new(Standin { workers: 1 }),
         Box::new(Standin { workers: 2 }),
         Box::new(Copy),
@@ -63,28 +72,37 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
 struct Start {
-    scratch: PathBuf,
+    site: Site,
     children: Vec<Child>,
     pids: Vec<u32>,
     app: SocketAddr,
 }
 
 impl Start {
-    fn new(scratch: &Path) -> Result<Self, Failure> {
+    fn new(site: &Site) -> Result<Self, Failure> {
         let app = free(SERVER)?;
-        let mut start = Self { scratch: scratch.into(), children: Vec::new(), pids: Vec::new(), app };
+        let mut start = Self { site: site.clone(), children: Vec::new(), pids: Vec::new(), app };
         start.spawn(this()?.args(["app", "--listen", &app.to_string()]), false)?;
         Ok(start)
     }
 
     fn spawn(&mut self, command: &mut Command, measured: bool) -> Result<(), Failure> {
-        let log = fs::File::options().create(true).append(true).open(self.scratch.join("processes.log"))?;
+        let log =
+            fs::File::options().create(true).append(true).open(self.site.scratch.join("processes.log"))?;
+        // A child and its threads start where this thread is.
+        let elsewhere = measured && self.site.pinned;
+        if elsewhere {
+            place::on(place::PROXIES)?;
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        if elsewhere {
+            place::on(place::LOAD)?;
+        }
         if measured {
             self.pids.push(child.id());
         }
@@ -97,7 +115,7 @@ impl Start {
         let end = Instant::now() + Duration::from_secs(15);
         while !load::alive(entry) {
             if Instant::now() > end {
-                let log = fs::read_to_string(self.scratch.join("processes.log")).unwrap_or_default();
+                let log = fs::read_to_string(self.site.scratch.join("processes.log")).unwrap_or_default();
                 return Err(format!("not ready after 15 s; the processes said:\n{log}").into());
             }
             thread::sleep(Duration::from_millis(50));
@@ -117,8 +135,8 @@ impl System for Copy {
         "copy"
     }
 
-    fn start(&self, scratch: &Path) -> Result<Running, Failure> {
-        let mut start = Start::new(scratch)?;
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let mut start = Start::new(site)?;
         let (out, inn) = (free(CLIENT)?, free(SERVER)?);
         let app = start.app;
         start.spawn(this()?.args(["copy", "--listen", &out.to_string(), "--to", &inn.to_string()]), true)?;
@@ -136,11 +154,11 @@ impl System for Standin {
         if self.workers == 1 { "standin-1" } else { "standin-2" }
     }
 
-    fn start(&self, scratch: &Path) -> Result<Running, Failure> {
-        let mut start = Start::new(scratch)?;
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let mut start = Start::new(site)?;
         let (out, inn) = (free(CLIENT)?, free(SERVER)?);
         let (app, workers) = (start.app.to_string(), self.workers.to_string());
-        let pki = scratch.display().to_string();
+        let pki = site.scratch.display().to_string();
         let (listen, peer) = (out.to_string(), inn.to_string());
         start.spawn(
             this()?.args([
@@ -169,6 +187,7 @@ impl System for Standin {
 struct Adit {
     node: PathBuf,
     runtime: &'static str,
+    set: Vec<(String, String)>,
 }
 
 impl System for Adit {
@@ -176,9 +195,9 @@ impl System for Adit {
         if self.runtime == "tokio" { "adit-tokio" } else { "adit-smol" }
     }
 
-    fn start(&self, scratch: &Path) -> Result<Running, Failure> {
-        let mut start = Start::new(scratch)?;
-        let config = scratch.join("mesh.yaml");
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let mut start = Start::new(site)?;
+        let config = site.scratch.join("mesh.yaml");
         fs::write(&config, MESH)?;
         let entry = free(CLIENT)?;
         for (bind, name, entry) in
@@ -192,12 +211,13 @@ impl System for Adit {
                 .env("PROXY_WORKLOAD_INFO", format!("bench/{name}/{name}"))
                 .env("LOCAL_XDS_PATH", &config)
                 .env("FAKE_CA", "true")
-                .env("LOCAL_CA_DIR", scratch.join("ca"))
+                .env("LOCAL_CA_DIR", site.scratch.join("ca"))
                 .env("ADIT_BIND_ADDRESS", bind.to_string())
                 .env("ADIT_READINESS_PORT", "0")
                 .env("ADIT_STATS_PORT", "0")
                 .env("ADIT_ADMIN_PORT", "0")
-                .env("RUST_LOG", "warn,access=off");
+                .env("RUST_LOG", "warn,access=off")
+                .envs(self.set.iter().map(|(name, value)| (name, value)));
             if let Some(entry) = entry {
                 command.env("ADIT_ENTRY", entry);
             }
@@ -236,11 +256,11 @@ impl System for Envoy {
         "envoy-tcp"
     }
 
-    fn start(&self, scratch: &Path) -> Result<Running, Failure> {
-        let mut start = Start::new(scratch)?;
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let mut start = Start::new(site)?;
         let (out, inn) = (free(CLIENT)?, free(SERVER)?);
         for (id, (listen, to)) in [(out, inn), (inn, start.app)].into_iter().enumerate() {
-            let config = scratch.join(format!("envoy-{id}.yaml"));
+            let config = site.scratch.join(format!("envoy-{id}.yaml"));
             fs::write(&config, envoy_config(listen, to))?;
             let mut command = Command::new(&self.binary);
             command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"]).arg(&config);
