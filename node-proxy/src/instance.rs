@@ -16,7 +16,7 @@ use adit_core::proxy::{Listener, Observed, Shard};
 use adit_ops::metrics::Runtimes;
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::{
-    BindError, BoundListener, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
+    BindError, BoundListener, Crew, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
     ShardError, Shards, Transparency,
 };
 
@@ -234,7 +234,7 @@ impl Instance {
         parts.certificates.prepare(&identity)?;
         let (listeners, addresses) = bind(config, &parts.entries)?;
         let count = config.threads.get();
-        let shares = share_out(listeners, count)?;
+        let shares = share_out(listeners, count);
         let setup = ShardSetup {
             ports: Ports {
                 outbound: addresses.outbound.port(),
@@ -325,11 +325,15 @@ fn bind(
     Ok((listeners, addresses))
 }
 
-fn share_out(listeners: Vec<BoundListener>, count: usize) -> io::Result<Shares> {
-    let siblings = |_| listeners.iter().map(BoundListener::sibling).collect::<io::Result<_>>().map(Some);
-    let mut shares = (1..count).map(siblings).collect::<io::Result<Shares>>()?;
-    shares.push(Some(listeners));
-    Ok(shares)
+fn share_out(listeners: Vec<BoundListener>, count: usize) -> Shares {
+    let crew = Crew::new(count);
+    let mut shares: Shares = (0..count).map(|_| Some(Vec::new())).collect();
+    for listener in listeners {
+        for (share, listener) in shares.iter_mut().zip(listener.share(&crew, 0)) {
+            share.get_or_insert_default().push(listener);
+        }
+    }
+    shares
 }
 
 /// What every shard is made from.

@@ -7,7 +7,7 @@ use adit_core::identity::Identity;
 use adit_core::proxy::{Listener, Observed};
 use adit_runtime::conformance::Relay;
 use adit_runtime::{
-    DriveConfig, ListenerSpec, LocalListeners, Questions, Setup, SocketOptions, Transparency,
+    Crew, DriveConfig, ListenerSpec, LocalListeners, Questions, Setup, SocketOptions, Transparency,
 };
 use adit_tokio::{Incoming, Stream, spawn_shards};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +23,7 @@ fn shards_share_a_listener_and_carry_streams() {
     };
     let bound = spec.bind(&SocketOptions::default()).unwrap();
     let address = bound.local_addr().unwrap();
-    let shares = Mutex::new(vec![bound.sibling().unwrap(), bound]);
+    let shares = Mutex::new(bound.share(&Crew::new(2), 0));
     let local_listeners = LocalListeners::default();
     let mut incoming = Incoming::from(local_listeners.listen(here).unwrap());
     let shards = spawn_shards(2, move |_, mailbox| {

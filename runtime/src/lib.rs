@@ -25,6 +25,7 @@ mod stream;
 mod sync;
 mod threads;
 mod timer;
+mod turns;
 
 pub use answers::{
     DemandAnswer, DemandReply, DemandSource, NameAnswer, NameReply, NameSource, NoDemands, NoNames, Questions,
@@ -43,3 +44,4 @@ pub use socket::{
 pub use stream::{Incoming, LocalListeners, TunnelStream};
 pub use threads::{ShardError, Shards, spawn_shards};
 pub use timer::TimerFd;
+pub use turns::Crew;

@@ -8,6 +8,7 @@ use adit_core::proxy::SocketId;
 
 use crate::ready::{Key, Notifier, ReadyQueue};
 use crate::runtime::{Clear, Readiness};
+use crate::turns::Seat;
 use crate::{pipe, socket};
 
 /// What octets flow through: a descriptor, or a pipe to an embedder.
@@ -187,11 +188,14 @@ pub(crate) struct Connection<Io> {
     pub(crate) writing: Writing,
     /// FIN follows what is still to be written.
     pub(crate) shutdown_wanted: bool,
+    /// What it holds if it was accepted from a shared listener.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub(crate) seat: Option<Seat>,
 }
 
 impl<Io> Connection<Io> {
     pub(crate) fn new(id: SocketId, transport: Transport<Io>, writing: Writing) -> Self {
-        Self { id, transport, reading: Reading::Wanted, writing, shutdown_wanted: false }
+        Self { id, transport, reading: Reading::Wanted, writing, shutdown_wanted: false, seat: None }
     }
 }
 

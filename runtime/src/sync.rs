@@ -1,7 +1,7 @@
 //! What threads share: `std`'s primitives, or loom's where every interleaving of them is explored (`--cfg loom`).
 #[cfg(not(loom))]
 mod chosen {
-    pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Mutex, MutexGuard};
 
     pub(crate) use atomic_waker::AtomicWaker;
@@ -11,7 +11,7 @@ mod chosen {
 mod chosen {
     use std::task::Waker;
 
-    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
 
     /// Loom's waker behind the interface of `atomic_waker`: its contract is relied on here, its inside is not checked.

@@ -1,6 +1,6 @@
 //! Accepting: a budget per turn, and no failure that ends a listener.
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,19 +14,17 @@ use crate::ports::{CertificateSource, Observer};
 use crate::ready::{Key, Notifier};
 use crate::runtime::{Clear, Readiness, Runtime};
 use crate::socket::{Accepted, BoundListener, accept};
+use crate::turns::{Place, Seat};
 
 /// The first rest of a listener when the process has run out of something.
 const FIRST_REST: Duration = Duration::from_millis(50);
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// A listener in the reactor.
+/// A listener, in the reactor while it is this shard's turn.
 pub(super) struct ListenerSlot<Io> {
-    listener: Listener,
-    transparent: bool,
-    /// Where everything accepted here was going, if that does not depend on the connection.
-    destination: Option<SocketAddr>,
-    io: Io,
+    bound: BoundListener,
+    io: Option<Io>,
     notifier: Notifier,
     /// Until when it rests.
     until: Option<Instant>,
@@ -35,26 +33,48 @@ pub(super) struct ListenerSlot<Io> {
 }
 
 impl<Io: Readiness> ListenerSlot<Io> {
-    pub(super) fn new<R>(runtime: &R, bound: BoundListener, notifier: Notifier) -> io::Result<Self>
-    where
-        R: Runtime<Io = Io>,
-    {
-        let (listener, transparent, destination) =
-            (bound.listener(), bound.is_transparent(), bound.destination());
-        let io = runtime.register(bound.into_fd())?;
-        Ok(Self { listener, transparent, destination, io, notifier, until: None, rest: FIRST_REST })
+    pub(super) fn new(bound: BoundListener, notifier: Notifier) -> Self {
+        Self { bound, io: None, notifier, until: None, rest: FIRST_REST }
     }
 
-    /// Accepts a connection that waits; otherwise the listener's waker is left with the reactor.
-    fn poll_accept(&self) -> Poll<io::Result<Accepted>> {
-        let mut cx = Context::from_waker(self.notifier.waker());
+    /// Accepts a connection that waits; otherwise the listener's waker is left with the reactor, or with whoever has the
+    /// turn.
+    fn poll_accept<R: Runtime<Io = Io>>(&mut self, runtime: &R) -> Poll<io::Result<Accepted>> {
+        let waker = self.notifier.waker();
+        if self.bound.place().is_some_and(|place| !place.poll_turn(waker)) {
+            self.io = None;
+            return Poll::Pending;
+        }
+        let io = match &mut self.io {
+            Some(io) => io,
+            vacant => vacant.insert(runtime.register(self.bound.duplicate()?)?),
+        };
+        let mut cx = Context::from_waker(waker);
         loop {
-            let guard = ready!(self.io.poll_readable(&mut cx))?;
-            match accept(self.io.as_fd(), self.listener, self.transparent, self.destination) {
+            let guard = ready!(io.poll_readable(&mut cx))?;
+            match accept(
+                io.as_fd(),
+                self.bound.listener(),
+                self.bound.is_transparent(),
+                self.bound.destination(),
+            ) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear(),
                 decided => return Poll::Ready(decided),
             }
         }
+    }
+
+    /// A connection was accepted: it has a seat, and the turn may pass on.
+    fn seat(&self, now: Instant) -> Option<Seat> {
+        let place = self.bound.place()?;
+        let seat = place.sit();
+        place.pass_on(now);
+        Some(seat)
+    }
+
+    /// The shards it is shared with.
+    pub(super) fn place(&self) -> Option<&Arc<Place>> {
+        self.bound.place()
     }
 
     /// The end of its rest.
@@ -73,6 +93,14 @@ impl<Io: Readiness> ListenerSlot<Io> {
         self.until = Some(now + rest);
         self.rest = rest.saturating_mul(2).min(LONGEST_REST);
         rest
+    }
+}
+
+impl<Io> Drop for ListenerSlot<Io> {
+    fn drop(&mut self) {
+        if let Some(place) = self.bound.place() {
+            place.leave();
+        }
     }
 }
 
@@ -96,17 +124,18 @@ where
             if slot.until.is_some() {
                 return;
             }
-            let Poll::Ready(accepted) = slot.poll_accept() else { return };
+            let Poll::Ready(accepted) = slot.poll_accept(&self.runtime) else { return };
+            let listener = slot.bound.listener();
             match accepted {
                 Ok(accepted) => {
                     slot.rest = FIRST_REST;
-                    let listener = slot.listener;
-                    self.accepted(listener, accepted);
+                    let seat = slot.seat(self.now);
+                    self.accepted(listener, accepted, seat);
                 }
                 Err(error) => {
                     let rest = is_exhaustion(&error).then(|| slot.back_off(self.now));
                     tracing::warn!(?rest, "Failed TCP handshake {error}");
-                    self.observer.accept_failed(slot.listener, &error, rest);
+                    self.observer.accept_failed(listener, &error, rest);
                     if rest.is_some() {
                         return;
                     }
@@ -116,7 +145,7 @@ where
         self.again.push_back(Key::Listener(index));
     }
 
-    fn accepted(&mut self, listener: Listener, accepted: Accepted) {
+    fn accepted(&mut self, listener: Listener, accepted: Accepted, seat: Option<Seat>) {
         let Accepted { fd, peer, local, original } = accepted;
         let transport = match self.register(fd) {
             Ok(transport) => transport,
@@ -126,7 +155,7 @@ where
             }
         };
         if let Some(id) = self.engine.handle_accepted(self.now, listener, peer, local, original) {
-            self.admit(id, transport);
+            self.admit(id, transport, seat);
         } else {
             // Refused; the shard may have something to say about that.
             drop(transport);

@@ -26,7 +26,7 @@ use adit_core::proxy::{Listener, SocketId};
 use adit_core::time::{Instant, WallClock};
 
 use crate::answers::Questions;
-use crate::clock::wall_clock;
+use crate::clock::{self, wall_clock};
 use crate::engine::Engine;
 use crate::mailbox::{Connect, Mailbox};
 use crate::memory::{self, Tide};
@@ -36,6 +36,7 @@ use crate::runtime::{Runtime, Timer};
 use crate::slots::{Connection, Slots, Transport, Writing};
 use crate::socket::{BoundListener, SocketOptions};
 use crate::stream::LocalListeners;
+use crate::turns::{Meter, Seat};
 use accept::ListenerSlot;
 use actions::NOWHERE;
 
@@ -118,12 +119,13 @@ where
         .listeners
         .into_iter()
         .zip(0..)
-        .map(|(bound, index)| ListenerSlot::new(&runtime, bound, Notifier::new(&ready, Key::Listener(index))))
-        .collect::<io::Result<Vec<_>>>()?;
+        .map(|(bound, index)| ListenerSlot::new(bound, Notifier::new(&ready, Key::Listener(index))))
+        .collect::<Vec<_>>();
     // Every listener is looked at once, and so is what was sent before the start.
     let again = (0..).take(listeners.len()).map(Key::Listener).chain([Key::Mailbox]).collect();
     Ok(Drive {
         now: runtime.now(),
+        meter: Meter::new(runtime.now(), clock::thread_time()),
         budget: 0,
         timer: runtime.timer()?,
         armed: None,
@@ -179,6 +181,8 @@ pub struct Drive<R: Runtime, E, O, C> {
 
     /// The clock as last read.
     now: Instant,
+    /// How busy this shard is, where it shares listeners.
+    meter: Meter,
     /// What is left of the turn's budget, in octets.
     budget: usize,
     /// The shard is done.
@@ -264,6 +268,19 @@ where
             self.observer.observe(observed);
         }
         self.arm();
+        self.measure();
+    }
+
+    /// Says how busy this shard is, and passes on turns that it should not have for that.
+    fn measure(&mut self) {
+        if !self.meter.is_due(self.now) {
+            return;
+        }
+        let places = || self.listeners.iter().filter_map(ListenerSlot::place);
+        if let Some((crew, shard)) = places().next().map(|place| place.crew()) {
+            self.meter.handle_sample(self.now, clock::thread_time(), crew, shard);
+            places().for_each(|place| place.pass_on(self.now));
+        }
     }
 
     fn look_at(&mut self, key: Key) {
@@ -389,14 +406,14 @@ where
     fn connect(&mut self, connect: Connect) {
         let Connect { source, target, end } = connect;
         match self.engine.handle_accepted(self.now, Listener::Outbound, source, NOWHERE, target) {
-            Some(id) => self.admit(id, Transport::Pipe(end)),
+            Some(id) => self.admit(id, Transport::Pipe(end), None),
             None => end.reset(),
         }
     }
 
     /// Stores an accepted connection and looks at it for the first time.
-    fn admit(&mut self, id: SocketId, transport: Transport<R::Io>) {
-        self.slots.insert(Connection::new(id, transport, Writing::Open));
+    fn admit(&mut self, id: SocketId, transport: Transport<R::Io>, seat: Option<Seat>) {
+        self.slots.insert(Connection { seat, ..Connection::new(id, transport, Writing::Open) });
         self.settle();
         self.read(id);
     }

@@ -293,7 +293,7 @@ fn driven(count: u32, config: DriveConfig) -> (Driven, Hand, Handle, Vec<UnixStr
             let (near, far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();
             let transport = drive.register(near.into()).unwrap();
-            drive.admit(id(index), transport);
+            drive.admit(id(index), transport, None);
             far
         })
         .collect();

@@ -10,9 +10,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::options::set_transparent;
 use super::{SocketOptions, Transparency, canonical, internet, local_addr};
+use crate::turns::{Crew, Place};
 
 /// Our listen queue. Upstream's is 128, which a burst of connections overflows.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
+/// Connections a shard accepts before it is another one's turn (see [`crate::turns`]). A tunnel carries many and is a block
+/// of its own.
+const BLOCK: usize = 32;
 
 /// The wildcard address: `[::]`, which also takes IPv4, or `0.0.0.0` without IPv6 (Istio: `IPV6_ENABLED`).
 #[must_use]
@@ -48,11 +52,12 @@ pub struct BindError {
 /// A listening socket.
 #[derive(Debug)]
 pub struct BoundListener {
-    spec: ListenerSpec,
-    options: SocketOptions,
-    fd: OwnedFd,
+    listener: Listener,
+    fd: Arc<OwnedFd>,
     transparent: bool,
     destination: Option<SocketAddr>,
+    /// Where shards take turns.
+    place: Option<Arc<Place>>,
 }
 
 /// A connection as it was accepted; addresses are canonical (no v4-mapped IPv6).
@@ -79,25 +84,14 @@ impl ListenerSpec {
     }
 
     fn try_bind(&self, options: &SocketOptions) -> io::Result<BoundListener> {
-        let bound = self.bind_socket(options, !self.reuse_port)?;
-        if !self.reuse_port {
-            // Nobody else had the port. From now on its siblings may share it: each shard has a queue of its own, so
-            // that a connection wakes one shard, not all.
-            SockRef::from(&bound.fd).set_reuse_port(true)?;
-        }
-        SockRef::from(&bound.fd).listen(BACKLOG)?;
-        Ok(bound)
-    }
-
-    /// A socket that is bound and does not listen yet. With `reuse_address`, what a process that is gone has left behind
-    /// does not stand in the way (and what is accepted here will not stand in the way of the next).
-    fn bind_socket(&self, options: &SocketOptions, reuse_address: bool) -> io::Result<BoundListener> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(self.address), kind, Some(Protocol::TCP))?;
         if self.address.is_ipv6() {
             socket.set_only_v6(!self.address.ip().is_unspecified())?;
         }
-        socket.set_reuse_address(reuse_address)?;
+        // What a process that is gone has left behind does not stand in the way (and what is accepted here will not stand
+        // in the way of the next).
+        socket.set_reuse_address(!self.reuse_port)?;
         if self.reuse_port
             && let Err(error) = socket.set_reuse_port(true)
         {
@@ -111,12 +105,13 @@ impl ListenerSpec {
             Transparency::Force => set_transparent(&socket_ref, self.address.ip()).map(|()| true)?,
         };
         socket.bind(&self.address.into())?;
+        socket.listen(BACKLOG)?;
         Ok(BoundListener {
-            spec: *self,
-            options: *options,
-            fd: socket.into(),
+            listener: self.listener,
+            fd: Arc::new(socket.into()),
             transparent,
             destination: None,
+            place: None,
         })
     }
 }
@@ -125,7 +120,7 @@ impl BoundListener {
     /// What it is for.
     #[must_use]
     pub fn listener(&self) -> Listener {
-        self.spec.listener
+        self.listener
     }
 
     /// Whether source addresses can be preserved for what it accepts.
@@ -154,21 +149,31 @@ impl BoundListener {
         local_addr(&self.fd)
     }
 
-    /// One more listening socket on the same address, for another shard of this process: the kernel spreads new
-    /// connections over all of them (`SO_REUSEPORT`), and each wakes its own shard only. Other processes find the
-    /// address taken all the same.
-    ///
-    /// # Errors
-    /// The process has run out of descriptors, or the system refuses an option it granted before.
-    pub fn sibling(&self) -> io::Result<Self> {
-        let spec = ListenerSpec { address: self.local_addr()?, reuse_port: true, ..self.spec };
-        let bound = spec.bind_socket(&self.options, true)?;
-        SockRef::from(&bound.fd).listen(BACKLOG)?;
-        Ok(Self { destination: self.destination, ..bound })
+    /// One for each shard of `crew`, in order: they share the socket and take turns at accepting. While there is little
+    /// to do, only shard `home` accepts.
+    #[must_use]
+    pub fn share(self, crew: &Arc<Crew>, home: usize) -> Vec<Self> {
+        let block = match self.listener {
+            Listener::InboundHbone => 1,
+            Listener::Outbound | Listener::InboundPlain | Listener::Socks5 => BLOCK,
+        };
+        let share = |place| Self {
+            listener: self.listener,
+            fd: Arc::clone(&self.fd),
+            transparent: self.transparent,
+            destination: self.destination,
+            place: Some(Arc::new(place)),
+        };
+        crew.places(home, block).map(share).collect()
     }
 
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        self.fd
+    pub(crate) fn place(&self) -> Option<&Arc<Place>> {
+        self.place.as_ref()
+    }
+
+    /// A descriptor of the socket, for a reactor.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
     }
 }
 
@@ -254,22 +259,17 @@ mod tests {
     }
 
     #[test]
-    fn siblings_share_the_connections_and_nobody_else_gets_the_address() {
+    fn shares_are_of_one_socket_and_nobody_else_gets_the_address() {
         let options = SocketOptions::default();
-        let bound = spec("127.0.0.1:0").bind(&options).unwrap();
-        let sibling = bound.sibling().unwrap();
-        let address = bound.local_addr().unwrap();
-        assert_eq!(sibling.local_addr().unwrap(), address);
-        let clients: Vec<_> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let accepted = |bound: &BoundListener| {
-            std::iter::from_fn(|| accept(bound.fd.as_fd(), Listener::Outbound, false, None).ok()).count()
-        };
-        let (one, other) = (accepted(&bound), accepted(&sibling));
-        assert!(one > 0 && other > 0 && one + other == clients.len(), "{one} + {other}");
-        for bound in [&bound, &sibling] {
-            // Else a proxy that is restarted finds its port taken by what its predecessor has left behind.
-            assert!(SockRef::from(&bound.fd).reuse_address().unwrap());
+        let shares = spec("127.0.0.1:0").bind(&options).unwrap().share(&Crew::new(2), 0);
+        let address = shares[0].local_addr().unwrap();
+        assert_eq!(shares[1].local_addr().unwrap(), address);
+        let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for (at, _client) in clients.iter().enumerate() {
+            accept(shares[at % 2].fd.as_fd(), Listener::Outbound, false, None).unwrap();
         }
+        // Else a proxy that is restarted finds its port taken by what its predecessor has left behind.
+        assert!(SockRef::from(&shares[0].fd).reuse_address().unwrap());
         assert!(ListenerSpec { address, ..spec("127.0.0.1:0") }.bind(&options).is_err());
     }
 
@@ -279,11 +279,7 @@ mod tests {
         let options = SocketOptions { mark: Some(0x539), ..SocketOptions::default() };
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(bound) = spec(address).bind(&options) else { continue };
-            let sibling = bound.sibling().unwrap();
-            for fd in [&bound.fd, &sibling.fd] {
-                assert_eq!(SockRef::from(fd).mark().unwrap(), 0x539, "{address}");
-            }
-            drop(sibling);
+            assert_eq!(SockRef::from(&bound.fd).mark().unwrap(), 0x539, "{address}");
             let _client = TcpStream::connect(bound.local_addr().unwrap()).unwrap();
             let accepted = accept(bound.fd.as_fd(), Listener::InboundPlain, true, None).unwrap();
             assert_eq!(SockRef::from(&accepted.fd).mark().unwrap(), 0x539, "{address}");
