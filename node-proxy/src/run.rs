@@ -162,6 +162,9 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         answering.done();
     }
 
+    if let Err(error) = adit_runtime::settle() {
+        tracing::debug!(%error, "what starting has used stays in memory");
+    }
     let ended = instance.join();
     if let Some(dns) = dns {
         resolver.end(dns, config.drain);

@@ -34,6 +34,7 @@ pub use clock::{Clock, wall_clock};
 pub use drive::{Drive, DriveConfig, Setup, drive};
 pub use engine::{Engine, MAX_SLICES};
 pub use mailbox::{ConnectError, Handle, Mailbox, mailbox};
+pub use memory::settle;
 pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
 pub use reply::Reply;
 pub use runtime::{Clear, Readiness, Runtime, Timer};

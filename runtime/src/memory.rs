@@ -1,7 +1,11 @@
-//! Giving memory back to the system after a burst: freed is not the same as given back.
+//! Giving memory back to the system, after a burst and after the start: freed is not the same as given back.
+use std::fs;
+use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use adit_core::time::Instant;
+use rustix::mm::{Advice, madvise};
 
 /// Sockets at a peak below which it is no burst: what so few have freed is not worth a look.
 const BURST: usize = 512;
@@ -60,6 +64,42 @@ pub(crate) fn give_back() {
     }
 }
 
+/// Gives back what only starting has used: freed memory, and the pages of the program itself. To be called once, when
+/// everything runs: most of a program's pages are read while it starts (options, files, cryptographic self-tests) and hardly
+/// any while it is idle. The system still has them in its cache, so that a page which is wanted again costs a minor fault.
+///
+/// # Errors
+/// The system does not say where the program is, or keeps it. Nothing but memory is lost by that.
+pub fn settle() -> io::Result<()> {
+    give_back();
+    for range in program(&fs::read_to_string("/proc/self/maps")?) {
+        give_back_program(range)?;
+    }
+    Ok(())
+}
+
+/// Where the code of the program and its libraries is mapped: what is executable and comes from a file.
+fn program(maps: &str) -> impl Iterator<Item = Range<usize>> {
+    maps.lines().filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (range, access, file) = (fields.next()?, fields.next()?, fields.nth(3)?);
+        let (start, end) = range.split_once('-')?;
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        (access == "r-xp" && file.starts_with('/')).then_some(address(start)?..address(end)?)
+    })
+}
+
+fn give_back_program(range: Range<usize>) -> io::Result<()> {
+    let start = std::ptr::with_exposed_provenance_mut(range.start);
+    // SAFETY: the range is a private mapping of a file that is not writable, so nothing in it differs from the file; a page
+    // that is dropped is read from there when it is next touched, by whichever thread.
+    #[expect(unsafe_code, reason = "advice can take memory away")]
+    unsafe {
+        madvise(start, range.len(), Advice::LinuxDontNeed)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +121,27 @@ mod tests {
         assert!(!tide.handle_timeout(NOW + REST, 10), "once");
         tide.handle_level(NOW + REST, 3);
         assert_eq!(tide.poll_timeout(), None, "what is left is no burst");
+    }
+
+    #[test]
+    fn code_from_files_is_the_program() {
+        let maps = "\
+559f6a000000-559f6a08f000 r--p 00000000 fe:00 1 /usr/bin/adit-node
+559f6a08f000-559f6a971000 r-xp 0008e000 fe:00 1 /usr/bin/adit-node
+559f6a971000-559f6a9a4000 rw-p 00970000 fe:00 1 /usr/bin/adit-node
+7f0000000000-7f0000021000 rw-p 00000000 00:00 0
+7f1200000000-7f1200001000 r-xp 00000000 00:00 0
+7ffd5b9f2000-7ffd5b9f4000 r-xp 00000000 00:00 0 [vdso]
+";
+        assert_eq!(program(maps).collect::<Vec<_>>(), [0x559f_6a08_f000..0x559f_6a97_1000]);
+    }
+
+    #[cfg(not(any(miri, loom)))]
+    #[test]
+    fn a_program_goes_on_without_the_pages_it_gave_back() {
+        assert!(program(&fs::read_to_string("/proc/self/maps").unwrap()).count() > 0);
+        settle().unwrap();
+        code_from_files_is_the_program();
     }
 
     #[test]
