@@ -22,8 +22,8 @@ pub(crate) struct Options {
     /// Seconds of each request test.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Idle connections for the memory test.
-    #[arg(long, default_value_t = 1000)]
+    /// Idle connections for the memory test: so many that what a process needs once does not count.
+    #[arg(long, default_value_t = 10_000)]
     idle: usize,
     /// Simultaneous connections of each burst of the burst test; a process needs as many descriptors.
     #[arg(long, default_value_t = 10_000)]
