@@ -8,10 +8,11 @@ use adit_core::proxy::LocalWorkload;
 use adit_core::proxy::observed::Connection;
 use adit_ops::admin::{AdminState, CertificateStatus, ProxyState, ProxyStatus, Version};
 use adit_ops::metrics::Metrics;
+use adit_runtime::Transparency;
 use serde_json::{Value, json};
 
 use crate::certificates::NodeCertificates;
-use crate::config::{Authority, Config, Upstream};
+use crate::config::{Authority, Config, DnsListen, Upstream};
 use crate::tables::Tables;
 
 /// One proxy in dedicated mode.
@@ -179,6 +180,16 @@ fn shown(config: &Config) -> Value {
     let illegal_ports = (!ports.contains(&0)).then_some(ports);
     // Apart, as the macro has a limit.
     let more = json!({
+        "dnsProxyAddr": dns.listen.map(|listen| match listen {
+            DnsListen::Loopback(port) => format!("localhost:{port}"),
+            DnsListen::At(address) => address.to_string(),
+        }),
+        "requireOriginalSource": match config.transparency {
+            Transparency::Try => None,
+            Transparency::Force => Some(true),
+            Transparency::Never => Some(false),
+        },
+        "proxyArgs": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
         "illegalPorts": illegal_ports,
         "ipv6Enabled": listen.ipv6,
         "localhostAppTunnel": config.localhost_app_tunnel

@@ -36,7 +36,7 @@ pub(crate) struct Cluster {
     backend: Backend,
     network: Network,
     scratch: Scratch,
-    _ca: ScriptedCa,
+    pub(crate) ca: ScriptedCa,
 }
 
 impl Cluster {
@@ -56,7 +56,7 @@ impl Cluster {
         scratch.write("ca-root.pem", &ca_root)?;
         scratch.write("xds-root.pem", istiod.root())?;
         scratch.write("token", "a-token")?;
-        Ok(Self { tasks, istiod, plane, runtime, backend, network, scratch, _ca: ca })
+        Ok(Self { tasks, istiod, plane, runtime, backend, network, scratch, ca })
     }
 
     /// A host whose traffic is captured.

@@ -1,13 +1,16 @@
 //! The control plane goes away and comes back: what works goes on, what changed meanwhile comes into force, nothing is lost.
 use adit_control::proto::istio::security::{Action, Scope};
 use adit_testkit::istiod::ads::{ADDRESS, AUTHORIZATION};
+use adit_testkit::istiod::ca::Behaviour;
 use adit_testkit::netns::{Backend, Node, Result, Runtime, wait_until};
 
 use crate::cluster::{Cluster, Echo, SOON, app, calls, shown, wait_tables, who_am_i};
 use crate::resources::{from, pod, policy, server, service, service_key, uid, vip};
-use crate::world::{APP, FAMILIES, SERVICE};
+use crate::world::{APP, FAMILIES, SERVICE, identity};
 
 const CLOSED: &str = "default/closed";
+/// gRPC's status.
+const UNAVAILABLE: u8 = 14;
 
 /// A stop, changes of each kind meanwhile, a start.
 pub(crate) fn loses_nothing(runtime: Runtime, backend: Backend) -> Result<()> {
@@ -30,6 +33,12 @@ pub(crate) fn loses_nothing(runtime: Runtime, backend: Backend) -> Result<()> {
     }
 
     cluster.istiod.stop();
+    let authority = |behaviour: Behaviour| {
+        for name in ["client", "old", "new"] {
+            cluster.ca.behave(&identity(name), behaviour.clone());
+        }
+    };
+    authority(Behaviour::Fail(UNAVAILABLE, "the control plane is away".into()));
     let nodes = [&client_node, &old_node, &new_node];
     for node in nodes {
         wait_line(node, "stream from the control plane ended")?;
@@ -50,6 +59,7 @@ pub(crate) fn loses_nothing(runtime: Runtime, backend: Backend) -> Result<()> {
     ads.remove(AUTHORIZATION, [CLOSED]);
     let late = policy("default/late", Scope::Namespace, Action::Deny, vec![from("nobody")]);
     cluster.push([pod("old", &old), server("new", &new)], [], [late]);
+    authority(Behaviour::Sign);
     cluster.tasks.block_on(cluster.istiod.restart());
     for host in [&client, &old, &new] {
         wait_tables(host, "what changed while the control plane was away", |tables| {
