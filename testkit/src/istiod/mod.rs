@@ -6,6 +6,7 @@ use std::sync::Arc;
 pub mod ads;
 pub mod ca;
 mod server;
+mod spoken;
 
 pub use server::Istiod;
 

@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use adit_control::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use hyper::body::Incoming;
@@ -18,6 +19,7 @@ use tonic::body::Body;
 use tonic_prost::ProstCodec;
 
 use super::ads::Ads;
+use super::spoken::{Spoken, Watched};
 use super::{Bind, LOOPBACK, here, listen};
 
 const ADS: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -32,6 +34,7 @@ pub struct Istiod {
     identity: ServerConfig,
     bind: Bind,
     cut: broadcast::Sender<Cut>,
+    spoken: Spoken,
 }
 
 /// What is done to connections.
@@ -77,8 +80,15 @@ impl Istiod {
 
         let listener = listen(&bind, address).expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let istiod =
-            Self { ads: Arc::default(), address, root, identity, bind, cut: broadcast::channel(16).0 };
+        let istiod = Self {
+            ads: Arc::default(),
+            address,
+            root,
+            identity,
+            bind,
+            cut: broadcast::channel(16).0,
+            spoken: Spoken::default(),
+        };
         istiod.serve(listener);
         istiod
     }
@@ -122,8 +132,15 @@ impl Istiod {
         &self.root
     }
 
+    /// When the system last took part of a message from it, as against acknowledgements; `None` before the first.
+    #[must_use]
+    pub fn last_spoke(&self) -> Option<Instant> {
+        self.spoken.last()
+    }
+
     fn serve(&self, listener: TcpListener) {
         let tls = TlsAcceptor::from(Arc::new(self.identity.clone()));
+        let spoken = self.spoken.clone();
         let (ads, mut stopped, cut) = (Arc::clone(&self.ads), self.cut.subscribe(), self.cut.clone());
         tokio::spawn(async move {
             loop {
@@ -135,7 +152,7 @@ impl Istiod {
                     },
                 };
                 let Ok((tcp, _)) = accepted else { continue };
-                tokio::spawn(connection(tls.clone(), tcp, Arc::clone(&ads), cut.subscribe()));
+                tokio::spawn(connection(tls.clone(), spoken.watch(tcp), Arc::clone(&ads), cut.subscribe()));
             }
         });
     }
@@ -147,12 +164,7 @@ impl Drop for Istiod {
     }
 }
 
-async fn connection(
-    tls: TlsAcceptor,
-    tcp: tokio::net::TcpStream,
-    ads: Arc<Ads>,
-    mut cut: broadcast::Receiver<Cut>,
-) {
+async fn connection(tls: TlsAcceptor, tcp: Watched, ads: Arc<Ads>, mut cut: broadcast::Receiver<Cut>) {
     // A client that does not trust us goes away here, as it should.
     let Ok(stream) = tls.accept(tcp).await else { return };
     let service = service_fn(move |request| answer(Arc::clone(&ads), request));
