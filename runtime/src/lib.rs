@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod crypto;
 mod drive;
 mod engine;
+pub mod handover;
 mod mailbox;
 mod memory;
 mod pipe;
