@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId, Ticket};
+use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, ProxyId, SocketError, SocketId, Ticket};
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 
@@ -156,6 +156,7 @@ impl Engine for Relay {
     fn handle_accepted(
         &mut self,
         now: Instant,
+        _: ProxyId,
         _: Listener,
         _: SocketAddr,
         _: SocketAddr,
@@ -168,7 +169,12 @@ impl Engine for Relay {
         let (accepted, dialled) = (self.allocate(), self.allocate());
         self.sides.insert(accepted, Side::new(dialled, true));
         self.sides.insert(dialled, Side::new(accepted, false));
-        self.actions.push_back(Action::Dial { socket: dialled, to: self.target, source: None });
+        self.actions.push_back(Action::Dial {
+            proxy: ProxyId::OWN,
+            socket: dialled,
+            to: self.target,
+            source: None,
+        });
         Some(accepted)
     }
 
@@ -274,6 +280,10 @@ impl Engine for Relay {
     fn handle_resolved(&mut self, _: Instant, _: Ticket, _: NameAnswer) {}
 
     fn handle_demanded(&mut self, _: Instant, _: Ticket, _: DemandAnswer) {}
+
+    fn add_proxy(&mut self, _: Instant, _: ProxyId, _: LocalWorkload) {}
+
+    fn remove_proxy(&mut self, _: Instant, _: ProxyId) {}
 
     fn drain(&mut self, _: Instant) {
         self.draining = true;

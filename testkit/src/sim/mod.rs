@@ -9,7 +9,7 @@ use std::sync::Arc;
 use adit_core::dns::NameError;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, Shard, SocketError, SocketId};
+use adit_core::proxy::{Action, Listener, Observed, ProxyId, Shard, SocketError, SocketId};
 use adit_core::rng::Rng;
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
@@ -279,7 +279,8 @@ impl Room {
         target: SocketAddr,
     ) {
         let now = self.now;
-        let accepted = self.nodes[node.0].shard.handle_accepted(now, listener, from, local, target);
+        let accepted =
+            self.nodes[node.0].shard.handle_accepted(now, ProxyId::OWN, listener, from, local, target);
         match accepted {
             Some(socket) => {
                 self.add_link([end, End::Node(node, socket)]);
@@ -320,7 +321,7 @@ impl Room {
 
     fn act(&mut self, id: NodeId, now: Instant, action: Action) {
         match action {
-            Action::Dial { socket, to, source } => {
+            Action::Dial { socket, to, source, .. } => {
                 self.dial(id, socket, to, source.map_or(to, |ip| SocketAddr::new(ip, 40_000)))
             }
             Action::Join { sockets: [a, b] } => {
