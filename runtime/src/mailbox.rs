@@ -260,6 +260,42 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_that_the_shard_has_not_heard_of_goes_without_it() {
+        let (handle, mailbox) = mailbox();
+        let local = LocalWorkload { namespace: "ns".into(), name: "a".into(), service_account: "a".into() };
+        let new = |id| NewProxy {
+            id,
+            local: local.clone(),
+            listeners: Vec::new(),
+            netns: None,
+            sockets: SocketOptions::default(),
+        };
+        handle.add_proxy(new(ProxyId(1)));
+        handle.add_proxy(new(ProxyId(2)));
+        let (done, ends) = std::sync::mpsc::channel();
+        let tell = |id| {
+            let done = done.clone();
+            move || done.send(id).unwrap()
+        };
+        handle.remove_proxy(ProxyId(1), tell(1));
+        assert_eq!(ends.try_recv(), Ok(1));
+        handle.remove_proxy(ProxyId(3), tell(3));
+        let commands = mailbox.take(Waker::noop()).proxies;
+        let ids: Vec<_> = commands
+            .iter()
+            .map(|command| match command {
+                ProxyCommand::Add(new) => (true, new.id.0),
+                ProxyCommand::Remove(id, _) => (false, id.0),
+            })
+            .collect();
+        assert_eq!(ids, [(true, 2), (false, 3)]);
+        // The shard has ended before it could look.
+        drop((commands, mailbox, done));
+        handle.remove_proxy(ProxyId(2), || unreachable!());
+        assert!(ends.try_recv().is_err());
+    }
+
+    #[test]
     fn commands_survive_until_taken_and_are_taken_once() {
         let (handle, mailbox) = mailbox();
         handle.drain();

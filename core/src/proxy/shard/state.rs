@@ -167,6 +167,9 @@ pub(super) struct Conn {
     pub(super) nested: Option<Nested>,
 }
 
+// There are very many: whoever needs more for hardly any of them puts it in a box.
+const _: () = assert!(size_of::<Conn>() <= 224);
+
 /// What a connection has to do with an inner tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nested {
