@@ -1,29 +1,26 @@
-//! The pods of a node (shared mode): which of them have a proxy, as the node's CNI agent tells it.
+//! The pods of a node (shared mode): which of them have a proxy, and what the node's CNI agent is answered (interfaces §3.2).
+//!
+//! The agent tells over ZDS which pods there are. [`Pods`] decides what follows, without I/O: which proxies are started and
+//! stopped, what is tried again, what the answer is, and when a lost connection is made again. A driver carries that out, one
+//! thing at a time; a message is taken only when everything before it is done, so that an answer never overtakes a deed.
+//!
+//! Where we differ from ztunnel on purpose:
+//!
+//! * A proxy is bound to what it was started for. While it runs, an `add` of the same uid as another workload is refused, and so
+//!   is a second pod in a namespace that has a proxy, and the proxy's own namespace: two listeners on one port would give
+//!   the connections of one pod the identity of the other.
+//! * A connection that ends before its snapshot is made again after a delay that grows, not at once: an agent that cannot speak
+//!   to us keeps neither of us busy.
+//! * The number of pods is bounded.
 
-use core::fmt;
+mod error;
+mod link;
+mod message;
+mod pods;
+#[cfg(test)]
+mod tests;
 
-/// One proxy of one pod. Never used twice in a process: whatever is said late about an earlier proxy of the same pod cannot
-/// be taken for news of the present one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProxyId(u64);
-
-impl fmt::Display for ProxyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
-
-/// Which network namespace a file descriptor leads to (`fstat`). Unique as long as somebody holds the namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetnsId {
-    /// Device (`st_dev`).
-    pub device: u64,
-    /// Inode (`st_ino`).
-    pub inode: u64,
-}
-
-impl fmt::Display for NetnsId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.device, self.inode)
-    }
-}
+pub use error::{ProtocolError, Refusal, StartError};
+pub use link::ConnectionId;
+pub use message::{Action, Message, NetnsId, ProxyId, Start};
+pub use pods::{Known, Pods, Settings, State};
