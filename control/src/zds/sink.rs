@@ -29,7 +29,7 @@ pub trait PodSink: Send + Sync + 'static {
     /// Binds the pod's listeners in its network namespace and starts to serve. Ends when all are bound: until then the pod
     /// waits to be started, and the agent waits for the answer (5 s).
     ///
-    /// The future may be dropped when it takes too long; `stop` follows then.
+    /// When that takes more than some seconds, the future is dropped and `stop` follows.
     ///
     /// # Errors
     /// Why not, for the agent's log. Then nothing of this proxy is left; it is tried again, with the same id, after some
@@ -37,7 +37,8 @@ pub trait PodSink: Send + Sync + 'static {
     fn start(&self, pod: PodStart) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Ends the proxy at once: no GOAWAY, no grace. Ends when its listeners are closed, so that another can bind the same
-    /// ports; connections, certificates and the rest may take a little longer. An unknown id changes nothing.
+    /// ports; connections, certificates and the rest may take a little longer. An unknown id changes nothing. When it takes
+    /// more than a second, others wait no longer and the future is dropped; the proxy must end all the same.
     fn stop(&self, id: ProxyId) -> impl Future<Output = ()> + Send;
 }
 
