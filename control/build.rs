@@ -1,7 +1,8 @@
 //! Makes Rust of `proto/*.proto`, without `protoc`.
 
-/// What the control plane is spoken to with; `workload.proto` comes in through `security.proto` too.
-const FILES: [&str; 4] = ["discovery.proto", "workload.proto", "security.proto", "citadel.proto"];
+/// What the control plane and the CNI agent are spoken to with; `workload.proto` comes in through `security.proto` too.
+const FILES: [&str; 5] =
+    ["discovery.proto", "workload.proto", "security.proto", "citadel.proto", "zds.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");

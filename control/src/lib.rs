@@ -2,8 +2,8 @@
 //!
 //! [`local`] reads the mesh from a YAML file, [`ca`] is a certificate authority of our own. Neither is fit for
 //! production meshes; together they let a proxy run on a bare machine. [`dns`] is the DNS proxy around the core's decisions.
-//! [`xds`] takes the mesh from Istio's control plane, over [`grpc`]. [`cert`] keeps certificates, whoever issues them:
-//! istiod, files, or our own authority.
+//! [`xds`] takes the mesh from Istio's control plane, over [`grpc`], and [`zds`] the pods of this node from its CNI agent.
+//! [`cert`] keeps certificates, whoever issues them: istiod, files, or our own authority.
 #![forbid(unsafe_code)]
 
 pub mod ca;
@@ -16,3 +16,4 @@ pub mod proto;
 mod test_ports;
 pub mod watch;
 pub mod xds;
+pub mod zds;

@@ -1,4 +1,4 @@
-//! Messages of the control plane, generated from `control/proto`: see the comments there.
+//! Messages of the control plane and of the CNI agent, generated from `control/proto`: see the comments there.
 #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
 
 /// The xDS transport: `envoy.service.discovery.v3`.
@@ -11,6 +11,11 @@ pub mod istio {
     /// Workloads and services: `istio.workload`.
     pub mod workload {
         tonic::include_proto!("istio.workload");
+
+        /// The pods of a node: `istio.workload.zds`.
+        pub mod zds {
+            tonic::include_proto!("istio.workload.zds");
+        }
     }
 
     /// Authorization policies: `istio.security`.

@@ -30,6 +30,7 @@ pub mod explain;
 pub mod hbone;
 pub mod http2;
 pub mod identity;
+pub mod inpod;
 pub mod mesh;
 pub mod policy;
 pub mod pool;

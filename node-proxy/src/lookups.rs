@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use adit_control::dns::Names;
 use adit_core::dns::NameScope;
+use adit_core::proxy::ProxyId;
 use adit_runtime::{NameReply, NameSource};
 
 /// A shard's way to the node's resolver.
@@ -11,7 +12,7 @@ use adit_runtime::{NameReply, NameSource};
 pub struct NodeNames(pub Names);
 
 impl NameSource for NodeNames {
-    fn request(&mut self, name: &Arc<str>, scope: NameScope, reply: NameReply) {
+    fn request(&mut self, _: ProxyId, name: &Arc<str>, scope: NameScope, reply: NameReply) {
         self.0.request(name, scope, move |found| reply.send(found));
     }
 }

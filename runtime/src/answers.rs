@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use adit_core::dns::{NameError, NameScope};
-use adit_core::proxy::{Ticket, Unanswered};
+use adit_core::proxy::{ProxyId, Ticket, Unanswered};
 
 use crate::mailbox::Handle;
 use crate::reply::Reply;
@@ -17,15 +17,15 @@ pub type DemandAnswer = Result<(), Unanswered>;
 
 /// Who looks host names up for a shard.
 pub trait NameSource {
-    /// The shard needs the addresses of `name`. Answer through `reply`, at once or later from any thread; do not block. The
+    /// The shard needs the addresses of `name` for `proxy`. Answer through `reply`, at once or later from any thread; do not block. The
     /// shard waits as long as [`adit_core::proxy::ShardConfig::resolve_timeout`] says: bound your own work likewise. It
     /// asks once for a name while it waits, and remembers no answer.
-    fn request(&mut self, name: &Arc<str>, scope: NameScope, reply: NameReply);
+    fn request(&mut self, proxy: ProxyId, name: &Arc<str>, scope: NameScope, reply: NameReply);
 }
 
 /// A source with an answer at hand.
 impl<F: FnMut(&str, NameScope) -> NameAnswer> NameSource for F {
-    fn request(&mut self, name: &Arc<str>, scope: NameScope, reply: NameReply) {
+    fn request(&mut self, _: ProxyId, name: &Arc<str>, scope: NameScope, reply: NameReply) {
         reply.send(self(name, scope));
     }
 }
@@ -35,7 +35,7 @@ impl<F: FnMut(&str, NameScope) -> NameAnswer> NameSource for F {
 pub struct NoNames;
 
 impl NameSource for NoNames {
-    fn request(&mut self, _: &Arc<str>, _: NameScope, reply: NameReply) {
+    fn request(&mut self, _: ProxyId, _: &Arc<str>, _: NameScope, reply: NameReply) {
         reply.send(Err(NameError::NoResolver));
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, Shard, SocketError, SocketId, Ticket};
+use adit_core::proxy::{
+    Action, Listener, LocalWorkload, Observed, ProxyId, Shard, SocketError, SocketId, Ticket,
+};
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 use smallvec::SmallVec;
@@ -22,6 +24,7 @@ pub trait Engine {
     fn handle_accepted(
         &mut self,
         now: Instant,
+        proxy: ProxyId,
         listener: Listener,
         peer: SocketAddr,
         local: SocketAddr,
@@ -64,6 +67,10 @@ pub trait Engine {
     fn handle_resolved(&mut self, now: Instant, ticket: Ticket, answer: NameAnswer);
     /// See [`Shard::handle_demanded`].
     fn handle_demanded(&mut self, now: Instant, ticket: Ticket, answer: DemandAnswer);
+    /// See [`Shard::add_proxy`].
+    fn add_proxy(&mut self, now: Instant, id: ProxyId, local: LocalWorkload);
+    /// See [`Shard::remove_proxy`].
+    fn remove_proxy(&mut self, now: Instant, id: ProxyId);
     /// See [`Shard::drain`].
     fn drain(&mut self, now: Instant);
     /// See [`Shard::terminate`].
@@ -80,12 +87,13 @@ impl Engine for Shard {
     fn handle_accepted(
         &mut self,
         now: Instant,
+        proxy: ProxyId,
         listener: Listener,
         peer: SocketAddr,
         local: SocketAddr,
         original: SocketAddr,
     ) -> Option<SocketId> {
-        Self::handle_accepted(self, now, listener, peer, local, original)
+        Self::handle_accepted(self, now, proxy, listener, peer, local, original)
     }
 
     fn handle_connected(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
@@ -158,6 +166,14 @@ impl Engine for Shard {
 
     fn handle_demanded(&mut self, now: Instant, ticket: Ticket, answer: DemandAnswer) {
         Self::handle_demanded(self, now, ticket, answer);
+    }
+
+    fn add_proxy(&mut self, now: Instant, id: ProxyId, local: LocalWorkload) {
+        Self::add_proxy(self, now, id, local);
+    }
+
+    fn remove_proxy(&mut self, now: Instant, id: ProxyId) {
+        Self::remove_proxy(self, now, id);
     }
 
     fn drain(&mut self, now: Instant) {

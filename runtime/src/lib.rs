@@ -34,14 +34,14 @@ pub use answers::{
 pub use clock::{Clock, wall_clock};
 pub use drive::{Drive, DriveConfig, Setup, drive};
 pub use engine::{Engine, MAX_SLICES};
-pub use mailbox::{ConnectError, Handle, Mailbox, mailbox};
+pub use mailbox::{ConnectError, Handle, Mailbox, NewProxy, mailbox};
 pub use memory::settle;
 pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
 pub use reply::Reply;
 pub use runtime::{Clear, Readiness, Runtime, Timer};
 pub use socket::{
-    BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, SocketOptions, Transparency, raise_fd_limit,
-    wildcard,
+    BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, NetNs, SocketOptions, Transparency,
+    raise_fd_limit, wildcard,
 };
 pub use stream::{Incoming, LocalListeners, TunnelStream};
 pub use threads::{ShardError, Shards, spawn_shards};

@@ -1,8 +1,8 @@
 //! Commands into a running shard, from any thread.
 //!
 //! The mailbox is bounded without ever losing a command: of tables, of certificates per identity, and of "drain" and
-//! "terminate", only the latest counts; answers are as few as the shard's questions; only connection requests queue up,
-//! and those may be refused.
+//! "terminate", only the latest counts; answers are as few as the shard's questions; a proxy that is removed before the
+//! shard has heard of it leaves no command; only connection requests queue up, and those may be refused.
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::mem;
@@ -12,11 +12,12 @@ use std::task::Waker;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::Ticket;
+use adit_core::proxy::{LocalWorkload, ProxyId, Ticket};
 
 use crate::answers::{DemandAnswer, NameAnswer};
 use crate::pipe;
 use crate::ports::CertificateAnswer;
+use crate::socket::{BoundListener, NetNs, SocketOptions};
 use crate::stream::TunnelStream;
 use crate::sync::{AtomicWaker, Mutex, MutexGuard};
 
@@ -42,11 +43,35 @@ pub(crate) struct Connect {
     pub(crate) end: pipe::End,
 }
 
+/// A proxy that a running shard is to serve as well; see [`adit_core::proxy::Shard::add_proxy`].
+#[derive(Debug)]
+pub struct NewProxy {
+    /// Its name, the same in all shards and never used again.
+    pub id: ProxyId,
+    /// Whom it stands for.
+    pub local: LocalWorkload,
+    /// What it accepts from.
+    pub listeners: Vec<BoundListener>,
+    /// Where the sockets it dials are made; `None`: where the shard's thread lives.
+    pub netns: Option<NetNs>,
+    /// Options of the sockets it dials.
+    pub sockets: SocketOptions,
+}
+
+/// A change of the proxies that a shard serves.
+pub(crate) enum ProxyCommand {
+    Add(Box<NewProxy>),
+    /// Calls back when nothing of it is left.
+    Remove(ProxyId, Box<dyn FnOnce() + Send>),
+}
+
 /// What has arrived since the driver last looked.
 #[derive(Default)]
 pub(crate) struct Mail {
     pub(crate) drain: bool,
     pub(crate) terminate: bool,
+    /// In order.
+    pub(crate) proxies: Vec<ProxyCommand>,
     pub(crate) mesh: Option<Arc<Mesh>>,
     pub(crate) certificates: BTreeMap<Identity, CertificateAnswer>,
     pub(crate) resolved: Vec<(Ticket, NameAnswer)>,
@@ -101,6 +126,31 @@ impl Handle {
         self.post(|mail| {
             mail.certificates.insert(identity, answer);
         });
+    }
+
+    /// Has the shard serve one more proxy.
+    pub fn add_proxy(&self, proxy: NewProxy) {
+        self.post(|mail| mail.proxies.push(ProxyCommand::Add(Box::new(proxy))));
+    }
+
+    /// Ends a proxy at once ([`adit_core::proxy::Shard::remove_proxy`]); `done` is called when its sockets are closed, on the
+    /// shard's thread if that has heard of it. When the shard has ended, it is dropped without being called.
+    pub fn remove_proxy(&self, id: ProxyId, done: impl FnOnce() + Send + 'static) {
+        let mut mail = self.shared.mail();
+        if mail.ended {
+            return;
+        }
+        let unheard = |command: &ProxyCommand| matches!(command, ProxyCommand::Add(new) if new.id == id);
+        if let Some(at) = mail.proxies.iter().position(unheard) {
+            let added = mail.proxies.remove(at);
+            drop(mail);
+            // With its listeners.
+            drop(added);
+            return done();
+        }
+        mail.proxies.push(ProxyCommand::Remove(id, Box::new(done)));
+        drop(mail);
+        self.shared.driver.wake();
     }
 
     pub(crate) fn resolved(&self, ticket: Ticket, answer: NameAnswer) {
@@ -207,6 +257,42 @@ mod tests {
         drop(mailbox);
         assert!(handle.is_ended());
         assert_eq!(handle.connect(source, target).unwrap_err(), ConnectError::Ended);
+    }
+
+    #[test]
+    fn a_proxy_that_the_shard_has_not_heard_of_goes_without_it() {
+        let (handle, mailbox) = mailbox();
+        let local = LocalWorkload { namespace: "ns".into(), name: "a".into(), service_account: "a".into() };
+        let new = |id| NewProxy {
+            id,
+            local: local.clone(),
+            listeners: Vec::new(),
+            netns: None,
+            sockets: SocketOptions::default(),
+        };
+        handle.add_proxy(new(ProxyId(1)));
+        handle.add_proxy(new(ProxyId(2)));
+        let (done, ends) = std::sync::mpsc::channel();
+        let tell = |id| {
+            let done = done.clone();
+            move || done.send(id).unwrap()
+        };
+        handle.remove_proxy(ProxyId(1), tell(1));
+        assert_eq!(ends.try_recv(), Ok(1));
+        handle.remove_proxy(ProxyId(3), tell(3));
+        let commands = mailbox.take(Waker::noop()).proxies;
+        let ids: Vec<_> = commands
+            .iter()
+            .map(|command| match command {
+                ProxyCommand::Add(new) => (true, new.id.0),
+                ProxyCommand::Remove(id, _) => (false, id.0),
+            })
+            .collect();
+        assert_eq!(ids, [(true, 2), (false, 3)]);
+        // The shard has ended before it could look.
+        drop((commands, mailbox, done));
+        handle.remove_proxy(ProxyId(2), || unreachable!());
+        assert!(ends.try_recv().is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::SocketId;
+use adit_core::proxy::{LocalWorkload, ProxyId, SocketId};
 use adit_core::time::{Instant, UnixTime, WallClock};
 use adit_core::tls::{Credentials, RecordMode, Revocations, TlsContext, TlsPorts, TlsSettings};
 use adit_runtime::Engine;
@@ -103,10 +103,11 @@ impl<E: Engine, M: Iterator<Item = Arc<Mesh>>> Replay<E, M> {
     fn call(&mut self, call: &Call) -> bool {
         let (now, engine) = (self.now, &mut self.engine);
         match call {
-            Call::Accepted { listener, peer, local, original } => {
+            Call::Accepted { proxy, listener, peer, local, original } => {
                 // A number that is none has no outcome, and so is found to differ.
                 if let Some(listener) = listener_of(*listener) {
-                    let socket = engine.handle_accepted(now, listener, *peer, *local, *original);
+                    let socket =
+                        engine.handle_accepted(now, ProxyId(*proxy), listener, *peer, *local, *original);
                     self.digest.result(&socket);
                 }
                 return true;
@@ -151,6 +152,12 @@ impl<E: Engine, M: Iterator<Item = Arc<Mesh>>> Replay<E, M> {
             Call::Demanded { ticket, answer } => {
                 engine.handle_demanded(now, (*ticket).into(), answer.clone().map_err(Into::into));
             }
+            Call::AddProxy { id, local: [namespace, name, service_account] } => {
+                let [namespace, name, service_account] =
+                    [namespace, name, service_account].map(|part| Arc::from(part.as_str()));
+                engine.add_proxy(now, ProxyId(*id), LocalWorkload { namespace, name, service_account });
+            }
+            Call::RemoveProxy { id } => engine.remove_proxy(now, ProxyId(*id)),
             Call::Drain => engine.drain(now),
             Call::Terminate => engine.terminate(now),
             Call::PollAction => {

@@ -6,7 +6,7 @@ use adit_core::http2::ErrorCode;
 use adit_core::http2::hpack::{Decoder, Limits};
 use adit_core::mesh::Mesh;
 use adit_core::proxy::observed::{Flag, Observed};
-use adit_core::proxy::{Action, Listener, Shard, ShardConfig, SocketId};
+use adit_core::proxy::{Action, Listener, ProxyId, Shard, ShardConfig, SocketId};
 use adit_core::time::Instant;
 use adit_testkit::sim::mesh::{add, config, parse, room};
 use adit_testkit::sim::{AppId, NodeId, Room, Script, Weather};
@@ -289,7 +289,9 @@ fn crowd(count: u32) -> (Shard, Vec<SocketId>) {
     let (local, original) = (addr("10.0.0.2:15006"), addr("10.0.0.2:80"));
     let open = |n: u32| {
         let peer = SocketAddr::new([10, 8, (n >> 8) as u8, n as u8].into(), 1);
-        shard.handle_accepted(Instant::ZERO, Listener::InboundPlain, peer, local, original).expect("room")
+        shard
+            .handle_accepted(Instant::ZERO, ProxyId::OWN, Listener::InboundPlain, peer, local, original)
+            .expect("room")
     };
     let sockets = (0..count).map(open).collect();
     while shard.poll_action().is_some() {}

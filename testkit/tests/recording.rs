@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use adit_core::dns::NameError;
-use adit_core::proxy::{Action, Listener, Shard, SocketId, Unanswered};
+use adit_core::proxy::{Action, Listener, ProxyId, Shard, SocketId, Unanswered};
 use adit_core::time::{Instant, UnixTime, WallClock};
 use adit_core::tls::{RecordMode, Revocations};
 use adit_runtime::Engine;
@@ -39,7 +39,7 @@ fn now(millis: u64) -> Instant {
 fn accept(engine: &mut impl Engine, at: Instant) -> SocketId {
     let (from, to): (SocketAddr, _) =
         ("10.0.0.1:1".parse().expect("one"), "10.0.0.1:15080".parse().expect("one"));
-    engine.handle_accepted(at, Listener::Socks5, from, to, to).expect("accepted")
+    engine.handle_accepted(at, ProxyId::OWN, Listener::Socks5, from, to, to).expect("accepted")
 }
 
 /// A SOCKS5 client that asks for nonsense.
@@ -100,7 +100,7 @@ fn questions(engine: &mut impl Engine) {
         [(1, Ok(())), (2, Err(Unanswered::Refused("no".into()))), (3, Err(Unanswered::GivenUp))]
     {
         let from = SocketAddr::new(from.ip(), port);
-        engine.handle_accepted(now(1), Listener::Outbound, from, to, to);
+        engine.handle_accepted(now(1), ProxyId::OWN, Listener::Outbound, from, to, to);
         while let Some(action) = engine.poll_action() {
             if let Action::Demand { ticket, .. } = action {
                 engine.handle_demanded(now(2), ticket, answer.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use adit_core::http2::ErrorCode;
 use adit_core::identity::Identity;
 use adit_core::proxy::observed::Observed;
-use adit_core::proxy::{Action, Listener, Shard, SocketError};
+use adit_core::proxy::{Action, Listener, ProxyId, Shard, SocketError};
 use adit_core::time::Instant;
 use adit_core::tls::RecordMode;
 use adit_testkit::sim::mesh::{add, config, parse, room};
@@ -178,7 +178,7 @@ fn more_connections_than_allowed_are_turned_away() {
     // Captured ones count as well, in either direction.
     let (now, peer, target) = (it.now(), addr("10.0.0.2:40000"), addr("10.9.9.9:80"));
     for listener in [Listener::Outbound, Listener::InboundPlain, Listener::Socks5] {
-        assert_eq!(it.shard.handle_accepted(now, listener, peer, target, target), None);
+        assert_eq!(it.shard.handle_accepted(now, ProxyId::OWN, listener, peer, target, target), None);
     }
     it.pump();
     assert_eq!(errors(it.observed()).len(), 4);
@@ -232,12 +232,12 @@ fn another_identity_asks_for_another_certificate() {
     let connect = |shard: &mut Shard, port| {
         let from = SocketAddr::new(addr("10.0.0.1:0").ip(), port);
         let to = addr("10.0.0.2:80");
-        shard.handle_accepted(now, Listener::Outbound, from, to, to).expect("accepted");
+        shard.handle_accepted(now, ProxyId::OWN, Listener::Outbound, from, to, to).expect("accepted");
         actions(shard)
     };
     let inbound = |shard: &mut Shard| {
         let (from, to) = (addr("10.0.0.2:50000"), addr("10.0.0.1:15008"));
-        shard.handle_accepted(now, Listener::InboundHbone, from, to, to).expect("accepted");
+        shard.handle_accepted(now, ProxyId::OWN, Listener::InboundHbone, from, to, to).expect("accepted");
         actions(shard)
     };
     assert_eq!(connect(&mut shard, 1), [needs(old)]);

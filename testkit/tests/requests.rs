@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use adit_core::http2::hpack::{Decoder, Limits};
 use adit_core::mesh::Mesh;
-use adit_core::proxy::Listener;
 use adit_core::proxy::observed::{Connection, Observed};
+use adit_core::proxy::{Listener, ProxyId};
 use adit_testkit::sim::mesh::parse;
 use adit_testkit::wire::Intruder;
 use adit_testkit::wire::frames::{END_STREAM, headers};
@@ -75,7 +75,8 @@ fn a_connect_says_whom_it_is_from_and_for() {
     it.shard.handle_mesh(now, mesh(""));
     for (port, target) in [(40_001, "10.1.0.1:80"), (40_002, "10.0.0.2:8080")] {
         let peer = SocketAddr::new(addr("10.0.0.1:0").ip(), port);
-        let socket = it.shard.handle_accepted(now, Listener::Outbound, peer, addr(target), addr(target));
+        let socket =
+            it.shard.handle_accepted(now, ProxyId::OWN, Listener::Outbound, peer, addr(target), addr(target));
         assert!(socket.is_some());
         it.pump();
     }

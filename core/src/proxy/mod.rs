@@ -8,5 +8,6 @@ pub mod socks;
 
 pub use observed::Observed;
 pub use shard::{
-    Action, Areas, Listener, LocalWorkload, Shard, ShardConfig, SocketError, SocketId, Ticket, Unanswered,
+    Action, Areas, Census, Listener, LocalWorkload, ProxyId, Shard, ShardConfig, SocketError, SocketId,
+    Ticket, Unanswered,
 };

@@ -28,6 +28,7 @@ macro_rules! conformance_suite {
             drain_stops_listening_and_lets_connections_end
             terminate_ends_everything
             commands_sent_before_the_start_are_taken
+            a_proxy_comes_and_goes
             a_stream_connects_out
             a_stream_is_accepted
             streams_carry_half_close_and_reset

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId, Ticket};
+use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, ProxyId, SocketError, SocketId, Ticket};
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 
@@ -20,6 +20,7 @@ const CAPACITY: usize = 256 * 1024;
 /// One socket: what waits to be written to it, and how it is joined to the other.
 #[derive(Debug)]
 struct Side {
+    proxy: ProxyId,
     other: SocketId,
     connected: bool,
     /// Octets to write; `start` of them are gone.
@@ -37,8 +38,9 @@ struct Side {
 }
 
 impl Side {
-    fn new(other: SocketId, accepted: bool) -> Self {
+    fn new(proxy: ProxyId, other: SocketId, accepted: bool) -> Self {
         Self {
+            proxy,
             other,
             connected: accepted,
             queued: Vec::new(),
@@ -156,6 +158,7 @@ impl Engine for Relay {
     fn handle_accepted(
         &mut self,
         now: Instant,
+        proxy: ProxyId,
         _: Listener,
         _: SocketAddr,
         _: SocketAddr,
@@ -166,9 +169,9 @@ impl Engine for Relay {
         }
         self.deadline = self.deadline.or_else(|| self.lifetime.map(|lifetime| now + lifetime));
         let (accepted, dialled) = (self.allocate(), self.allocate());
-        self.sides.insert(accepted, Side::new(dialled, true));
-        self.sides.insert(dialled, Side::new(accepted, false));
-        self.actions.push_back(Action::Dial { socket: dialled, to: self.target, source: None });
+        self.sides.insert(accepted, Side::new(proxy, dialled, true));
+        self.sides.insert(dialled, Side::new(proxy, accepted, false));
+        self.actions.push_back(Action::Dial { proxy, socket: dialled, to: self.target, source: None });
         Some(accepted)
     }
 
@@ -274,6 +277,16 @@ impl Engine for Relay {
     fn handle_resolved(&mut self, _: Instant, _: Ticket, _: NameAnswer) {}
 
     fn handle_demanded(&mut self, _: Instant, _: Ticket, _: DemandAnswer) {}
+
+    fn add_proxy(&mut self, _: Instant, _: ProxyId, _: LocalWorkload) {}
+
+    fn remove_proxy(&mut self, _: Instant, id: ProxyId) {
+        let of: Vec<_> =
+            self.sides.iter().filter(|(_, side)| side.proxy == id).map(|(socket, _)| *socket).collect();
+        for socket in of {
+            self.close(socket, true);
+        }
+    }
 
     fn drain(&mut self, _: Instant) {
         self.draining = true;

@@ -1,11 +1,14 @@
 //! Bodies over sockets.
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use adit_core::proxy::{Listener, LocalWorkload, ProxyId};
+
 use super::rig::{Host, Rig};
-use crate::socket::reset_on_close;
+use crate::mailbox::NewProxy;
+use crate::socket::{ListenerSpec, SocketOptions, Transparency, reset_on_close};
 use crate::stream::LocalListeners;
 
 /// Octets that differ by place and by seed.
@@ -191,4 +194,46 @@ pub fn commands_sent_before_the_start_are_taken(host: &impl Host) {
     rig.handle.drain();
     drop(hold);
     rig.wait();
+}
+
+/// While the shard runs, it begins to serve one more proxy, and ends that one with its connections and listener.
+pub fn a_proxy_comes_and_goes(host: &impl Host) {
+    let mut rig = Rig::start(*host, |relay| relay);
+    let own = rig.connect();
+    let first = rig.address;
+    for round in 1..4 {
+        let id = ProxyId(round);
+        let spec = ListenerSpec {
+            listener: Listener::Outbound,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            transparency: Transparency::Never,
+            reuse_port: false,
+        };
+        let bound = spec.bind(&SocketOptions::default()).expect("a port is free");
+        rig.address = bound.local_addr().expect("it is bound");
+        // What has come before the shard has heard of the listener is not lost.
+        let early = rig.client();
+        let local = LocalWorkload { namespace: "ns".into(), name: "a".into(), service_account: "a".into() };
+        let proxy =
+            NewProxy { id, local, listeners: vec![bound], netns: None, sockets: SocketOptions::default() };
+        rig.handle.add_proxy(proxy);
+        let (at_server, _) = rig.server.accept().expect("the relay dials");
+        (&early).write_all(b"x").expect("it leaves");
+        assert_eq!(read_exactly(&at_server, 1), b"x");
+
+        let (done, ends) = std::sync::mpsc::channel();
+        rig.handle.remove_proxy(id, move || done.send(()).expect("the test waits"));
+        ends.recv_timeout(Duration::from_secs(20)).expect("it ends in time");
+        assert_eq!(read_error(&early).kind(), ErrorKind::ConnectionReset);
+        let refused = TcpStream::connect(rig.address).expect_err("nobody listens");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        // What is gone is gone; the shard's own connection is not.
+        let (done, ends) = std::sync::mpsc::channel();
+        rig.handle.remove_proxy(id, move || done.send(()).expect("the test waits"));
+        ends.recv_timeout(Duration::from_secs(20)).expect("it ends in time");
+    }
+    rig.address = first;
+    (&own.0).write_all(b"still here").expect("it leaves");
+    assert_eq!(read_exactly(&own.1, 10), b"still here");
+    rig.connect();
 }

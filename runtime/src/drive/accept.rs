@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use adit_core::proxy::Listener;
+use adit_core::proxy::{Listener, ProxyId};
 use adit_core::time::Instant;
 use rustix::io::Errno;
 
@@ -23,6 +23,7 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// A listener, in the reactor while it is this shard's turn.
 pub(super) struct ListenerSlot<Io> {
+    proxy: ProxyId,
     bound: BoundListener,
     io: Option<Io>,
     notifier: Notifier,
@@ -33,8 +34,8 @@ pub(super) struct ListenerSlot<Io> {
 }
 
 impl<Io: Readiness> ListenerSlot<Io> {
-    pub(super) fn new(bound: BoundListener, notifier: Notifier) -> Self {
-        Self { bound, io: None, notifier, until: None, rest: FIRST_REST }
+    pub(super) fn new(proxy: ProxyId, bound: BoundListener, notifier: Notifier) -> Self {
+        Self { proxy, bound, io: None, notifier, until: None, rest: FIRST_REST }
     }
 
     /// Accepts a connection that waits; otherwise the listener's waker is left with the reactor, or with whoever has the
@@ -75,6 +76,11 @@ impl<Io: Readiness> ListenerSlot<Io> {
     /// The shards it is shared with.
     pub(super) fn place(&self) -> Option<&Arc<Place>> {
         self.bound.place()
+    }
+
+    /// Whose it is.
+    pub(super) const fn proxy(&self) -> ProxyId {
+        self.proxy
     }
 
     /// The end of its rest.
@@ -119,7 +125,7 @@ where
     /// Accepts what waits at listener `index`, within the budget.
     pub(super) fn accept(&mut self, index: u32) {
         for _ in 0..self.config.accept_budget {
-            let Some(slot) = self.listeners.get_mut(index as usize) else { return };
+            let Some(slot) = self.listeners.get_mut(&index) else { return };
             slot.notifier.taken();
             if slot.until.is_some() {
                 return;
@@ -129,8 +135,8 @@ where
             match accepted {
                 Ok(accepted) => {
                     slot.rest = FIRST_REST;
-                    let seat = slot.seat(self.now);
-                    self.accepted(listener, accepted, seat);
+                    let (proxy, seat) = (slot.proxy, slot.seat(self.now));
+                    self.accepted((proxy, listener), accepted, seat);
                 }
                 Err(error) => {
                     let rest = is_exhaustion(&error).then(|| slot.back_off(self.now));
@@ -145,7 +151,7 @@ where
         self.again.push_back(Key::Listener(index));
     }
 
-    fn accepted(&mut self, listener: Listener, accepted: Accepted, seat: Option<Seat>) {
+    fn accepted(&mut self, (proxy, listener): (ProxyId, Listener), accepted: Accepted, seat: Option<Seat>) {
         let Accepted { fd, peer, local, original } = accepted;
         let transport = match self.register(fd) {
             Ok(transport) => transport,
@@ -154,7 +160,7 @@ where
                 return;
             }
         };
-        if let Some(id) = self.engine.handle_accepted(self.now, listener, peer, local, original) {
+        if let Some(id) = self.engine.handle_accepted(self.now, proxy, listener, peer, local, original) {
             self.admit(id, transport, seat);
         } else {
             // Refused; the shard may have something to say about that.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
-use adit_core::proxy::{Action, SocketId};
+use adit_core::proxy::{Action, ProxyId, SocketId};
 
 use super::Drive;
 use crate::answers::{DemandReply, NameReply};
@@ -28,8 +28,8 @@ where
     /// Carries out one action. Part of settling, so nothing here settles.
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Dial { socket, to, source } => {
-                if let Err(error) = self.dial(socket, to, source) {
+            Action::Dial { proxy, socket, to, source } => {
+                if let Err(error) = self.dial(proxy, socket, to, source) {
                     self.engine.handle_error(self.now, socket, socket::socket_error(&error));
                 }
             }
@@ -53,27 +53,37 @@ where
                 let reply = CertificateReply::to_identity(self.mailbox.handle(), identity.clone());
                 self.certificates.request(&identity, reply);
             }
-            Action::Resolve { ticket, name, scope } => {
+            Action::Resolve { proxy, ticket, name, scope } => {
                 let reply = NameReply::to_name(self.mailbox.handle(), ticket);
-                self.questions.names.request(&name, scope, reply);
+                self.questions.names.request(proxy, &name, scope, reply);
             }
             Action::Demand { ticket, key } => {
                 let reply = DemandReply::to_demand(self.mailbox.handle(), ticket);
                 self.questions.demands.request(&key, reply);
             }
-            Action::StopListening => self.listeners.clear(),
+            Action::StopListening => {
+                self.listeners.clear();
+                self.stopped_listening = true;
+            }
             Action::Drained => self.drained = true,
         }
     }
 
-    fn dial(&mut self, id: SocketId, to: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+    fn dial(
+        &mut self,
+        proxy: ProxyId,
+        id: SocketId,
+        to: SocketAddr,
+        source: Option<IpAddr>,
+    ) -> io::Result<()> {
         let from = source.map_or(NOWHERE, |ip| SocketAddr::new(ip, 0));
         if let Some(end) = self.config.local_listeners.connect(to, from) {
             self.connected(id, Transport::Pipe(end?), to);
             return Ok(());
         }
-        let source = source.filter(|_| self.preserves_sources);
-        match socket::dial(to, source, &self.config.socket)? {
+        let Some(by) = self.dialling.get(&proxy) else { return Err(io::ErrorKind::NotConnected.into()) };
+        let source = source.filter(|_| by.preserves_sources);
+        match socket::dial(by.netns.as_ref(), to, source, &by.options)? {
             Dialled::Connected(fd, local) => {
                 let transport = self.register(fd)?;
                 self.connected(id, transport, local);

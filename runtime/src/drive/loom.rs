@@ -13,7 +13,7 @@ use ::loom::future::block_on;
 use ::loom::thread;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Observed, SocketError, Ticket};
+use adit_core::proxy::{Action, LocalWorkload, Observed, ProxyId, SocketError, Ticket};
 
 use super::*;
 use crate::answers::{DemandAnswer, NameAnswer, Questions};
@@ -141,6 +141,7 @@ impl Engine for Listens {
     fn handle_accepted(
         &mut self,
         _: Instant,
+        _: ProxyId,
         _: Listener,
         _: SocketAddr,
         _: SocketAddr,
@@ -197,6 +198,10 @@ impl Engine for Listens {
     fn handle_resolved(&mut self, _: Instant, _: Ticket, _: NameAnswer) {}
 
     fn handle_demanded(&mut self, _: Instant, _: Ticket, _: DemandAnswer) {}
+
+    fn add_proxy(&mut self, _: Instant, _: ProxyId, _: LocalWorkload) {}
+
+    fn remove_proxy(&mut self, _: Instant, _: ProxyId) {}
 
     fn drain(&mut self, _: Instant) {
         self.note(|told| told.drains += 1);

@@ -6,6 +6,7 @@
 //! asked for news in between.
 mod accept;
 mod actions;
+mod proxies;
 mod read;
 mod write;
 
@@ -14,7 +15,7 @@ mod loom;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -22,7 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use adit_core::proxy::{Listener, SocketId};
+use adit_core::proxy::{Listener, ProxyId, SocketId};
 use adit_core::time::{Instant, WallClock};
 
 use crate::answers::Questions;
@@ -39,11 +40,12 @@ use crate::stream::LocalListeners;
 use crate::turns::{Meter, Seat};
 use accept::ListenerSlot;
 use actions::NOWHERE;
+use proxies::Dialling;
 
 /// How the loop is run.
 #[derive(Clone, Debug)]
 pub struct DriveConfig {
-    /// Options of dialled sockets. (Accepted ones have those their listener was bound with.)
+    /// Options of sockets that the shard's own proxy dials. (Accepted ones have those their listener was bound with.)
     pub socket: SocketOptions,
     /// Octets read from one socket per turn, after which the others have theirs.
     pub read_budget: usize,
@@ -84,7 +86,7 @@ pub struct Setup<E, O, C> {
     pub certificates: C,
     /// Who answers its questions.
     pub questions: Questions,
-    /// What it accepts from.
+    /// What its own proxy accepts from.
     pub listeners: Vec<BoundListener>,
     /// Where its commands come from.
     pub mailbox: Mailbox,
@@ -114,16 +116,8 @@ where
     C: CertificateSource,
 {
     let ready = ReadyQueue::new();
-    let preserves_sources = setup.listeners.iter().any(BoundListener::is_transparent);
-    let listeners = setup
-        .listeners
-        .into_iter()
-        .zip(0..)
-        .map(|(bound, index)| ListenerSlot::new(bound, Notifier::new(&ready, Key::Listener(index))))
-        .collect::<Vec<_>>();
-    // Every listener is looked at once, and so is what was sent before the start.
-    let again = (0..).take(listeners.len()).map(Key::Listener).chain([Key::Mailbox]).collect();
-    Ok(Drive {
+    let own = Dialling::new(None, setup.config.socket, &setup.listeners);
+    let mut drive = Drive {
         now: runtime.now(),
         meter: Meter::new(runtime.now(), clock::thread_time()),
         budget: 0,
@@ -132,9 +126,12 @@ where
         timer_notifier: Notifier::new(&ready, Key::Timer),
         mailbox_notifier: Notifier::new(&ready, Key::Mailbox),
         slots: Slots::new(Arc::clone(&ready)),
-        listeners,
-        preserves_sources,
-        again,
+        listeners: BTreeMap::new(),
+        next_listener: 0,
+        stopped_listening: false,
+        dialling: BTreeMap::from([(ProxyId::OWN, own)]),
+        // What was sent before the start.
+        again: VecDeque::from([Key::Mailbox]),
         soon: VecDeque::new(),
         tide: Tide::default(),
         ready,
@@ -146,7 +143,9 @@ where
         questions: setup.questions,
         mailbox: setup.mailbox,
         config: setup.config,
-    })
+    };
+    drive.listen(ProxyId::OWN, setup.listeners);
+    Ok(drive)
 }
 
 /// A running shard; see [`drive`].
@@ -161,9 +160,12 @@ pub struct Drive<R: Runtime, E, O, C> {
     config: DriveConfig,
 
     slots: Slots<R::Io>,
-    listeners: Vec<ListenerSlot<R::Io>>,
-    /// Dials may borrow the source that the shard names: the listeners were bound so (datapath §5.6).
-    preserves_sources: bool,
+    listeners: BTreeMap<u32, ListenerSlot<R::Io>>,
+    next_listener: u32,
+    /// The shard drains: no listener comes any more.
+    stopped_listening: bool,
+    /// How each proxy dials.
+    dialling: BTreeMap<ProxyId, Dialling>,
     ready: Arc<ReadyQueue>,
     /// Keys to look at in the next turn although no reactor named them: budgets used up.
     again: VecDeque<Key>,
@@ -276,7 +278,7 @@ where
         if !self.meter.is_due(self.now) {
             return;
         }
-        let places = || self.listeners.iter().filter_map(ListenerSlot::place);
+        let places = || self.listeners.values().filter_map(ListenerSlot::place);
         if let Some((crew, shard)) = places().next().map(|place| place.crew()) {
             self.meter.handle_sample(self.now, clock::thread_time(), crew, shard);
             places().for_each(|place| place.pass_on(self.now));
@@ -345,7 +347,7 @@ where
         if self.tide.handle_timeout(self.now, self.slots.used()) {
             memory::give_back();
         }
-        for (index, listener) in (0..).zip(&mut self.listeners) {
+        for (&index, listener) in &mut self.listeners {
             if listener.rested(self.now) {
                 self.again.push_back(Key::Listener(index));
             }
@@ -353,7 +355,7 @@ where
     }
 
     fn arm(&mut self) {
-        let rests = self.listeners.iter().filter_map(ListenerSlot::rests_until);
+        let rests = self.listeners.values().filter_map(ListenerSlot::rests_until);
         let others = rests.chain(self.tide.poll_timeout());
         let Some(next) = self.engine.poll_timeout().into_iter().chain(others).min() else { return };
         if self.armed.is_none_or(|armed| next < armed) {
@@ -377,6 +379,9 @@ where
 
     fn read_mail(&mut self) {
         let mail = self.mailbox.take(self.mailbox_notifier.waker());
+        for command in mail.proxies {
+            self.command(command);
+        }
         if let Some(mesh) = mail.mesh {
             self.engine.handle_mesh(self.now, mesh);
         }
@@ -405,7 +410,8 @@ where
     /// A captured connection from within the process.
     fn connect(&mut self, connect: Connect) {
         let Connect { source, target, end } = connect;
-        match self.engine.handle_accepted(self.now, Listener::Outbound, source, NOWHERE, target) {
+        match self.engine.handle_accepted(self.now, ProxyId::OWN, Listener::Outbound, source, NOWHERE, target)
+        {
             Some(id) => self.admit(id, Transport::Pipe(end), None),
             None => end.reset(),
         }

@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Observed, SocketError, Ticket};
+use adit_core::proxy::{Action, LocalWorkload, Observed, ProxyId, SocketError, Ticket};
 
 use super::*;
 use crate::answers::{DemandAnswer, NameAnswer};
@@ -154,6 +154,7 @@ impl Engine for Script {
     fn handle_accepted(
         &mut self,
         _: Instant,
+        _: ProxyId,
         _: Listener,
         _: SocketAddr,
         _: SocketAddr,
@@ -234,6 +235,10 @@ impl Engine for Script {
     fn handle_demanded(&mut self, _: Instant, ticket: Ticket, answer: DemandAnswer) {
         self.log.push(format!("{}: {answer:?}", ticket.index));
     }
+
+    fn add_proxy(&mut self, _: Instant, _: ProxyId, _: LocalWorkload) {}
+
+    fn remove_proxy(&mut self, _: Instant, _: ProxyId) {}
 
     fn drain(&mut self, _: Instant) {
         self.log.push("drain".into());
@@ -397,7 +402,12 @@ fn sources_are_not_borrowed_without_transparent_listeners() {
     let source = Some([127, 0, 0, 77].into());
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (mut drive, hand, ..) = driven(1, DriveConfig::default());
-    drive.engine.actions.push_back(Action::Dial { socket: id(1), to: server.local_addr().unwrap(), source });
+    drive.engine.actions.push_back(Action::Dial {
+        proxy: ProxyId::OWN,
+        socket: id(1),
+        to: server.local_addr().unwrap(),
+        source,
+    });
     hand.fire(0);
     let _ = poll(&mut drive);
     let (_, from) = server.accept().unwrap();

@@ -13,7 +13,7 @@ use super::tap::Draw;
 /// The first octets of a recording.
 const MAGIC: &[u8; 8] = b"adit-rec";
 /// The version of the format; any change of [`Header`], [`Entry`] or what they contain is a new one.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// No entry is longer: one call reads a megabyte or so at most.
 const MAX_ENTRY: u32 = 64 << 20;
 
@@ -83,6 +83,7 @@ pub struct Certificate {
 #[expect(missing_docs, reason = "as the arguments of the methods they are named after")]
 pub enum Call {
     Accepted {
+        proxy: u32,
         listener: u8,
         peer: SocketAddr,
         local: SocketAddr,
@@ -134,6 +135,14 @@ pub enum Call {
     Demanded {
         ticket: Id,
         answer: Result<(), DemandFault>,
+    },
+    AddProxy {
+        id: u32,
+        /// Namespace, name, service account.
+        local: [String; 3],
+    },
+    RemoveProxy {
+        id: u32,
     },
     Drain,
     Terminate,

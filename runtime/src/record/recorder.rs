@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, SocketError, SocketId, Ticket};
+use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, ProxyId, SocketError, SocketId, Ticket};
 use adit_core::time::{Instant, WallClock};
 use adit_core::tls::{RecordMode, TlsContext};
 
@@ -135,13 +135,15 @@ impl<E: Engine, W: Write> Engine for Recorder<E, W> {
     fn handle_accepted(
         &mut self,
         now: Instant,
+        proxy: ProxyId,
         listener: Listener,
         peer: SocketAddr,
         local: SocketAddr,
         original: SocketAddr,
     ) -> Option<SocketId> {
-        let call = Call::Accepted { listener: listener_number(listener), peer, local, original };
-        self.call(now, call, |engine| engine.handle_accepted(now, listener, peer, local, original))
+        let number = listener_number(listener);
+        let call = Call::Accepted { proxy: proxy.0, listener: number, peer, local, original };
+        self.call(now, call, |engine| engine.handle_accepted(now, proxy, listener, peer, local, original))
     }
 
     fn handle_connected(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
@@ -245,6 +247,18 @@ impl<E: Engine, W: Write> Engine for Recorder<E, W> {
         let told = answer.clone().map_err(Into::into);
         let call = Call::Demanded { ticket: ticket.into(), answer: told };
         self.call(now, call, |engine| engine.handle_demanded(now, ticket, answer));
+    }
+
+    fn add_proxy(&mut self, now: Instant, id: ProxyId, local: LocalWorkload) {
+        let text = |text: &str| text.to_owned();
+        let LocalWorkload { namespace, name, service_account } = &local;
+        let local_told = [namespace, name, service_account].map(|part| text(part));
+        let call = Call::AddProxy { id: id.0, local: local_told };
+        self.call(now, call, |engine| engine.add_proxy(now, id, local));
+    }
+
+    fn remove_proxy(&mut self, now: Instant, id: ProxyId) {
+        self.call(now, Call::RemoveProxy { id: id.0 }, |engine| engine.remove_proxy(now, id));
     }
 
     fn drain(&mut self, now: Instant) {

@@ -9,7 +9,7 @@ use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::options::set_transparent;
-use super::{SocketOptions, local_addr};
+use super::{NetNs, SocketOptions, local_addr, netns};
 
 /// A connect that was begun.
 pub(crate) enum Dialled {
@@ -19,9 +19,15 @@ pub(crate) enum Dialled {
     Pending(OwnedFd),
 }
 
-/// Begins to connect to `to`, if possible from `source`.
-pub(crate) fn dial(to: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Dialled> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+/// Begins to connect to `to` from within `netns`, if possible from `source`.
+pub(crate) fn dial(
+    netns: Option<&NetNs>,
+    to: SocketAddr,
+    source: Option<IpAddr>,
+    options: &SocketOptions,
+) -> io::Result<Dialled> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = netns::socket(netns, Domain::for_address(to), kind, Protocol::TCP)?;
     options.apply(&SockRef::from(&socket))?;
     // A source of the other family cannot be preserved at all.
     if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4())
@@ -88,11 +94,11 @@ mod tests {
     fn a_dial_ends_connected_or_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let local = finish(dial(address, None, &SocketOptions::default()).unwrap()).unwrap();
+        let local = finish(dial(None, address, None, &SocketOptions::default()).unwrap()).unwrap();
         assert_eq!(local, listener.accept().unwrap().1);
 
         drop(listener);
-        let refused = dial(address, None, &SocketOptions::default()).and_then(finish).unwrap_err();
+        let refused = dial(None, address, None, &SocketOptions::default()).and_then(finish).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -102,7 +108,7 @@ mod tests {
         let options = SocketOptions { mark: Some(0x539), ..SocketOptions::default() };
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(listener) = TcpListener::bind(address) else { continue };
-            let Ok(dialled) = dial(listener.local_addr().unwrap(), None, &options) else { continue };
+            let Ok(dialled) = dial(None, listener.local_addr().unwrap(), None, &options) else { continue };
             let (Dialled::Connected(fd, _) | Dialled::Pending(fd)) = dialled;
             let socket = SockRef::from(&fd);
             assert_eq!((socket.mark().unwrap(), socket.reuse_port().unwrap()), (0x539, false), "{address}");
@@ -127,7 +133,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         for source in ["127.0.0.5", "fd00::1"] {
             let source: IpAddr = source.parse().unwrap();
-            finish(dial(address, Some(source), &SocketOptions::default()).unwrap()).unwrap();
+            finish(dial(None, address, Some(source), &SocketOptions::default()).unwrap()).unwrap();
             listener.accept().unwrap();
         }
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use adit_core::proxy::Listener;
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::options::set_transparent;
-use super::{SocketOptions, Transparency, canonical, internet, local_addr};
+use super::{NetNs, SocketOptions, Transparency, canonical, internet, local_addr, netns};
 use crate::turns::{Crew, Place};
 
 /// Our listen queue. Upstream's is 128, which a burst of connections overflows.
@@ -80,12 +80,25 @@ impl ListenerSpec {
     /// With the text upstream has for it, when the socket cannot be made, marked or bound, or cannot be made
     /// transparent under [`Transparency::Force`].
     pub fn bind(&self, options: &SocketOptions) -> Result<BoundListener, BindError> {
-        self.try_bind(options).map_err(|error| BindError { address: self.address, error: Arc::new(error) })
+        self.bind_in(None, options)
     }
 
-    fn try_bind(&self, options: &SocketOptions) -> io::Result<BoundListener> {
+    /// As [`bind`](Self::bind), in `netns`.
+    ///
+    /// # Errors
+    /// As there, or the namespace cannot be entered.
+    pub fn bind_in(
+        &self,
+        netns: Option<&NetNs>,
+        options: &SocketOptions,
+    ) -> Result<BoundListener, BindError> {
+        self.try_bind(netns, options)
+            .map_err(|error| BindError { address: self.address, error: Arc::new(error) })
+    }
+
+    fn try_bind(&self, netns: Option<&NetNs>, options: &SocketOptions) -> io::Result<BoundListener> {
         let kind = Type::STREAM.nonblocking();
-        let socket = Socket::new(Domain::for_address(self.address), kind, Some(Protocol::TCP))?;
+        let socket = netns::socket(netns, Domain::for_address(self.address), kind, Protocol::TCP)?;
         if self.address.is_ipv6() {
             socket.set_only_v6(!self.address.ip().is_unspecified())?;
         }

@@ -2,6 +2,7 @@
 mod dial;
 mod limits;
 mod listen;
+mod netns;
 mod options;
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -16,6 +17,7 @@ pub(crate) use dial::{Dialled, connection, dial};
 pub use limits::{FdLimit, raise_fd_limit};
 pub(crate) use listen::{Accepted, accept};
 pub use listen::{BindError, BoundListener, ListenerSpec, wildcard};
+pub use netns::NetNs;
 pub use options::{Keepalive, SocketOptions, Transparency};
 
 /// Reads into `areas` in order: one system call.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use adit_core::dns::NameError;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, Observed, Shard, SocketError, SocketId};
+use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, ProxyId, Shard, SocketError, SocketId};
 use adit_core::rng::Rng;
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
@@ -66,7 +66,7 @@ pub struct Room {
     nodes: Vec<Node>,
     apps: Vec<App>,
     links: Vec<Link>,
-    listeners: BTreeMap<SocketAddr, (NodeId, Listener)>,
+    listeners: BTreeMap<SocketAddr, (NodeId, ProxyId, Listener)>,
     servers: BTreeMap<SocketAddr, Script>,
     certificates: Certificates,
     names: BTreeMap<String, Vec<IpAddr>>,
@@ -98,7 +98,7 @@ impl Room {
     pub fn add_node(&mut self, shard: Shard, listeners: &[(SocketAddr, Listener)]) -> NodeId {
         let id = NodeId(self.nodes.len());
         for &(address, listener) in listeners {
-            self.listeners.insert(address, (id, listener));
+            self.listeners.insert(address, (id, ProxyId::OWN, listener));
         }
         self.nodes.push(Node {
             shard,
@@ -109,6 +109,20 @@ impl Room {
             dead: false,
         });
         id
+    }
+
+    /// Has the shard of `node` serve `local` as well, who listens at `ip` on upstream's ports.
+    pub fn add_proxy(&mut self, node: NodeId, proxy: ProxyId, local: LocalWorkload, ip: IpAddr) {
+        self.with(node, |shard, now| shard.add_proxy(now, proxy, local));
+        for (port, listener) in [(15_008, Listener::InboundHbone), (15_006, Listener::InboundPlain)] {
+            self.listeners.insert(SocketAddr::new(ip, port), (node, proxy, listener));
+        }
+    }
+
+    /// Takes a proxy of `node` away, with its listeners.
+    pub fn remove_proxy(&mut self, node: NodeId, proxy: ProxyId) {
+        self.listeners.retain(|_, (at, of, _)| (*at, *of) != (node, proxy));
+        self.with(node, |shard, now| shard.remove_proxy(now, proxy));
     }
 
     /// Has an application serve `script` to whoever connects to `address`.
@@ -140,8 +154,20 @@ impl Room {
         target: SocketAddr,
         script: Script,
     ) -> AppId {
+        self.connect_by((node, ProxyId::OWN), listener, from, target, script)
+    }
+
+    /// The same by way of one of several proxies of a node.
+    pub fn connect_by(
+        &mut self,
+        by: (NodeId, ProxyId),
+        listener: Listener,
+        from: SocketAddr,
+        target: SocketAddr,
+        script: Script,
+    ) -> AppId {
         let app = self.add_app(script);
-        self.open(End::App(app), node, listener, from, target, target);
+        self.open(End::App(app), by, listener, from, target, target);
         app
     }
 
@@ -204,6 +230,11 @@ impl Room {
     #[must_use]
     pub fn observed(&self, node: NodeId) -> &[Observed] {
         &self.nodes[node.0].observed
+    }
+
+    /// Forgets what a node has said so far, and so what it keeps alive.
+    pub fn forget_observed(&mut self, node: NodeId) {
+        self.nodes[node.0].observed.clear();
     }
 
     /// Names and keys that shards have asked for, in order.
@@ -272,14 +303,14 @@ impl Room {
     fn open(
         &mut self,
         end: End,
-        node: NodeId,
+        (node, proxy): (NodeId, ProxyId),
         listener: Listener,
         from: SocketAddr,
         local: SocketAddr,
         target: SocketAddr,
     ) {
         let now = self.now;
-        let accepted = self.nodes[node.0].shard.handle_accepted(now, listener, from, local, target);
+        let accepted = self.nodes[node.0].shard.handle_accepted(now, proxy, listener, from, local, target);
         match accepted {
             Some(socket) => {
                 self.add_link([end, End::Node(node, socket)]);
@@ -320,7 +351,7 @@ impl Room {
 
     fn act(&mut self, id: NodeId, now: Instant, action: Action) {
         match action {
-            Action::Dial { socket, to, source } => {
+            Action::Dial { socket, to, source, .. } => {
                 self.dial(id, socket, to, source.map_or(to, |ip| SocketAddr::new(ip, 40_000)))
             }
             Action::Join { sockets: [a, b] } => {
@@ -365,11 +396,11 @@ impl Room {
         if let Some(script) = self.servers.get(&to).cloned() {
             let app = self.add_app(script);
             self.add_link([end, End::App(app)]);
-        } else if let Some(&(node, listener)) = self.listeners.get(&to)
+        } else if let Some(&(node, proxy, listener)) = self.listeners.get(&to)
             && self.nodes[node.0].listening
             && !self.nodes[node.0].dead
         {
-            self.open(end, node, listener, from, to, to);
+            self.open(end, (node, proxy), listener, from, to, to);
             if !self.nodes[id.0].links.contains_key(&socket) {
                 return;
             }

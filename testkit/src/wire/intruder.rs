@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::proxy::observed::Observed;
-use adit_core::proxy::{Action, Listener, Shard, ShardConfig, SocketId, Ticket};
+use adit_core::proxy::{Action, Listener, ProxyId, Shard, ShardConfig, SocketId, Ticket};
 use adit_core::time::Instant;
 use adit_core::tls::RecordMode;
 
@@ -90,7 +90,8 @@ impl Intruder {
 
     fn accept(&mut self) {
         let (peer, local) = (addr("10.0.0.1:40000"), addr("10.0.0.2:15008"));
-        self.tunnel = self.shard.handle_accepted(self.now, Listener::InboundHbone, peer, local, local);
+        self.tunnel =
+            self.shard.handle_accepted(self.now, ProxyId::OWN, Listener::InboundHbone, peer, local, local);
         self.pump();
     }
 
@@ -158,7 +159,8 @@ impl Intruder {
     pub fn capture(&mut self, port: u16) -> Option<SocketId> {
         let peer = SocketAddr::new(addr("10.0.0.1:0").ip(), port);
         let target = addr("10.0.0.2:80");
-        let socket = self.shard.handle_accepted(self.now, Listener::Outbound, peer, target, target);
+        let socket =
+            self.shard.handle_accepted(self.now, ProxyId::OWN, Listener::Outbound, peer, target, target);
         if let Some(socket) = socket {
             self.apps.insert(socket, App::default());
         }

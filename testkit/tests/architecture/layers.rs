@@ -3,9 +3,9 @@
 use super::rust_files;
 
 /// Ground floor first.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "time", "rng", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "pool", "route",
-    "explain", "dns", "xds", "cert", "drain", "proxy",
+    "explain", "dns", "xds", "cert", "drain", "proxy", "inpod",
 ];
 
 /// From, to, why it is allowed all the same.

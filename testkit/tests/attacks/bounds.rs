@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use adit_core::http2::ErrorCode;
 use adit_core::proxy::observed::Observed;
-use adit_core::proxy::{Action, Listener, Shard, ShardConfig};
+use adit_core::proxy::{Action, Listener, ProxyId, Shard, ShardConfig};
 use adit_core::time::Instant;
 use adit_core::tls::RecordMode;
 use adit_testkit::sim::mesh::{config, parse};
@@ -107,7 +107,7 @@ fn shard(change: impl FnOnce(&mut ShardConfig)) -> Shard {
 fn capture(shard: &mut Shard, target: &str) -> bool {
     let (peer, target): (SocketAddr, SocketAddr) =
         ("10.0.0.1:40000".parse().expect("one"), target.parse().expect("an address"));
-    shard.handle_accepted(START, Listener::Outbound, peer, target, target).is_some()
+    shard.handle_accepted(START, ProxyId::OWN, Listener::Outbound, peer, target, target).is_some()
 }
 
 /// Gives out certificates; returns the ports that were dialled.
@@ -180,7 +180,9 @@ fn handshakes_in_progress() {
     let (peer, local) = ("10.0.0.1:1".parse().expect("one"), "10.0.0.2:15008".parse().expect("one"));
     let now = it.now();
     let accepted = (0..5)
-        .filter(|_| it.shard.handle_accepted(now, Listener::InboundHbone, peer, local, local).is_some())
+        .filter(|_| {
+            it.shard.handle_accepted(now, ProxyId::OWN, Listener::InboundHbone, peer, local, local).is_some()
+        })
         .count();
     assert_eq!(accepted, 2, "a tunnel that is up is no handshake");
 }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::http2::ErrorCode;
-use adit_core::proxy::ShardConfig;
 use adit_core::proxy::observed::Observed;
+use adit_core::proxy::{ProxyId, ShardConfig};
 use adit_testkit::wire::Intruder;
 use adit_testkit::wire::frames::*;
 
@@ -184,8 +184,9 @@ fn more_tunnels_and_handshakes_than_allowed_are_turned_away() {
     let (peer, local) = ("10.0.0.1:1".parse().expect("one"), "10.0.0.2:15008".parse().expect("one"));
     let listener = adit_core::proxy::Listener::InboundHbone;
     let now = it.now();
-    let accepted =
-        (0..10).filter(|_| it.shard.handle_accepted(now, listener, peer, local, local).is_some()).count();
+    let accepted = (0..10)
+        .filter(|_| it.shard.handle_accepted(now, ProxyId::OWN, listener, peer, local, local).is_some())
+        .count();
     assert_eq!(accepted, 2);
     it.pump();
     let refused = it
@@ -196,7 +197,7 @@ fn more_tunnels_and_handshakes_than_allowed_are_turned_away() {
     // They say nothing: their deadline frees the places.
     it.pass(Duration::from_secs(11));
     let now = it.now();
-    assert!(it.shard.handle_accepted(now, listener, peer, local, local).is_some());
+    assert!(it.shard.handle_accepted(now, ProxyId::OWN, listener, peer, local, local).is_some());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Security §2 as far as it concerns a tunnel: handshakes, identities, records, key updates.
 use std::time::Duration;
 
-use adit_core::proxy::Listener;
 use adit_core::proxy::observed::{Flag, Observed};
+use adit_core::proxy::{Listener, ProxyId};
 use adit_testkit::wire::Intruder;
 use adit_testkit::wire::frames::*;
 
@@ -145,6 +145,8 @@ fn one_failed_accept_does_not_cost_the_next() {
     let (peer, local) = ("10.0.0.1:1".parse().expect("one"), "10.0.0.2:15008".parse().expect("one"));
     let now = it.now();
     for _ in 0..50 {
-        assert!(it.shard.handle_accepted(now, Listener::InboundHbone, peer, local, local).is_some());
+        assert!(
+            it.shard.handle_accepted(now, ProxyId::OWN, Listener::InboundHbone, peer, local, local).is_some()
+        );
     }
 }

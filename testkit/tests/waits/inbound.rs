@@ -10,7 +10,7 @@ fn an_inbound_plaintext_client_is_looked_up_for_the_log() {
     for answered in [true, false] {
         let mut shard = shard(ALONE, on_demand);
         let (from, to) = (addr("10.0.0.5:1"), addr("10.0.0.1:80"));
-        shard.handle_accepted(START, Listener::InboundPlain, from, to, to).expect("accepted");
+        shard.handle_accepted(START, ProxyId::OWN, Listener::InboundPlain, from, to, to).expect("accepted");
         let (ticket, key) = questions(&mut shard).remove(0);
         assert_eq!(key, "/10.0.0.5");
         if answered {
@@ -150,7 +150,11 @@ fn a_peer_that_asks_for_many_names_leaves_the_application_its_share() {
     assert_eq!(keys(&it), ["ns/a.example", "ns/b.example"]);
     assert_eq!(denials(&it), ["no service or workload for hostname: c.example"]);
     let (now, target) = (it.now(), addr("10.9.9.9:80"));
-    assert!(it.shard.handle_accepted(now, Listener::Outbound, addr("10.0.0.2:1"), target, target).is_some());
+    assert!(
+        it.shard
+            .handle_accepted(now, ProxyId::OWN, Listener::Outbound, addr("10.0.0.2:1"), target, target)
+            .is_some()
+    );
     it.pump();
     assert_eq!(keys(&it)[2], "/10.9.9.9");
 }

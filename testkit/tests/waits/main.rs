@@ -11,7 +11,9 @@ use std::time::Duration;
 use adit_core::dns::{NameError, NameScope};
 use adit_core::mesh::Mesh;
 use adit_core::proxy::observed::Observed;
-use adit_core::proxy::{Action, Listener, Shard, ShardConfig, SocketError, SocketId, Ticket, Unanswered};
+use adit_core::proxy::{
+    Action, Listener, ProxyId, Shard, ShardConfig, SocketError, SocketId, Ticket, Unanswered,
+};
 use adit_core::time::Instant;
 use adit_testkit::sim::mesh::{add, config, parse, room};
 use adit_testkit::sim::{Script, Weather};
@@ -61,7 +63,14 @@ fn on_demand(config: &mut ShardConfig) {
 /// A captured connection of the client's port `port` to `target`.
 fn capture(shard: &mut Shard, port: u16, target: &str) -> Option<SocketId> {
     let target = addr(target);
-    shard.handle_accepted(START, Listener::Outbound, SocketAddr::new(ip("10.0.0.1"), port), target, target)
+    shard.handle_accepted(
+        START,
+        ProxyId::OWN,
+        Listener::Outbound,
+        SocketAddr::new(ip("10.0.0.1"), port),
+        target,
+        target,
+    )
 }
 
 fn actions(shard: &mut Shard) -> Vec<Action> {

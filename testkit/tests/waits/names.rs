@@ -6,7 +6,7 @@ fn a_named_workload_is_dialled_at_an_address_of_the_clients_family() {
     let mut shard = shard(NAMED, |_| {});
     capture(&mut shard, 1, "10.1.0.1:80").expect("accepted");
     let asked = actions(&mut shard);
-    let [Action::Resolve { ticket, name, scope: NameScope::Outside }] = &asked[..] else {
+    let [Action::Resolve { ticket, name, scope: NameScope::Outside, .. }] = &asked[..] else {
         panic!("{asked:?}")
     };
     assert_eq!(&**name, "out.example");
@@ -120,7 +120,8 @@ fn a_named_workload_of_the_mesh_is_reached_through_a_tunnel() {
 /// A SOCKS5 client that asks for `name` on port 80.
 fn socks(shard: &mut Shard, from: &str, name: &str) -> SocketId {
     let (from, to) = (addr(from), addr("10.0.0.1:15080"));
-    let socket = shard.handle_accepted(START, Listener::Socks5, from, to, to).expect("accepted");
+    let socket =
+        shard.handle_accepted(START, ProxyId::OWN, Listener::Socks5, from, to, to).expect("accepted");
     let length = u8::try_from(name.len()).expect("short");
     let hello = [&[5, 1, 0, 5, 1, 0, 3, length][..], name.as_bytes(), &[0, 80]].concat();
     let mut rest = &hello[..];
@@ -157,7 +158,7 @@ fn a_socks_client_may_name_its_target() {
         let socket = socks(&mut shard, from, "Web.Example");
         let asked = actions(&mut shard);
         let resolve = asked.iter().find_map(|action| match action {
-            Action::Resolve { ticket, name, scope } => Some((*ticket, name.to_string(), *scope)),
+            Action::Resolve { ticket, name, scope, .. } => Some((*ticket, name.to_string(), *scope)),
             _ => None,
         });
         let (ticket, name, scope) = resolve.expect("asked");

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::state::{Attach, Conn, ConnId, Phase, Role, Socket, SocketId};
 use super::waiting::Tried;
-use super::{Listener, Shard, report};
+use super::{Listener, ProxyId, Shard, report};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::{End, Relay};
 use crate::proxy::socks::Socks5;
@@ -12,18 +12,20 @@ use crate::route::RouteError;
 use crate::time::Instant;
 
 impl Shard {
-    /// A listener accepted a connection. `original`: where the client wanted to go (`SO_ORIGINAL_DST`); for
-    /// [`Listener::InboundHbone`] the local address. `None`: refused (limit, drain, loop): drop the socket.
+    /// A listener of `proxy` accepted a connection. `original`: where the client wanted to go (`SO_ORIGINAL_DST`); for
+    /// [`Listener::InboundHbone`] the local address. `None`: refused (limit, drain, loop, no such
+    /// proxy): drop the socket.
     #[must_use]
     pub fn handle_accepted(
         &mut self,
         now: Instant,
+        proxy: ProxyId,
         listener: Listener,
         peer: SocketAddr,
         local: SocketAddr,
         original: SocketAddr,
     ) -> Option<SocketId> {
-        if !self.drain.is_open() {
+        if !self.drain.is_open() || !self.proxies.contains(proxy) {
             return None;
         }
         let (peer, local, original) = (canonical(peer), canonical(local), canonical(original));
@@ -35,9 +37,9 @@ impl Shard {
             return None;
         }
         let socket = match listener {
-            Listener::InboundHbone => self.accept_tunnel(now, peer, local),
+            Listener::InboundHbone => self.accept_tunnel(now, proxy, peer, local),
             Listener::Outbound => {
-                let (conn, socket) = self.new_downstream(now, Phase::Dialing)?;
+                let (conn, socket) = self.new_downstream(now, proxy, Phase::Dialing)?;
                 // A connection that nobody redirected came to this very port: passing it on would dial ourselves.
                 if original == local && self.config.route.is_illegal(original.port()) {
                     self.deny_early(now, conn, Direction::Outbound, peer, original, &RouteError::Recursive);
@@ -47,12 +49,13 @@ impl Shard {
                 Some(socket)
             }
             Listener::InboundPlain => {
-                let (conn, socket) = self.new_downstream(now, Phase::Dialing)?;
+                let (conn, socket) = self.new_downstream(now, proxy, Phase::Dialing)?;
                 self.start_inbound_plain(now, conn, peer, original, Tried::default());
                 Some(socket)
             }
             Listener::Socks5 => {
-                let (conn, socket) = self.new_downstream(now, Phase::Socks(Box::new(Socks5::new(peer))))?;
+                let (conn, socket) =
+                    self.new_downstream(now, proxy, Phase::Socks(Box::new(Socks5::new(peer))))?;
                 self.set_deadline(conn, Some(now + self.config.dial_timeout));
                 Some(socket)
             }
@@ -84,8 +87,8 @@ impl Shard {
     }
 
     /// A connection whose downstream end is an accepted socket.
-    fn new_downstream(&mut self, now: Instant, phase: Phase) -> Option<(ConnId, SocketId)> {
-        let id = self.new_conn(now, phase)?;
+    fn new_downstream(&mut self, now: Instant, proxy: ProxyId, phase: Phase) -> Option<(ConnId, SocketId)> {
+        let id = self.new_conn(now, proxy, phase)?;
         let role = Role::App { conn: id, end: End::Downstream };
         let Some(socket) = self.sockets.insert(Socket::new(role, true)) else {
             self.conns.remove(id);
@@ -98,8 +101,9 @@ impl Shard {
     }
 
     /// A connection that is attached to nothing yet.
-    pub(super) fn new_conn(&mut self, now: Instant, phase: Phase) -> Option<ConnId> {
+    pub(super) fn new_conn(&mut self, now: Instant, proxy: ProxyId, phase: Phase) -> Option<ConnId> {
         self.conns.insert(Conn {
+            proxy,
             phase,
             relay: Relay::new(now, self.config.half_closed_idle),
             downstream: Attach::None,
@@ -122,12 +126,15 @@ impl Shard {
         let Some(socket) = self.sockets.insert(Socket::new(role, false)) else {
             return self.fail_conn(now, id, &report::too_many_sockets());
         };
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.phase = Phase::Dialing;
-            conn.upstream = Attach::Socket(socket);
-        }
+        let Some(conn) = self.conns.get_mut(id) else {
+            self.sockets.remove(socket);
+            return;
+        };
+        conn.phase = Phase::Dialing;
+        conn.upstream = Attach::Socket(socket);
+        let proxy = conn.proxy;
         self.set_deadline(id, Some(now + self.config.dial_timeout));
-        self.actions.push_back(super::Action::Dial { socket, to, source });
+        self.actions.push_back(super::Action::Dial { proxy, socket, to, source });
     }
 
     /// Refuses a connection before there is anything to log about it but its addresses.

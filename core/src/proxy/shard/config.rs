@@ -29,6 +29,8 @@ pub struct ShardConfig {
     pub resolve_timeout: Duration,
     /// How long the control plane may take to say what is behind a name that the tables lack. Default 5 s.
     pub demand_timeout: Duration,
+    /// How long a connection waits until the tables know the workload it is from or for. Default 5 s (datapath §5.2).
+    pub local_timeout: Duration,
     /// `XDS_ON_DEMAND`: the tables hold only what was asked for, so that what they lack is asked for before a connection
     /// is decided about. Default off.
     pub on_demand: bool,
@@ -57,8 +59,9 @@ pub struct ShardConfig {
     pub max_held: usize,
     /// Octets of free buffers the shard keeps at most.
     pub max_free_buffers: usize,
-    /// Whom this proxy stands for (dedicated mode).
-    pub local: LocalWorkload,
+    /// Whom the shard stands for from its start ([`ProxyId::OWN`](super::ProxyId::OWN)): dedicated mode. `None`: it serves
+    /// nobody until a proxy is added, as in in-pod mode.
+    pub local: Option<LocalWorkload>,
     /// `NETWORK`: the network this proxy is on.
     pub network: Arc<str>,
     /// Seed of endpoint choice and trace ids; give each shard its own.
@@ -69,9 +72,9 @@ impl ShardConfig {
     /// The default of [`demand_timeout`](Self::demand_timeout).
     pub const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// Defaults of upstream's ztunnel and of the design, for `local`.
+    /// Defaults of upstream's ztunnel and of the design, for `local`, if there is one from the start.
     #[must_use]
-    pub fn new(local: LocalWorkload, route: RouteConfig, seed: u64) -> Self {
+    pub fn new(local: impl Into<Option<LocalWorkload>>, route: RouteConfig, seed: u64) -> Self {
         Self {
             client: Arc::new(TunnelConfig::client()),
             server: Arc::new(TunnelConfig::server()),
@@ -82,6 +85,7 @@ impl ShardConfig {
             dial_timeout: Duration::from_secs(10),
             resolve_timeout: Duration::from_secs(10),
             demand_timeout: Self::DEMAND_TIMEOUT,
+            local_timeout: Duration::from_secs(5),
             on_demand: false,
             max_questions: 1024,
             half_closed_idle: Duration::from_secs(300),
@@ -95,14 +99,15 @@ impl ShardConfig {
             max_held_per_identity: 64 << 20,
             max_held: 256 << 20,
             max_free_buffers: 4 << 20,
-            local,
+            local: local.into(),
             network: Arc::from(""),
             seed,
         }
     }
 }
 
-/// `PROXY_WORKLOAD_INFO`: the workload a dedicated proxy stands for.
+/// The workload a proxy stands for: `PROXY_WORKLOAD_INFO` in dedicated mode, the CNI agent's `workload_info` in in-pod
+/// mode. All three must be those of the entry in the tables: a pod is never served under another's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LocalWorkload {
     /// Kubernetes namespace.

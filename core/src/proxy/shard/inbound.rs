@@ -38,9 +38,9 @@ impl Shard {
         target: SocketAddr,
         tried: Tried,
     ) {
-        let Some(local) = self.local.clone() else {
-            let error = report::no_local_workload(&self.config.local);
-            return self.deny_early(now, id, Direction::Inbound, peer, target, &error.text);
+        let Some(proxy) = self.conns.get(id).map(|conn| conn.proxy) else { return };
+        let Some(local) = self.local(proxy) else {
+            return self.wait_for_local(now, id, Undecided::InboundPlain { peer, target }, tried);
         };
         let plan = match route::admit_plain(&self.mesh, &self.config.route, &local, peer, target) {
             Ok(plan) => plan,
@@ -92,9 +92,16 @@ impl Shard {
     pub(super) fn admit(&mut self, now: Instant, arrival: &Arrival, mut known: Option<ConnId>, tried: Tried) {
         let Arrival { asked, request, .. } = arrival;
         let (peer, connected) = (arrival.peer, arrival.connected);
-        let Some(local) = self.local.clone() else {
-            let error = report::no_local_workload(&self.config.local);
-            return self.turn_away(now, arrival, known, UNAVAILABLE, &error.text);
+        let Some(proxy) = self.tunnels.get(asked.tunnel).map(|slot| slot.proxy) else { return };
+        let Some(local) = self.local(proxy) else {
+            let error = self.no_local(proxy);
+            if tried.has_waited() {
+                return self.turn_away(now, arrival, known, UNAVAILABLE, &error.text);
+            }
+            let Some(id) = known.or_else(|| self.new_stream(now, asked, peer, connected)) else {
+                return self.reject(now, asked, UNAVAILABLE);
+            };
+            return self.wait_for_local(now, id, Undecided::Stream(Box::new(arrival.clone())), tried);
         };
         let route = &self.config.route;
         let plan = route::admit_hbone(&self.mesh, route, &local, peer, connected, &asked.authority);
@@ -186,7 +193,8 @@ impl Shard {
         if self.is_full(Direction::Inbound, peer, to) {
             return None;
         }
-        let id = self.new_conn(now, Phase::Dialing)?;
+        let proxy = self.tunnels.get(asked.tunnel)?.proxy;
+        let id = self.new_conn(now, proxy, Phase::Dialing)?;
         if let Some(conn) = self.conns.get_mut(id) {
             conn.downstream = Attach::Stream(asked.tunnel, asked.stream);
         }
@@ -220,7 +228,8 @@ impl Shard {
 
     /// The application is there: 200.
     pub(super) fn accept_stream(&mut self, now: Instant, id: ConnId, tunnel: TunnelRef, stream: StreamId) {
-        let baggage = self.local.as_ref().filter(|_| self.config.baggage).map(|local| local.baggage());
+        let local = self.conns.get(id).and_then(|conn| self.local(conn.proxy));
+        let baggage = local.filter(|_| self.config.baggage).map(|local| local.baggage());
         if let Some(state) = self.tunnels.get_mut(tunnel).and_then(|slot| slot.tunnel.as_mut()) {
             state.accept(now, stream, baggage);
         }

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Interned<T: ?Sized> {
     known: BTreeSet<Arc<T>>,
-    /// Something came since the last [`trim`](Self::trim).
+    /// Something came, or may go, since the last [`trim`](Self::trim).
     grown: bool,
 }
 
@@ -26,6 +26,16 @@ impl<T: ?Sized + Ord> Interned<T> {
                 self.grown = true;
             }
         }
+    }
+
+    /// Some of what is known may be forgotten: the next [`trim`](Self::trim) is worth while.
+    pub(super) const fn loosen(&mut self) {
+        self.grown = true;
+    }
+
+    /// How many values are known.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
     }
 
     /// Forgets what nobody else has any more.

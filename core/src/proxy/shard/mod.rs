@@ -16,8 +16,8 @@ use crate::buffer::BufferPool;
 use crate::dns::NameScope;
 use crate::drain::{Drain, DrainEvent};
 use crate::identity::Identity;
-use crate::mesh::{Mesh, Workload};
-use crate::pool::{Pool, TunnelId, TunnelKey};
+use crate::mesh::Mesh;
+use crate::pool::{Pool, TunnelId};
 use crate::proxy::Observed;
 use crate::proxy::observed::Names;
 use crate::proxy::slab::Slab;
@@ -26,6 +26,7 @@ use crate::time::Instant;
 use crate::tls::TlsContext;
 
 mod accept;
+mod census;
 mod config;
 mod conns;
 mod endings;
@@ -35,6 +36,7 @@ mod io;
 mod nested;
 mod outbound;
 mod policies;
+mod proxies;
 mod report;
 mod revocation;
 mod rounds;
@@ -43,12 +45,15 @@ mod tunnels;
 mod waiting;
 mod waits;
 
+pub use census::Census;
 pub use config::{LocalWorkload, ShardConfig};
 use interned::Interned;
 pub use io::Areas;
-use policies::Policies;
+use proxies::Proxies;
+pub use proxies::ProxyId;
 use revocation::Revocation;
-use state::{Conn, ConnId, Loan, Socket, Timer, TunnelRef, TunnelSlot};
+use rounds::Rounds;
+use state::{Conn, ConnId, Loan, PoolKey, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
 pub use waiting::Unanswered;
 pub use waits::Ticket;
@@ -72,6 +77,8 @@ pub enum Listener {
 pub enum Action {
     /// Start connecting; answer with `handle_connected` or `handle_error`.
     Dial {
+        /// For whom: the socket is made in that proxy's network namespace.
+        proxy: ProxyId,
         /// The socket to be.
         socket: SocketId,
         /// Where to.
@@ -108,6 +115,8 @@ pub enum Action {
     },
     /// Look a host name up, A and AAAA; answer with `handle_resolved`, now or later, or not at all.
     Resolve {
+        /// For whom.
+        proxy: ProxyId,
         /// To be given with the answer.
         ticket: Ticket,
         /// The name; a dot at its end says that no search domain is meant.
@@ -152,13 +161,10 @@ pub enum SocketError {
 pub struct Shard {
     config: Arc<ShardConfig>,
     mesh: Arc<Mesh>,
-    local: Option<Arc<Workload>>,
-    policies: Policies,
+    proxies: Proxies,
+    /// Which connections are to be judged again.
+    judging: Rounds,
     revocation: Revocation,
-    /// Who the local workload is, or was when last known: whom `context` is for.
-    identity: Option<Identity>,
-    context: Option<Arc<TlsContext>>,
-    certificate_asked: bool,
     rng: Rng,
     buffers: BufferPool,
     /// What plain sockets are read into: a loan to nobody yet.
@@ -166,7 +172,7 @@ pub struct Shard {
     sockets: Slab<SocketId, Socket>,
     conns: Slab<ConnId, Conn>,
     tunnels: Slab<TunnelRef, TunnelSlot>,
-    pool: Pool<TunnelKey, Failure>,
+    pool: Pool<PoolKey, Failure>,
     pooled: BTreeMap<TunnelId, TunnelRef>,
     held: BTreeMap<Identity, usize>,
     held_total: usize,
@@ -197,7 +203,7 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 const KEPT_QUEUE: usize = 64;
 
 impl Shard {
-    /// A shard that knows `mesh`. It asks for its certificate when it first needs one.
+    /// A shard that knows `mesh`. It asks for a certificate when it first needs one.
     #[must_use]
     pub fn new(config: Arc<ShardConfig>, mesh: Arc<Mesh>, now: Instant) -> Self {
         let mut shard = Self {
@@ -205,12 +211,9 @@ impl Shard {
             buffers: BufferPool::new(config.max_free_buffers),
             pool: Pool::new(config.pool.clone()),
             mesh: Arc::default(),
-            local: None,
-            policies: Policies::default(),
+            proxies: Proxies::default(),
+            judging: Rounds::default(),
             revocation: Revocation::default(),
-            identity: None,
-            context: None,
-            certificate_asked: false,
             scratch: None,
             sockets: Slab::default(),
             conns: Slab::default(),
@@ -235,24 +238,22 @@ impl Shard {
             observed: VecDeque::new(),
             config,
         };
-        shard.handle_mesh(now, mesh);
+        shard.mesh = mesh;
+        if let Some(local) = shard.config.local.clone() {
+            shard.add_proxy(now, ProxyId::OWN, local);
+        }
         shard
     }
 
     // ---- handle
 
-    /// The mesh changed: new connections see the new one. If the policies that bear on the local workload did, or which
-    /// ones do, open inbound connections are judged again, and closed when they are allowed no more (datapath §6.5). Should it give the local workload another identity, the next
-    /// tunnel asks for that one's certificate; live tunnels keep theirs, but outbound ones carry no new connection.
+    /// The mesh changed: new connections see the new one. If the policies that bear on a workload of ours did, or which
+    /// ones do, open inbound connections are judged again, and closed when they are allowed no more (datapath §6.5). Should
+    /// it give a workload of ours another identity, the next tunnel asks for that one's certificate; live tunnels keep
+    /// theirs, but outbound ones carry no new connection.
     pub fn handle_mesh(&mut self, now: Instant, mesh: Arc<Mesh>) {
-        self.local = self.config.local.found_in(&mesh).cloned();
         self.mesh = mesh;
-        let identity = self.local.as_ref().map(|local| local.identity());
-        if identity.is_some() && identity != self.identity {
-            self.identity = identity;
-            self.identity_changed(now);
-        }
-        self.policies_changed(now);
+        self.look_up_all(now);
         self.waits_mesh_changed(now);
         self.work(now);
     }
@@ -266,20 +267,18 @@ impl Shard {
         identity: &Identity,
         certificate: Result<Arc<TlsContext>, Arc<str>>,
     ) {
-        if self.identity.as_ref() != Some(identity) {
-            return;
-        }
-        self.certificate_asked = false;
+        let Some(credential) = self.proxies.credential_mut(identity) else { return };
+        credential.asked = false;
         let failure = match certificate {
             Ok(context) => {
                 let lists = context.revocations().cloned();
-                self.context = Some(context);
+                credential.context = Some(context);
                 self.lists_came(now, lists);
                 None
             }
             Err(text) => Some(text),
         };
-        self.certificate_answered(now, failure.as_deref());
+        self.certificate_answered(now, identity, failure.as_deref());
         self.work(now);
     }
 
@@ -295,7 +294,7 @@ impl Shard {
                 Timer::Tunnel(id) => self.tunnel_timeout(now, id),
             }
         }
-        if self.policies.rounds.poll_timeout().is_some_and(|at| at <= now) {
+        if self.judging.poll_timeout().is_some_and(|at| at <= now) {
             self.judge_again(now);
         }
         if self.revocation.rounds.poll_timeout().is_some_and(|at| at <= now) {
@@ -363,7 +362,7 @@ impl Shard {
             self.timers.first().map(|&(at, _)| at),
             self.pool.poll_timeout(),
             self.drain.poll_timeout(),
-            self.policies.rounds.poll_timeout(),
+            self.judging.poll_timeout(),
             self.revocation.rounds.poll_timeout(),
             self.waits.poll_timeout(),
             self.trim_at,

@@ -23,9 +23,9 @@ impl Shard {
     /// Sends a user connection through a tunnel of its own, `inner`, within a stream got with `outer`.
     pub(super) fn start_nested(&mut self, now: Instant, user: ConnId, outer: Lease, inner: Lease) {
         let establish = Establish::client(now, self.config.establish);
-        let remote = outer.key.destination;
-        let mut slot = self.slot(Direction::Outbound, remote, NO_ADDRESS, establish, None);
-        slot.sole = Some(Box::new(Sole { user, expected: inner.key.expected.clone(), outer }));
+        let (proxy, remote) = (outer.key.proxy, outer.key.tunnel.destination);
+        let mut slot = self.slot(proxy, Direction::Outbound, remote, NO_ADDRESS, establish, None);
+        slot.sole = Some(Box::new(Sole { user, expected: inner.key.tunnel.expected.clone(), outer }));
         let Some(id) = self.tunnels.insert(slot) else {
             return self.fail_conn(now, user, &report::too_many_sockets());
         };
@@ -40,7 +40,7 @@ impl Shard {
     /// Gets the inner tunnel `id` its transport: a carrier, which asks the pool for a stream to the gateway.
     pub(super) fn carry(&mut self, now: Instant, id: TunnelRef, outer: Lease) {
         let key = outer.key.clone();
-        let Some(carrier) = self.new_conn(now, Phase::Leasing(Box::new(outer))) else {
+        let Some(carrier) = self.new_conn(now, key.proxy, Phase::Leasing(Box::new(outer))) else {
             return self.drop_tunnel(now, id, "dial", report::too_many_sockets());
         };
         let inside = self.sockets.insert(Socket::new(Role::Tunnel(id), false));

@@ -5,14 +5,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use super::state::{Attach, Conn, ConnId, Failure, Lease, Nested, Phase, SocketId, TunnelRef};
+use super::state::{Attach, Conn, ConnId, Failure, Lease, Nested, Phase, PoolKey, SocketId, TunnelRef};
 use super::waiting::{Next, Tried, Undecided};
 use super::{Shard, report};
 use crate::dns::NameError;
 use crate::hbone::{Authority, ConnectRequest, ConnectResponse, Forwarded, TraceParent};
 use crate::http2::{ErrorCode, OpenError, StreamId};
 use crate::mesh::Workload;
-use crate::pool::{PoolEvent, Refused, TunnelId, TunnelKey};
+use crate::pool::{PoolEvent, Refused, TunnelId};
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
 use crate::proxy::socks::{self, SocksError, SocksStep};
@@ -42,9 +42,9 @@ impl Shard {
         target: SocketAddr,
         tried: Tried,
     ) {
-        let Some(local) = self.local.clone() else {
-            let error = report::no_local_workload(&self.config.local);
-            return self.deny_early(now, id, Direction::Outbound, peer, target, &error.text);
+        let Some(proxy) = self.conns.get(id).map(|conn| conn.proxy) else { return };
+        let Some(local) = self.local(proxy) else {
+            return self.wait_for_local(now, id, Undecided::Outbound { peer, target }, tried);
         };
         let outcome = route::outbound(&self.mesh, &self.config.route, &local, target, &mut self.rng);
         let mut unanswered = None;
@@ -76,6 +76,7 @@ impl Shard {
         }
         let trace = self.report_outbound(id, &planned);
         let Planned { local, peer, plan, .. } = planned;
+        let Some(proxy) = self.conns.get(id).map(|conn| conn.proxy) else { return };
         let service = plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname));
         let request = |authority| ConnectRequest {
             authority,
@@ -85,8 +86,8 @@ impl Shard {
             forwarded_network: None,
         };
         let lease = |dial, expected, request| {
-            let key = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
-            Lease { key, request, retries: 0 }
+            let tunnel = route::tunnel_key(local.identity(), peer.ip(), dial, expected);
+            Lease { key: PoolKey { proxy, tunnel }, request, retries: 0 }
         };
         match plan.hop {
             Hop::Plain { to } => self.dial_upstream(now, id, to, None),
@@ -157,7 +158,7 @@ impl Shard {
     }
 
     /// What the pool decided.
-    pub(super) fn handle_pool(&mut self, now: Instant, event: PoolEvent<TunnelKey, Failure>) {
+    pub(super) fn handle_pool(&mut self, now: Instant, event: PoolEvent<PoolKey, Failure>) {
         match event {
             PoolEvent::Dial { tunnel, key } => self.dial_tunnel(now, tunnel, key),
             PoolEvent::Granted { request, tunnel } => self.granted(now, ConnId::of(request), tunnel),

@@ -9,9 +9,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::inbound::DENIED;
-use super::rounds::Rounds;
 use super::state::{Attach, ConnId, Judged, Phase};
-use super::{Shard, report};
+use super::{ProxyId, Shard, report};
 use crate::mesh::Workload;
 use crate::policy::{DenyReason, PolicySet, Verdict};
 use crate::proxy::observed::Observed;
@@ -20,49 +19,48 @@ use crate::time::Instant;
 /// Connections judged in one go: half a millisecond at a microsecond each.
 const SLICE: usize = 512;
 
-/// What a shard knows of the policies for its workload.
+/// What a proxy knows of the policies for its workload.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     /// The workload as it was last known: its connections outlive its entry, and are judged as its own.
     workload: Option<Arc<Workload>>,
     /// What bears on it; built when it is first needed.
     set: Option<Arc<PolicySet>>,
-    pub(super) rounds: Rounds,
 }
 
 impl Shard {
-    /// The tables have changed: drops what no longer stands, and begins to judge again what was judged by it.
-    pub(super) fn policies_changed(&mut self, now: Instant) {
-        if let Some(local) = &self.local {
-            self.policies.workload = Some(Arc::clone(local));
+    /// The tables have changed: drops what no longer stands for `proxy`. True: what was judged by it is to be judged again.
+    pub(super) fn policies_changed(&mut self, proxy: ProxyId) -> bool {
+        let Some(proxy) = self.proxies.get_mut(proxy) else { return false };
+        if let Some(local) = &proxy.workload {
+            proxy.policies.workload = Some(Arc::clone(local));
         }
-        let Policies { workload: Some(workload), set: Some(set), .. } = &self.policies else { return };
-        if set.is_current(&self.mesh, workload) {
-            return;
+        let Policies { workload: Some(workload), set: Some(set) } = &proxy.policies else { return false };
+        let stale = !set.is_current(&self.mesh, workload);
+        if stale {
+            proxy.policies.set = None;
         }
-        self.policies.set = None;
-        self.policies.rounds.begin(self.conns.slots());
-        self.judge_again(now);
+        stale
     }
 
     /// Judges the next slice of open inbound connections, and closes those that are allowed no more.
     pub(super) fn judge_again(&mut self, now: Instant) {
-        let runs = self.policies.rounds.turn(now, self.conns.slots(), SLICE);
+        let runs = self.judging.turn(now, self.conns.slots(), SLICE);
         let keys = runs.into_iter().flat_map(|(first, count)| self.conns.keys_within(first, count));
         let ids: Vec<ConnId> = keys.collect();
-        if let Some(set) = self.policy_set() {
-            for id in ids {
-                let judged = self.conns.get(id).and_then(|conn| conn.judged.as_deref());
-                if let Some(Verdict::Deny(reason)) = judged.map(|judged| set.judge(&judged.facts())) {
-                    self.cut_off(now, id, reason);
-                }
+        for id in ids {
+            let Some(conn) = self.conns.get(id).filter(|conn| conn.judged.is_some()) else { continue };
+            let Some(set) = self.policy_set(conn.proxy) else { continue };
+            let judged = self.conns.get(id).and_then(|conn| conn.judged.as_deref());
+            if let Some(Verdict::Deny(reason)) = judged.map(|judged| set.judge(&judged.facts())) {
+                self.cut_off(now, id, reason);
             }
         }
     }
 
-    /// What bears on the workload as last known.
-    fn policy_set(&mut self) -> Option<Arc<PolicySet>> {
-        let Policies { workload, set, .. } = &mut self.policies;
+    /// What bears on the workload of `proxy` as last known.
+    fn policy_set(&mut self, proxy: ProxyId) -> Option<Arc<PolicySet>> {
+        let Policies { workload, set } = &mut self.proxies.get_mut(proxy)?.policies;
         let workload = workload.as_ref()?;
         Some(Arc::clone(set.get_or_insert_with(|| Arc::new(PolicySet::new(&self.mesh, workload)))))
     }
@@ -70,7 +68,10 @@ impl Shard {
     /// Asks the policies about a new connection, those on trial too, and has it judged again when they change.
     pub(super) fn judge(&mut self, id: ConnId, judged: Judged) -> Verdict {
         // Whoever is judged was found to be for a known workload.
-        let Some(set) = self.policy_set() else { return Verdict::Deny(DenyReason::NoneAllowed) };
+        let proxy = self.conns.get(id).map(|conn| conn.proxy);
+        let Some(set) = proxy.and_then(|proxy| self.policy_set(proxy)) else {
+            return Verdict::Deny(DenyReason::NoneAllowed);
+        };
         let facts = judged.facts();
         let report = self.conns.get(id).and_then(|conn| conn.report.as_ref());
         if let Some(connection) = report {

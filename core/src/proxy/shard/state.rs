@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
+use super::ProxyId;
 use super::waiting::Wait;
 use crate::buffer::Chunk;
 use crate::hbone::establish::Establish;
@@ -124,10 +125,17 @@ pub(super) enum Phase {
 // Whoever waits does so in a box: the others must not pay for it.
 const _: () = assert!(size_of::<Phase>() <= 2 * size_of::<usize>());
 
+/// What streams must have in common to share a tunnel: it belongs to one proxy, whoever else may be alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PoolKey {
+    pub(super) proxy: ProxyId,
+    pub(super) tunnel: TunnelKey,
+}
+
 /// What a connection asked the pool for, and what it will say on the stream.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
-    pub(super) key: TunnelKey,
+    pub(super) key: PoolKey,
     pub(super) request: ConnectRequest,
     /// How often it asked again after a peer had refused to look at the request.
     pub(super) retries: u8,
@@ -135,6 +143,8 @@ pub(super) struct Lease {
 
 #[derive(Debug)]
 pub(super) struct Conn {
+    /// Whose it is.
+    pub(super) proxy: ProxyId,
     pub(super) phase: Phase,
     pub(super) relay: Relay,
     pub(super) downstream: Attach,
@@ -156,6 +166,9 @@ pub(super) struct Conn {
     /// Its part in double HBONE, if any.
     pub(super) nested: Option<Nested>,
 }
+
+// There are very many: whoever needs more for hardly any of them puts it in a box.
+const _: () = assert!(size_of::<Conn>() <= 224);
 
 /// What a connection has to do with an inner tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,6 +283,8 @@ impl core::fmt::Display for Failure {
 
 pub(super) struct TunnelSlot {
     pub(super) id: u64,
+    /// Whose it is.
+    pub(super) proxy: ProxyId,
     pub(super) direction: Direction,
     pub(super) socket: Option<SocketId>,
     /// The other proxy.
@@ -281,7 +296,7 @@ pub(super) struct TunnelSlot {
     /// The peer's, once ready, where revocation is checked.
     pub(super) chain: Option<Box<PeerChain>>,
     /// Outbound only: how the pool knows it.
-    pub(super) pooled: Option<(TunnelId, TunnelKey)>,
+    pub(super) pooled: Option<(TunnelId, PoolKey)>,
     /// Inner tunnels only: whom it serves.
     pub(super) sole: Option<Box<Sole>>,
     pub(super) tunnel: Option<Box<Tunnel>>,
@@ -321,13 +336,13 @@ pub(super) struct Sole {
 impl TunnelSlot {
     /// Who may be at the other end, if it is us who called.
     pub(super) fn expected(&self) -> Option<&IdentitySet> {
-        let pooled = self.pooled.as_ref().map(|(_, key)| &key.expected);
+        let pooled = self.pooled.as_ref().map(|(_, key)| &key.tunnel.expected);
         pooled.or_else(|| self.sole.as_ref().map(|sole| &sole.expected))
     }
 
     /// Whether it is dialled on behalf of somebody else than `identity`.
     pub(super) fn is_of_another(&self, identity: Option<&Identity>) -> bool {
-        self.pooled.as_ref().is_some_and(|(_, key)| Some(&key.source) != identity)
+        self.pooled.as_ref().is_some_and(|(_, key)| Some(&key.tunnel.source) != identity)
     }
 
     pub(super) fn peer(&self) -> Option<&Identity> {

@@ -4,12 +4,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::state::{Attach, Failure, Phase, Role, Socket, SocketId, TunnelRef, TunnelSlot};
-use super::{Action, Shard, SocketError, report};
+use super::state::{Attach, Failure, Phase, PoolKey, Role, Socket, SocketId, TunnelRef, TunnelSlot};
+use super::{Action, ProxyId, Shard, SocketError, report};
 use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
 use crate::hbone::{Tunnel, TunnelError, TunnelEvent};
 use crate::http2::{ErrorCode, Initiator, StreamId, StreamMap};
-use crate::pool::{TunnelId, TunnelKey};
+use crate::identity::Identity;
+use crate::pool::TunnelId;
 use crate::proxy::observed::{Direction, Flag, Observed};
 use crate::proxy::relay::End;
 use crate::time::Instant;
@@ -22,10 +23,10 @@ impl Shard {
     // ---- beginnings
 
     /// The pool wants a tunnel for `key`.
-    pub(super) fn dial_tunnel(&mut self, now: Instant, pool_id: TunnelId, key: TunnelKey) {
+    pub(super) fn dial_tunnel(&mut self, now: Instant, pool_id: TunnelId, key: PoolKey) {
         let establish = Establish::client(now, self.config.establish);
-        let remote = key.destination;
-        let slot = self.slot(Direction::Outbound, remote, NO_ADDRESS, establish, Some((pool_id, key)));
+        let (proxy, remote) = (key.proxy, key.tunnel.destination);
+        let slot = self.slot(proxy, Direction::Outbound, remote, NO_ADDRESS, establish, Some((pool_id, key)));
         match self.tunnels.insert(slot) {
             Some(id) => {
                 self.pooled.insert(pool_id, id);
@@ -39,6 +40,7 @@ impl Shard {
     pub(super) fn accept_tunnel(
         &mut self,
         now: Instant,
+        proxy: ProxyId,
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Option<SocketId> {
@@ -49,7 +51,7 @@ impl Shard {
             return None;
         }
         let establish = Establish::server(now, self.config.establish);
-        let slot = self.slot(Direction::Inbound, peer, local, establish, None);
+        let slot = self.slot(proxy, Direction::Inbound, peer, local, establish, None);
         let id = self.tunnels.insert(slot)?;
         let Some(socket) = self.sockets.insert(Socket::new(Role::Tunnel(id), true)) else {
             self.tunnels.remove(id);
@@ -66,15 +68,17 @@ impl Shard {
 
     pub(super) fn slot(
         &mut self,
+        proxy: ProxyId,
         direction: Direction,
         remote: SocketAddr,
         local: SocketAddr,
         establish: Establish,
-        pooled: Option<(TunnelId, TunnelKey)>,
+        pooled: Option<(TunnelId, PoolKey)>,
     ) -> TunnelSlot {
         self.tunnels_opened = self.tunnels_opened.saturating_add(1);
         TunnelSlot {
             id: self.tunnels_opened,
+            proxy,
             direction,
             socket: None,
             remote,
@@ -95,21 +99,23 @@ impl Shard {
         }
     }
 
-    /// Certificates arrived, or did not: tell whoever waits.
-    pub(super) fn certificate_answered(&mut self, now: Instant, failure: Option<&str>) {
+    /// The certificate of `identity` arrived, or did not: tell whoever waits.
+    pub(super) fn certificate_answered(&mut self, now: Instant, identity: &Identity, failure: Option<&str>) {
+        let context = self.proxies.context(identity).cloned();
         let waiting: Vec<_> = self.tunnels.keys().collect();
         for id in waiting {
             let Some(slot) = self.tunnels.get_mut(id) else { continue };
-            if slot.context.is_some() || slot.tunnel.is_some() {
+            let of = self.proxies.identity(slot.proxy);
+            if slot.context.is_some() || slot.tunnel.is_some() || of != Some(identity) {
                 continue;
             }
             match failure {
                 None => {
-                    if slot.is_of_another(self.identity.as_ref()) {
+                    if slot.is_of_another(of) {
                         self.drop_tunnel(now, id, "certificate", report::identity_changed());
                         continue;
                     }
-                    slot.context.clone_from(&self.context);
+                    slot.context.clone_from(&context);
                     slot.establish.handle_certificate(now, true);
                     self.pump_establish(now, id);
                 }
@@ -121,26 +127,33 @@ impl Shard {
         }
     }
 
-    /// We are somebody else from now on. Live tunnels go on as who they were; outbound ones carry no new stream, and
-    /// what waits for the old certificate fails, or, inbound, waits for the new one.
-    pub(super) fn identity_changed(&mut self, now: Instant) {
-        self.context = None;
-        self.certificate_asked = false;
+    /// `proxy` is somebody else from now on, or is known for the first time. Live tunnels go on as who they were; outbound
+    /// ones carry no new stream, and what waits for the old certificate fails, or, inbound, waits for the new one.
+    pub(super) fn identity_changed(&mut self, now: Instant, proxy: ProxyId) {
+        let Some(identity) = self.proxies.identity(proxy).cloned() else { return };
         let all: Vec<_> = self.tunnels.keys().collect();
         for id in all {
-            let Some(slot) = self.tunnels.get(id) else { continue };
-            let other = slot.is_of_another(self.identity.as_ref());
+            let Some(slot) = self.tunnels.get_mut(id).filter(|slot| slot.proxy == proxy) else { continue };
+            let other = slot.is_of_another(Some(&identity));
             let waits = slot.context.is_none() && slot.tunnel.is_none();
-            match (&slot.pooled, &self.identity) {
-                (Some(_), _) if other && waits => {
+            match &slot.pooled {
+                Some(_) if other && waits => {
                     self.drop_tunnel(now, id, "certificate", report::identity_changed());
                 }
-                (Some((pool_id, _)), _) if other => self.pool.handle_goaway(now, *pool_id),
-                (None, Some(identity)) if waits && !core::mem::replace(&mut self.certificate_asked, true) => {
-                    self.actions.push_back(Action::NeedCertificate { identity: identity.clone() });
-                }
+                Some((pool_id, _)) if other => self.pool.handle_goaway(now, *pool_id),
+                None if waits => self.certify(now, id, &identity),
                 _ => {}
             }
+        }
+    }
+
+    /// Gives a tunnel that waits for it the certificate of `identity`, if it is there.
+    fn certify(&mut self, now: Instant, id: TunnelRef, identity: &Identity) {
+        let Some(context) = self.certificate_of(identity) else { return };
+        if let Some(slot) = self.tunnels.get_mut(id) {
+            slot.context = Some(context);
+            slot.establish.handle_certificate(now, true);
+            self.pump_establish(now, id);
         }
     }
 
@@ -150,35 +163,25 @@ impl Shard {
             let Some(slot) = self.tunnels.get_mut(id) else { return };
             let Some(event) = slot.establish.poll_event() else { break };
             match event {
-                EstablishEvent::NeedCertificate if slot.is_of_another(self.identity.as_ref()) => {
-                    return self.drop_tunnel(now, id, "certificate", report::identity_changed());
+                EstablishEvent::NeedCertificate => {
+                    // While nobody knows who we are, it waits for that as well.
+                    let Some(identity) = self.proxies.identity(slot.proxy).cloned() else { continue };
+                    if slot.is_of_another(Some(&identity)) {
+                        return self.drop_tunnel(now, id, "certificate", report::identity_changed());
+                    }
+                    self.certify(now, id, &identity);
                 }
-                EstablishEvent::NeedCertificate => match (&self.context, &self.identity) {
-                    (Some(context), _) => {
-                        slot.context = Some(Arc::clone(context));
-                        slot.establish.handle_certificate(now, true);
-                    }
-                    (None, Some(identity)) => {
-                        if !core::mem::replace(&mut self.certificate_asked, true) {
-                            self.actions.push_back(Action::NeedCertificate { identity: identity.clone() });
-                        }
-                    }
-                    (None, None) => {
-                        let failure = report::no_local_workload(&self.config.local);
-                        return self.drop_tunnel(now, id, "certificate", failure);
-                    }
-                },
                 EstablishEvent::Dial => {
                     if let Some(sole) = &slot.sole {
                         let outer = sole.outer.clone();
                         self.carry(now, id, outer);
                         continue;
                     }
-                    let to = slot.remote;
+                    let (proxy, to) = (slot.proxy, slot.remote);
                     match self.sockets.insert(Socket::new(Role::Tunnel(id), false)) {
                         Some(socket) => {
                             slot.socket = Some(socket);
-                            self.actions.push_back(Action::Dial { socket, to, source: None });
+                            self.actions.push_back(Action::Dial { proxy, socket, to, source: None });
                         }
                         None => return self.drop_tunnel(now, id, "dial", report::too_many_sockets()),
                     }
@@ -248,6 +251,10 @@ impl Shard {
             EstablishError::HandshakeTimeout => {
                 Failure::new(Flag::TlsFailure, format_args!("tls handshake error: {error}"))
             }
+            EstablishError::CertificateTimeout if self.is_unknown(id) => {
+                let proxy = self.tunnels.get(id).map(|slot| slot.proxy);
+                proxy.map_or_else(report::drained, |proxy| self.no_local(proxy))
+            }
             EstablishError::Certificate
             | EstablishError::CertificateTimeout
             | EstablishError::Dial
@@ -255,6 +262,11 @@ impl Shard {
             | EstablishError::Cancelled => Failure::new(Flag::Connect, error),
         };
         self.drop_tunnel(now, id, "establish", failure);
+    }
+
+    /// Whether nobody knows on whose behalf it is.
+    fn is_unknown(&self, id: TunnelRef) -> bool {
+        self.tunnels.get(id).is_some_and(|slot| self.proxies.identity(slot.proxy).is_none())
     }
 
     // ---- its transport

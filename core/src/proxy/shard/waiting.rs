@@ -75,7 +75,18 @@ pub(super) enum Undecided {
 
 /// What one connection has asked for, and what came of it. None is asked for twice, so that deciding ends.
 #[derive(Debug, Default)]
-pub(super) struct Tried(Vec<(Missing, Result<(), Unanswered>)>);
+pub(super) struct Tried {
+    keys: Vec<(Missing, Result<(), Unanswered>)>,
+    /// It has waited until its own workload was known, or for too long.
+    local: bool,
+}
+
+impl Tried {
+    /// Whether it has waited for its own workload already.
+    pub(super) const fn has_waited(&self) -> bool {
+        self.local
+    }
+}
 
 /// How a decision goes on that lacked something.
 pub(super) enum Next {
@@ -89,6 +100,8 @@ pub(super) enum Next {
 enum Answer {
     Addresses(Result<Vec<IpAddr>, NameError>),
     Resource(Result<(), Unanswered>),
+    /// The tables know the workload, or it took too long.
+    Local,
 }
 
 impl Wait {
@@ -140,6 +153,7 @@ impl Shard {
                 Question::Resource(_) => {
                     Answer::Resource(Err(Unanswered::TimedOut(self.config.demand_timeout)))
                 }
+                Question::Local(_) => Answer::Local,
             };
             self.go_on(now, open, &answer);
         }
@@ -147,9 +161,15 @@ impl Shard {
 
     /// Tables have come, by whatever way: whoever waits for something in them need not wait for the answer.
     pub(super) fn waits_mesh_changed(&mut self, now: Instant) {
-        for ticket in self.waits.answered_by(&self.mesh) {
+        let proxies = &self.proxies;
+        let known = |proxy| proxies.get(proxy).is_some_and(|proxy| proxy.workload.is_some());
+        for ticket in self.waits.answered_by(&self.mesh, known) {
             if let Some(open) = self.waits.close(ticket) {
-                self.go_on(now, open, &Answer::Resource(Ok(())));
+                let answer = match open.question {
+                    Question::Local(_) => Answer::Local,
+                    Question::Name(..) | Question::Resource(_) => Answer::Resource(Ok(())),
+                };
+                self.go_on(now, open, &answer);
             }
         }
     }
@@ -169,28 +189,59 @@ impl Shard {
                     self.socks_resolved(now, id, peer, (&name, port), answer);
                 }
                 (Then::Decide(undecided, mut tried), Answer::Resource(answer)) => {
-                    if let Some((_, last)) = tried.0.last_mut() {
+                    if let Some((_, last)) = tried.keys.last_mut() {
                         last.clone_from(answer);
                     }
-                    match undecided {
-                        Undecided::Outbound { peer, target } => {
-                            self.start_outbound(now, id, peer, target, tried);
-                        }
-                        Undecided::InboundPlain { peer, target } => {
-                            self.start_inbound_plain(now, id, peer, target, tried);
-                        }
-                        Undecided::Stream(arrival) => self.admit(now, &arrival, Some(id), tried),
-                    }
+                    self.decide(now, id, undecided, tried);
                 }
+                (Then::Decide(undecided, tried), Answer::Local) => self.decide(now, id, undecided, tried),
                 // Nobody waits for the other kind: the question and what follows are chosen together.
                 (_, _) => self.release_conn(now, id, false),
             }
         }
     }
 
+    fn decide(&mut self, now: Instant, id: ConnId, undecided: Undecided, tried: Tried) {
+        match undecided {
+            Undecided::Outbound { peer, target } => self.start_outbound(now, id, peer, target, tried),
+            Undecided::InboundPlain { peer, target } => {
+                self.start_inbound_plain(now, id, peer, target, tried)
+            }
+            Undecided::Stream(arrival) => self.admit(now, &arrival, Some(id), tried),
+        }
+    }
+
+    /// Has `id` wait until the tables know the workload of its proxy; denies it when it has waited for that already.
+    /// Streams are for [`admit`](Self::admit) to deny.
+    pub(super) fn wait_for_local(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        undecided: Undecided,
+        mut tried: Tried,
+    ) {
+        let Some(proxy) = self.conns.get(id).map(|conn| conn.proxy) else { return };
+        if !core::mem::replace(&mut tried.local, true)
+            && let Some(ticket) = self.ask(now, id, Queue::Locals, Question::Local(proxy))
+        {
+            return self.wait(id, ticket, Then::Decide(undecided, tried));
+        }
+        let error = self.no_local(proxy);
+        match undecided {
+            Undecided::Outbound { peer, target } => {
+                self.deny_early(now, id, Direction::Outbound, peer, target, &error.text);
+            }
+            Undecided::InboundPlain { peer, target } => {
+                self.deny_early(now, id, Direction::Inbound, peer, target, &error.text);
+            }
+            Undecided::Stream(_) => self.fail_conn(now, id, &error),
+        }
+    }
+
     /// Has `id` wait for the addresses of the workload that it goes to.
     pub(super) fn wait_for_hop(&mut self, now: Instant, id: ConnId, planned: Planned, resolve: Resolve) {
-        let question = Question::Name(Arc::clone(&resolve.hostname), NameScope::Outside);
+        let Some(proxy) = self.conns.get(id).map(|conn| conn.proxy) else { return };
+        let question = Question::Name(proxy, Arc::clone(&resolve.hostname), NameScope::Outside);
         match self.ask(now, id, Queue::Names, question) {
             Some(ticket) => self.wait(id, ticket, Then::Hop(Box::new(planned), resolve)),
             None => self.hop_resolved(now, id, planned, &resolve, &Err(NameError::Busy)),
@@ -205,7 +256,8 @@ impl Shard {
         peer: SocketAddr,
         (name, port): (Arc<str>, u16),
     ) {
-        let question = Question::Name(Arc::clone(&name), NameScope::Workload);
+        let Some(proxy) = self.conns.get(id).map(|conn| conn.proxy) else { return };
+        let question = Question::Name(proxy, Arc::clone(&name), NameScope::Workload);
         match self.ask(now, id, Queue::Names, question) {
             Some(ticket) => self.wait(id, ticket, Then::Socks { peer, name, port }),
             None => self.socks_resolved(now, id, peer, (&name, port), &Err(NameError::Busy)),
@@ -220,10 +272,10 @@ impl Shard {
         missing: Missing,
         (undecided, mut tried): (Undecided, Tried),
     ) -> Next {
-        if let Some((_, answer)) = tried.0.iter().find(|(key, _)| *key == missing) {
+        if let Some((_, answer)) = tried.keys.iter().find(|(key, _)| *key == missing) {
             return Next::Decide(answer.clone().err());
         }
-        if tried.0.len() >= MOST_KEYS {
+        if tried.keys.len() >= MOST_KEYS {
             return Next::Decide(None);
         }
         let queue = match &undecided {
@@ -232,7 +284,7 @@ impl Shard {
         };
         match self.ask(now, id, queue, Question::Resource(missing.clone())) {
             Some(ticket) => {
-                tried.0.push((missing, Ok(())));
+                tried.keys.push((missing, Ok(())));
                 self.wait(id, ticket, Then::Decide(undecided, tried));
                 Next::Wait
             }
@@ -245,14 +297,22 @@ impl Shard {
         let patience = match question {
             Question::Name(..) => self.config.resolve_timeout,
             Question::Resource(_) => self.config.demand_timeout,
+            Question::Local(_) => self.config.local_timeout,
         };
-        let limits = (patience, self.config.max_questions);
+        // As many wait for their own workload as there are proxies: that needs no limit of its own.
+        let most = if queue == Queue::Locals { usize::MAX } else { self.config.max_questions };
+        let limits = (patience, most);
         let (ticket, new) = self.waits.join(now, (queue, question.clone()), limits, id).ok()?;
         if new {
-            self.actions.push_back(match question {
-                Question::Name(name, scope) => Action::Resolve { ticket, name, scope },
-                Question::Resource(missing) => Action::Demand { ticket, key: missing.to_string().into() },
-            });
+            match question {
+                Question::Name(proxy, name, scope) => {
+                    self.actions.push_back(Action::Resolve { proxy, ticket, name, scope });
+                }
+                Question::Resource(missing) => {
+                    self.actions.push_back(Action::Demand { ticket, key: missing.to_string().into() });
+                }
+                Question::Local(_) => {}
+            }
         }
         Some(ticket)
     }

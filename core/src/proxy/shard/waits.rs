@@ -1,5 +1,5 @@
 //! Questions that a shard has put to the outside, and the connections that wait for each: host names to be looked up,
-//! and what the tables lack.
+//! and what the tables lack. That a proxy's own workload is in the tables is only waited for.
 //!
 //! A question is put once while it is open; whoever needs the same answer meanwhile waits along, and shares it. It is
 //! closed by its answer or at its deadline, whichever comes first, whether or not anybody still waits: so the number of
@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::ProxyId;
 use super::state::ConnId;
 use crate::dns::NameScope;
 use crate::mesh::Mesh;
@@ -24,10 +25,22 @@ slab_key! {
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Question {
-    /// The addresses of a host.
-    Name(Arc<str>, NameScope),
+    /// The addresses of a host, as a proxy's network knows them.
+    Name(ProxyId, Arc<str>, NameScope),
     /// Something that may be in the mesh.
     Resource(Missing),
+    /// Who the workload of a proxy is. Asked of nobody: it comes with the tables, or it does not.
+    Local(ProxyId),
+}
+
+impl Question {
+    /// Whether nobody but `proxy` can have a use for the answer.
+    fn is_of(&self, proxy: ProxyId) -> bool {
+        match self {
+            Self::Name(of, ..) | Self::Local(of) => *of == proxy,
+            Self::Resource(_) => false,
+        }
+    }
 }
 
 /// Questions are counted by what raises them, so that peers cannot use up the share of the local workload.
@@ -36,6 +49,8 @@ pub(super) enum Queue {
     Names,
     Outbound,
     Inbound,
+    /// As many as there are proxies.
+    Locals,
 }
 
 /// As many questions of a queue are open as may be.
@@ -124,13 +139,28 @@ impl Waits {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
-    /// Open questions to which `mesh` is an answer.
-    pub(super) fn answered_by(&self, mesh: &Mesh) -> Vec<Ticket> {
+    /// Open questions to which `mesh` is an answer; `known`: whether the workload of a proxy is in it.
+    pub(super) fn answered_by(&self, mesh: &Mesh, known: impl Fn(ProxyId) -> bool) -> Vec<Ticket> {
         let answered = |(question, ticket): (&Question, &Ticket)| match question {
             Question::Resource(missing) => missing.is_in(mesh).then_some(*ticket),
+            Question::Local(proxy) => known(*proxy).then_some(*ticket),
             Question::Name(..) => None,
         };
         self.tickets.iter().filter_map(answered).collect()
+    }
+
+    /// Closes what only `proxy` has asked; nobody waits for it any more.
+    pub(super) fn forget(&mut self, proxy: ProxyId) {
+        let of = self.tickets.iter().filter(|(question, _)| question.is_of(proxy));
+        let tickets: Vec<_> = of.map(|(_, ticket)| *ticket).collect();
+        for ticket in tickets {
+            self.close(ticket);
+        }
+    }
+
+    /// How many questions are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
     }
 }
 

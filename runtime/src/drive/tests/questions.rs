@@ -9,7 +9,7 @@ use crate::answers::{DemandReply, DemandSource, NameReply, NameSource};
 struct Kept(Arc<std::sync::Mutex<(Vec<NameReply>, Vec<DemandReply>)>>);
 
 impl NameSource for Kept {
-    fn request(&mut self, name: &Arc<str>, _: NameScope, reply: NameReply) {
+    fn request(&mut self, _: ProxyId, name: &Arc<str>, _: NameScope, reply: NameReply) {
         match name.parse() {
             Ok(address) => reply.send(Ok(vec![address])),
             Err(_) if name.is_empty() => {}
@@ -35,7 +35,12 @@ fn questions_are_always_answered_and_tables_come_first() {
     drive.questions = Questions { names: Box::new(kept.clone()), demands: Box::new(kept.clone()) };
     for (index, text) in (0..).zip(["10.0.0.1", "", "later"]) {
         let (ticket, text) = (Ticket { index, generation: 0 }, Arc::from(text));
-        drive.engine.actions.push_back(Action::Resolve { ticket, name: text, scope: NameScope::Outside });
+        drive.engine.actions.push_back(Action::Resolve {
+            proxy: ProxyId::OWN,
+            ticket,
+            name: text,
+            scope: NameScope::Outside,
+        });
     }
     for (index, text) in (3..).zip(["none", "", "later"]) {
         let (ticket, key) = (Ticket { index, generation: 0 }, Arc::from(text));
@@ -54,7 +59,7 @@ fn questions_are_always_answered_and_tables_come_first() {
 
     drive.questions = Questions::default();
     let ticket = Ticket { index: 0, generation: 0 };
-    let name = Action::Resolve { ticket, name: "a".into(), scope: NameScope::Workload };
+    let name = Action::Resolve { proxy: ProxyId::OWN, ticket, name: "a".into(), scope: NameScope::Workload };
     drive.engine.actions.extend([name, Action::Demand { ticket, key: "a".into() }]);
     let _ = poll(&mut drive);
     let _ = poll(&mut drive);

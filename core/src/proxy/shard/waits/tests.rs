@@ -13,7 +13,7 @@ fn conn(index: u32) -> ConnId {
 }
 
 fn name(text: &str) -> (Queue, Question) {
-    (Queue::Names, Question::Name(text.into(), NameScope::Outside))
+    (Queue::Names, Question::Name(ProxyId::OWN, text.into(), NameScope::Outside))
 }
 
 fn at(seconds: u64) -> Instant {
@@ -27,7 +27,7 @@ fn a_question_is_put_once_and_shared_until_it_is_closed() {
     assert!(new);
     assert_eq!(waits.join(at(3), name("a"), (PATIENCE, 1), conn(2)), Ok((ticket, false)));
     // The same name by another meaning is another question, and one too many.
-    let other = (Queue::Names, Question::Name("a".into(), NameScope::Workload));
+    let other = (Queue::Names, Question::Name(ProxyId::OWN, "a".into(), NameScope::Workload));
     assert_eq!(waits.join(at(3), other.clone(), (PATIENCE, 1), conn(3)), Err(Full));
     // Another queue has room of its own.
     let host = ServiceName { namespace: "ns".into(), hostname: "b".into() };
@@ -114,7 +114,7 @@ proptest! {
                 Call::Pass(seconds) => {
                     now += seconds;
                     while let Some(closed) = waits.expire(at(now)) {
-                        let Question::Name(text, _) = closed.question else { unreachable!() };
+                        let Question::Name(_, text, _) = closed.question else { unreachable!() };
                         let (ticket, deadline, waiting) = open.remove(&text.parse::<u8>().unwrap()).unwrap();
                         prop_assert!(deadline <= now);
                         prop_assert_eq!(closed.waiting, waiting);
