@@ -2,7 +2,7 @@
 //! thread of its own: a push of the whole mesh never makes a question wait.
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use adit_core::dns::{ForwarderConfig, Resolver};
 use adit_ops::metrics::Metrics;
 
 use crate::config::{Config, DnsListen};
+use crate::handover::Sockets;
 use crate::tables::Tables;
 use crate::thread::TokioThread;
 
@@ -86,12 +87,20 @@ impl NodeResolver {
     pub(crate) fn serve(
         &self,
         listen: DnsListen,
+        sockets: &mut Sockets,
         drain: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<DnsProxy> {
         let listeners = match listen {
-            DnsListen::Loopback(port) => Listeners::bind_loopback(port, self.setup.resolver.ipv6)?,
-            DnsListen::At(address) => Listeners::bind(&[address])?,
+            DnsListen::Loopback(port) => {
+                let addresses = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
+                let bind = || Listeners::bind_loopback(port, self.setup.resolver.ipv6);
+                sockets.dns(&addresses).map_or_else(bind, Ok)?
+            }
+            DnsListen::At(address) => {
+                sockets.dns(&[address]).map_or_else(|| Listeners::bind(&[address]), Ok)?
+            }
         };
+        sockets.offer_dns(&listeners);
         let address = listeners.udp.first().and_then(|socket| socket.local_addr().ok());
         let task = self.thread.spawn(serve(listeners, self.setup.clone(), drain));
         Ok(DnsProxy { task, address })

@@ -259,6 +259,19 @@ fn a_drain_lets_connections_end_and_then_is_complete() {
 }
 
 #[test]
+fn what_was_accepted_before_a_drain_is_served() {
+    let Pair { mut room, client, .. } = pair(16);
+    let script = Script { send: b"hello".to_vec(), finish: true, ..Script::default() };
+    let app = room.connect(client, addr("10.0.0.1:40000"), addr("10.0.0.2:80"), script);
+    // Nothing is dialled yet when the proxy is told to end: the tunnel has yet to be made.
+    room.with(client, |shard, now| shard.drain(now));
+    room.run(10_000);
+    assert_eq!(room.app(app).got(), b"hello");
+    assert!(room.app(app).saw_fin() && !room.app(app).saw_reset());
+    assert!(room.is_drained(client), "and then nothing is left");
+}
+
+#[test]
 fn an_idle_tunnel_is_closed_and_every_buffer_given_back() {
     let Pair { mut room, client, server } = pair(15);
     room.connect(client, addr("10.0.0.1:40000"), addr("10.0.0.2:80"), Script::send(pattern(100_000)));

@@ -60,6 +60,8 @@ Listeners:
   ADIT_ENTRY                  LISTEN=TARGET,...: where there is no redirection, connections to LISTEN are taken as
                               captured on their way to TARGET (addresses with ports) [none]
   ADIT_SOCKS5_BIND_ADDRESS    address of SOCKS5 [ADIT_BIND_ADDRESS if loopback, else 127.0.0.1]
+  ADIT_HANDOVER_PATH          a socket that this proxy and the next one share (same user): the next takes over the listening
+                              sockets of this one, so that an upgrade refuses no connection [none]
 
 Sockets:
   PACKET_MARK                 SO_MARK on all data sockets [none]
