@@ -93,7 +93,8 @@ pub fn body(data: &[u8]) {
             node.settle();
         }
         let connection = node.connection.expect("a connection");
-        let message = request(octets, namespaces).unwrap_or_else(|error| Message::Invalid(error.to_string().into()));
+        let message =
+            request(octets, namespaces).unwrap_or_else(|error| Message::Invalid(error.to_string().into()));
         let before = node.replies;
         node.machine.handle_message(connection, message);
         node.settle();
