@@ -75,7 +75,7 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
     }
 
     /// Follows the agent, on a tokio runtime, until `drain` ends; then no pod is taken any more. The proxies that run then are
-    /// their owner's to drain.
+    /// their owner's to drain. The mesh should be known before: a pod whose listeners are bound gets traffic.
     ///
     /// # Errors
     /// The agent does not speak ZDS. Drain what runs and exit with an error.
@@ -196,7 +196,8 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
                     }
                 }
                 Action::Start(start) => {
-                    tracing::info!(proxy = %start.id, uid = %start.uid, workload = %start.workload, netns = %start.netns_id, "starting a pod's proxy");
+                    let (id, uid, netns) = (start.id, &start.uid, start.netns_id);
+                    tracing::info!(proxy = %id, %uid, workload = %start.workload, %netns, "starting a pod's proxy");
                     let pod = PodStart {
                         id: start.id,
                         uid: start.uid,
@@ -238,7 +239,8 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
                 self.view.lock().handle_connected(id);
             }
             Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "cannot connect to the CNI agent; does istio-cni run on this node?");
+                let path = self.path.display();
+                tracing::warn!(%error, %path, "cannot connect to the CNI agent; does istio-cni run on this node?");
                 self.closed(id);
             }
         }

@@ -101,7 +101,7 @@ impl Node {
                 }
                 Action::Reply { connection, error } => {
                     assert_eq!(self.connection, Some(connection));
-                    self.done.push(error.map_or("ack".to_string(), |error| format!("ack: {error}")));
+                    self.done.push(error.map_or_else(|| "ack".into(), |error| format!("ack: {error}")));
                 }
                 Action::Close(_) => self.done.push("close".into()),
                 Action::Fail(error) => self.done.push(format!("fail: {error}")),
