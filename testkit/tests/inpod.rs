@@ -2,8 +2,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use adit_core::inpod::{Action, ConnectionId, Message, NetnsId, Pods, ProxyId, Refusal, Settings, State};
-use adit_core::proxy::LocalWorkload;
+use adit_core::inpod::{Action, ConnectionId, Message, NetnsId, Pods, Refusal, Settings, State};
+use adit_core::proxy::{LocalWorkload, ProxyId};
 use adit_core::time::Instant;
 use adit_testkit::oracle::inpod::{Answer, Node, Pod};
 use proptest::prelude::*;
@@ -138,8 +138,8 @@ impl World {
 
     /// What nobody should say, which changes nothing.
     fn nonsense(&mut self) {
-        self.machine.handle_started(self.now, ProxyId::new(0), Ok(()));
-        self.machine.handle_stopped(ProxyId::new(u64::MAX));
+        self.machine.handle_started(self.now, ProxyId::OWN, Ok(()));
+        self.machine.handle_stopped(ProxyId(u32::MAX));
         if let Some(id) = self.connection {
             self.machine.handle_connected(id);
             self.machine.handle_message(id, Message::SnapshotSent);

@@ -3,7 +3,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use adit_control::zds::request;
-use adit_core::inpod::{Action, ConnectionId, Message, NetnsId, Pods, ProxyId, Settings};
+use adit_core::inpod::{Action, ConnectionId, Message, NetnsId, Pods, Settings};
+use adit_core::proxy::ProxyId;
 use adit_core::time::Instant;
 
 use super::Choices;

@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use adit_control::zds::{PodObserver, PodSink, PodStart, View, Zds};
-use adit_core::inpod::{ProtocolError, ProxyId, Settings};
+use adit_core::inpod::{ProtocolError, Settings};
+use adit_core::proxy::ProxyId;
 use adit_testkit::cni::{Connection, LIMIT, Listener, Packet, Pod};
 use adit_testkit::netns::Scratch;
 use tokio::sync::{Notify, oneshot};

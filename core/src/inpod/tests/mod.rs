@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
 
-use super::{Action, ConnectionId, Message, NetnsId, Pods, ProtocolError, ProxyId, Settings, State};
-use crate::proxy::LocalWorkload;
+use super::{Action, ConnectionId, Message, NetnsId, Pods, ProtocolError, Settings, State};
+use crate::proxy::{LocalWorkload, ProxyId};
 use crate::time::Instant;
 
 const NOW: Instant = Instant::from_millis(1000);
