@@ -40,8 +40,8 @@ pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer
 pub use reply::Reply;
 pub use runtime::{Clear, Readiness, Runtime, Timer};
 pub use socket::{
-    BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, NetNs, SocketOptions, Transparency,
-    raise_fd_limit, wildcard,
+    BindError, BoundListener, FdLimit, Keepalive, ListenerSpec, NetNs, PodAccessError, SocketOptions,
+    Transparency, check_pod_access, raise_fd_limit, wildcard,
 };
 pub use stream::{Incoming, LocalListeners, TunnelStream};
 pub use threads::{ShardError, Shards, spawn_shards};

@@ -81,5 +81,6 @@ targets!(
     policy,
     dns,
     xds,
-    undump
+    undump,
+    zds
 );

@@ -7,7 +7,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::inpod::{Action, ConnectionId, Message, Pods, ProtocolError, ProxyId, Settings};
+use adit_core::inpod::{Action, ConnectionId, Message, Pods, ProtocolError, Settings};
+use adit_core::proxy::ProxyId;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::socket::{Netns, Socket};
@@ -75,7 +76,7 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
     }
 
     /// Follows the agent, on a tokio runtime, until `drain` ends; then no pod is taken any more. The proxies that run then are
-    /// their owner's to drain.
+    /// their owner's to drain. The mesh should be known before: a pod whose listeners are bound gets traffic.
     ///
     /// # Errors
     /// The agent does not speak ZDS. Drain what runs and exit with an error.
@@ -164,9 +165,9 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
                 match &result {
                     Ok(()) => {
                         self.observer.started();
-                        tracing::info!(proxy = %id, "the pod's proxy runs");
+                        tracing::info!(proxy = id.0, "the pod's proxy runs");
                     }
-                    Err(error) => tracing::warn!(proxy = %id, %error, "the pod's proxy cannot be started"),
+                    Err(error) => tracing::warn!(proxy = id.0, %error, "the pod's proxy cannot be started"),
                 }
                 self.view.lock().handle_started(now, id, result.map_err(Into::into));
             }
@@ -196,7 +197,8 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
                     }
                 }
                 Action::Start(start) => {
-                    tracing::info!(proxy = %start.id, uid = %start.uid, workload = %start.workload, netns = %start.netns_id, "starting a pod's proxy");
+                    let (id, uid, netns) = (start.id, &start.uid, start.netns_id);
+                    tracing::info!(proxy = id.0, %uid, workload = %start.workload, %netns, "starting a pod's proxy");
                     let pod = PodStart {
                         id: start.id,
                         uid: start.uid,
@@ -207,7 +209,7 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
                     self.doing = Some(Box::pin(bring_up(Arc::clone(&self.sink), pod)));
                 }
                 Action::Stop { id, uid } => {
-                    tracing::info!(proxy = %id, %uid, "stopping a pod's proxy");
+                    tracing::info!(proxy = id.0, %uid, "stopping a pod's proxy");
                     self.doing = Some(Box::pin(bring_down(Arc::clone(&self.sink), id)));
                 }
                 Action::Reply { connection, error } => {
@@ -238,7 +240,8 @@ impl<S: PodSink, O: PodObserver> Zds<S, O> {
                 self.view.lock().handle_connected(id);
             }
             Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "cannot connect to the CNI agent; does istio-cni run on this node?");
+                let path = self.path.display();
+                tracing::warn!(%error, %path, "cannot connect to the CNI agent; does istio-cni run on this node?");
                 self.closed(id);
             }
         }
@@ -284,7 +287,7 @@ async fn bring_up<S: PodSink>(sink: Arc<S>, pod: PodStart) -> Done {
 
 async fn bring_down<S: PodSink>(sink: Arc<S>, id: ProxyId) -> Done {
     if timeout(STOP_LIMIT, sink.stop(id)).await.is_err() {
-        tracing::warn!(proxy = %id, "the pod's proxy takes more than {STOP_LIMIT:?} to stop; going on");
+        tracing::warn!(proxy = id.0, "the pod's proxy takes more than {STOP_LIMIT:?} to stop; going on");
     }
     Done::Stopped(id)
 }

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn packets_that_are_none() {
         let descriptors = |expected, found| Err(PacketError::Descriptors { expected, found });
-        let cases: [(&[u8], usize, Result<Message<u8>, PacketError>); 9] = [
+        let cases: [(&[u8], _, _); 9] = [
             (b"\x0a\x03\x0a\x01u", 0, descriptors(1, 0)),
             (b"\x0a\x03\x0a\x01u", 2, descriptors(1, 2)),
             (b"\x1a\x00", 1, descriptors(0, 1)),

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use adit_core::inpod::{NetnsId, ProxyId};
-use adit_core::proxy::LocalWorkload;
+use adit_core::inpod::NetnsId;
+use adit_core::proxy::{LocalWorkload, ProxyId};
 
 /// A pod that shall have a proxy.
 #[derive(Clone, Debug)]

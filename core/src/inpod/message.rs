@@ -4,25 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::{ConnectionId, ProtocolError, Refusal};
-use crate::proxy::LocalWorkload;
-
-/// One proxy of one pod. A later proxy of the same pod has another, so whatever is said late cannot be taken for news of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProxyId(u64);
-
-impl ProxyId {
-    /// The proxy with this number. Whoever hands them out sees to it that none is used twice.
-    #[must_use]
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-}
-
-impl fmt::Display for ProxyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
+use crate::proxy::{LocalWorkload, ProxyId};
 
 /// Which network namespace a file descriptor leads to (`fstat`). Unique as long as somebody holds the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

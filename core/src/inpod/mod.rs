@@ -22,5 +22,5 @@ mod tests;
 
 pub use error::{ProtocolError, Refusal, StartError};
 pub use link::ConnectionId;
-pub use message::{Action, Message, NetnsId, ProxyId, Start};
+pub use message::{Action, Message, NetnsId, Start};
 pub use pods::{Known, Pods, Settings, State};

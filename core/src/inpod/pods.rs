@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::link::Link;
-use super::{Action, ConnectionId, Message, NetnsId, ProtocolError, ProxyId, Refusal, Start, StartError};
-use crate::proxy::LocalWorkload;
+use super::{Action, ConnectionId, Message, NetnsId, ProtocolError, Refusal, Start, StartError};
+use crate::proxy::{LocalWorkload, ProxyId};
 use crate::time::Instant;
 
 /// How long after a failure pods without a proxy are tried again.
@@ -107,7 +107,7 @@ pub struct Pods<N> {
     /// The `add` that is answered when this proxy has been started, or has not.
     owed: Option<(ConnectionId, ProxyId)>,
     retry_at: Option<Instant>,
-    last_id: u64,
+    last_id: u32,
     /// Counts connections that were made.
     era: u64,
     over: bool,
@@ -324,8 +324,7 @@ impl<N: Clone> Pods<N> {
             }
             Some(pod) => failure = pod.failure.take(),
         }
-        self.last_id = self.last_id.saturating_add(1);
-        let id = ProxyId::new(self.last_id);
+        let id = self.next_id();
         let pod = Pod {
             id,
             workload,
@@ -338,6 +337,17 @@ impl<N: Clone> Pods<N> {
         self.pods.insert(Arc::clone(&uid), pod);
         self.steps.push_back(Step::Start(uid, id));
         self.owed = Some((connection, id));
+    }
+
+    /// Numbers begin anew after 2³² proxies, when nobody speaks of the first any more.
+    fn next_id(&mut self) -> ProxyId {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            let id = ProxyId(self.last_id);
+            if id != ProxyId::OWN && self.pods.values().all(|pod| pod.id != id) {
+                return id;
+            }
+        }
     }
 
     /// Before the snapshot a proxy that runs is only no longer named: it stops when all pods are known.

@@ -4,6 +4,7 @@ mod limits;
 mod listen;
 mod netns;
 mod options;
+mod pod_access;
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ pub(crate) use listen::{Accepted, BACKLOG};
 pub use listen::{BindError, BoundListener, ListenerSpec, wildcard};
 pub use netns::NetNs;
 pub use options::{Keepalive, SocketOptions, Transparency};
+pub use pod_access::{PodAccessError, check_pod_access};
 
 /// Reads into `areas` in order: one system call.
 pub(crate) fn read(fd: impl AsFd, areas: &mut [IoSliceMut<'_>]) -> io::Result<usize> {

@@ -12,12 +12,13 @@ pub mod tls;
 pub mod undump;
 pub mod xds;
 pub mod yaml;
+pub mod zds;
 
 /// A target: its name, as in `fuzz/fuzz_targets` and `fuzz/corpus`, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -30,6 +31,7 @@ pub const TARGETS: [Target; 12] = [
     ("dns", dns::body),
     ("xds", xds::body),
     ("undump", undump::body),
+    ("zds", zds::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
 
-use super::{Action, ConnectionId, Message, NetnsId, Pods, ProtocolError, ProxyId, Settings, State};
-use crate::proxy::LocalWorkload;
+use super::{Action, ConnectionId, Message, NetnsId, Pods, ProtocolError, Settings, State};
+use crate::proxy::{LocalWorkload, ProxyId};
 use crate::time::Instant;
 
 const NOW: Instant = Instant::from_millis(1000);
@@ -101,7 +101,7 @@ impl Node {
                 }
                 Action::Reply { connection, error } => {
                     assert_eq!(self.connection, Some(connection));
-                    self.done.push(error.map_or("ack".to_string(), |error| format!("ack: {error}")));
+                    self.done.push(error.map_or_else(|| "ack".into(), |error| format!("ack: {error}")));
                 }
                 Action::Close(_) => self.done.push("close".into()),
                 Action::Fail(error) => self.done.push(format!("fail: {error}")),

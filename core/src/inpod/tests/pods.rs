@@ -22,7 +22,7 @@ fn nothing_is_answered_or_read_while_a_proxy_starts() {
     assert!(node.machine.poll_action(NOW).is_none() && !node.machine.wants_message());
     // What is said all the same is not heard, and another's result is none.
     node.machine.handle_message(node.connection(), del("a"));
-    node.machine.handle_started(NOW, ProxyId::new(77), Ok(()));
+    node.machine.handle_started(NOW, ProxyId(77), Ok(()));
     node.machine.handle_stopped(start.id);
     assert!(node.machine.poll_action(NOW).is_none());
     node.machine.handle_started(NOW, start.id, Ok(()));
