@@ -321,7 +321,12 @@ impl Collector for Certificates {
         let Some(soonest) = held.soonest_expiry else { return Ok(()) };
         let help = "When the first of the certificates that are held ends, in seconds since 1970";
         encoder
-            .encode_descriptor("adit_certificate_soonest_expiry_timestamp_seconds", help, None, MetricType::Gauge)?
+            .encode_descriptor(
+                "adit_certificate_soonest_expiry_timestamp_seconds",
+                help,
+                None,
+                MetricType::Gauge,
+            )?
             .encode_gauge(&i64::try_from(soonest.0).unwrap_or(i64::MAX))
     }
 }

@@ -17,7 +17,7 @@ use adit_core::proxy::observed::{Connection, Flag};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-pub use self::control::{CertificateFigures, Certificates, HeldCertificates, Dns, Pods, Xds, XdsFigures};
+pub use self::control::{CertificateFigures, Certificates, Dns, HeldCertificates, Pods, Xds, XdsFigures};
 pub use self::process::Runtimes;
 pub use self::traffic::{Bounds, Traffic};
 use self::tunnels::Tunnels;

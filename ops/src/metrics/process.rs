@@ -30,11 +30,7 @@ impl Stat {
         let fields: Vec<&str> = fields.split_whitespace().collect();
         // Numbered from 1 in the manual, of which the third is the first here.
         let field = |number: usize| fields.get(number.checked_sub(3)?)?.parse::<u64>().ok();
-        Some(Self {
-            ticks: field(14)?.saturating_add(field(15)?),
-            threads: field(20)?,
-            resident: field(24)?,
-        })
+        Some(Self { ticks: field(14)?.saturating_add(field(15)?), threads: field(20)?, resident: field(24)? })
     }
 }
 
