@@ -4,6 +4,7 @@
 mod alerts;
 mod dashboard;
 mod exported;
+mod guide;
 mod image;
 mod promql;
 mod values;
