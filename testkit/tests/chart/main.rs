@@ -2,7 +2,10 @@
 //! istioctl expect, with an effect for each value of the upstream chart. `helm` must be on the PATH.
 
 mod effects;
+mod notes;
 mod objects;
+#[cfg(feature = "root-tests")]
+mod privileges;
 mod shape;
 mod typed;
 
