@@ -57,7 +57,7 @@ impl Objects {
     pub(crate) fn variable(&self, name: &str) -> Option<&Value> {
         let variables = self.container()["env"].as_array().expect("variables").iter();
         let variable = variables.into_iter().find(|variable| variable["name"] == name)?;
-        Some(variable.get("value").unwrap_or(&variable["valueFrom"]))
+        Some(variable.get("value").unwrap_or_else(|| &variable["valueFrom"]))
     }
 
     /// The names of all variables.

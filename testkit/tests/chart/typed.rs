@@ -162,7 +162,7 @@ fn every_object_is_one_of_kubernetes() {
         files().into_iter().map(|(name, _)| (name.clone(), with_file(&name))).collect();
     releases.push(("defaults".to_owned(), with(&serde_json::json!({})).expect("the defaults render")));
     for (name, objects) in &releases {
-        assert!(objects.0.len() >= 1, "{name} renders nothing");
+        assert!(!objects.0.is_empty(), "{name} renders nothing");
         let found: Vec<String> = objects.0.iter().flat_map(faults).chain(inconsistencies(objects)).collect();
         assert_eq!(found, Vec::<String>::new(), "{name}");
     }
