@@ -9,9 +9,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Runtime;
 use crate::explain::To;
-use crate::{demo, explain, run};
+use crate::{capture, check, demo, explain, run};
 
+mod capture_flags;
 mod help;
+
+pub use self::capture_flags::{Capture, CaptureRequest, CaptureVerb, Check, GoBool};
 
 /// Adit's node proxy: tunnels the TCP traffic of Istio ambient workloads over HBONE (mutual TLS 1.3 and HTTP/2 CONNECT).
 ///
@@ -36,6 +39,12 @@ pub enum Command {
     /// Say what would become of a connection, and why: by the tables of a live proxy, or of a saved config_dump
     #[command(after_long_help = help::EXPLAIN)]
     Explain(Explain),
+    /// Apply, verify or remove the redirection rules and routes of a captured pod, without istio-cni
+    #[command(after_long_help = help::CAPTURE)]
+    Capture(Capture),
+    /// Prove that connections of a pod come to its proxy, and say what to do if they do not
+    #[command(after_long_help = help::CHECK)]
+    Check(Check),
     /// Print the version
     Version,
 }
@@ -89,9 +98,10 @@ pub struct Explain {
 /// Runs the program with `args` (the program's own name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
-    // Upstream's code for an unknown command is 1; clap's own would be 2. `explain` answers "no" with 1.
-    let explains = args.get(1).is_some_and(|command| command == "explain");
-    let failure = if explains { explain::NO_ANSWER } else { 1 };
+    // Upstream's code for an unknown command is 1; clap's own would be 2. Commands that answer say "no" with 1.
+    let answers = ["explain", "capture", "check"];
+    let answers = args.get(1).is_some_and(|command| answers.iter().any(|name| command == name));
+    let failure = if answers { explain::NO_ANSWER } else { 1 };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -104,6 +114,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Proxy(proxy) => run::proxy(&proxy).map_err(|error| error.to_string()),
         Command::Demo(demo) => demo::main(&demo).map_err(|error| error.to_string()),
         Command::Explain(explain) => explain::run(&explain).map_err(|error| error.to_string()),
+        Command::Capture(capture) => capture::run(&capture).map_err(|error| error.to_string()),
+        Command::Check(check) => check::run(&check).map_err(|error| error.to_string()),
         Command::Version => {
             let _ = writeln!(std::io::stdout(), "adit-node {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
