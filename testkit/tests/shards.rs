@@ -72,6 +72,20 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 #[test]
+fn a_probe_of_capture_is_closed_without_a_word() {
+    let Pair { mut room, client, .. } = pair(9);
+    for probe in adit_core::proxy::probe::PROBES {
+        let from = SocketAddr::new(addr("10.0.0.1:0").ip(), 40_000);
+        let accepted = room.with(client, |shard, now| {
+            shard.handle_accepted(now, Listener::Outbound, from, addr("127.0.0.1:15001"), probe)
+        });
+        assert_eq!(accepted, None);
+    }
+    room.run(1_000);
+    assert!(room.observed(client).is_empty() && room.sockets(client) == 0);
+}
+
+#[test]
 fn octets_go_there_and_back_through_one_tunnel_and_leave_nothing_behind() {
     // The last: long enough for reads as large as they get (datapath §3.11: past both resize thresholds).
     for (seed, chunk, len) in
