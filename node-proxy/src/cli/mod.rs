@@ -133,6 +133,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::capture::Choice;
 
     fn parse(args: &[&str]) -> Cli {
         Cli::try_parse_from([&["adit-node"], args].concat())
@@ -182,11 +183,85 @@ mod tests {
     }
 
     #[test]
+    fn captures() {
+        let capture = |args: &[&str]| match parse(&[&["capture"], args].concat()).command {
+            Some(Command::Capture(capture)) => capture,
+            other => panic!("{other:?}"),
+        };
+        let request = |dns, ingress, interfaces: &[&str]| CaptureRequest {
+            backend: Choice::Auto,
+            dns_capture: GoBool(dns),
+            bypass_inbound_capture: GoBool(ingress),
+            reroute_virtual_interfaces: interfaces.iter().map(|name| name.parse().unwrap()).collect(),
+            ipv4_only: false,
+        };
+        let verify = |request| CaptureVerb::Verify { request };
+        let netns = Some("/proc/1/ns/net".into());
+        for (args, expected) in [
+            (&["verify"][..], Capture { netns: None, verb: verify(request(true, false, &[])) }),
+            (
+                &["--netns", "/proc/1/ns/net", "verify", "--dns-capture=F", "--bypass-inbound-capture"],
+                Capture { netns: netns.clone(), verb: verify(request(false, true, &[])) },
+            ),
+            (
+                &[
+                    "verify",
+                    "--dns-capture",
+                    "1",
+                    "--reroute-virtual-interfaces",
+                    "a,b",
+                    "--netns",
+                    "/proc/1/ns/net",
+                ],
+                Capture { netns, verb: verify(request(true, false, &["a", "b"])) },
+            ),
+            (
+                &["apply", "--dry-run", "--ipv4-only", "--backend", "nftables"],
+                Capture {
+                    netns: None,
+                    verb: CaptureVerb::Apply {
+                        dry_run: true,
+                        request: CaptureRequest {
+                            backend: Choice::Nftables,
+                            ipv4_only: true,
+                            ..request(true, false, &[])
+                        },
+                    },
+                },
+            ),
+            (&["remove"], Capture { netns: None, verb: CaptureVerb::Remove { dry_run: false } }),
+        ] {
+            assert_eq!(capture(args), expected, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn checks() {
+        let check = |args: &[&str]| match parse(&[&["check"], args].concat()).command {
+            Some(Command::Check(check)) => check,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(check(&[]), Check { netns: None, admin: None, no_probe: false, json: false });
+        let admin = check(&["--json", "--admin"]).admin.map(|origin| origin.to_string());
+        assert_eq!(admin.as_deref(), Some("http://127.0.0.1:15000"));
+        let admin = check(&["--admin", "http://a:1"]).admin.map(|origin| origin.to_string());
+        assert_eq!(admin.as_deref(), Some("http://a:1"));
+        let look = check(&["--netns", "/n", "--no-probe"]);
+        assert_eq!((look.netns, look.no_probe), (Some("/n".into()), true));
+    }
+
+    #[test]
     fn nonsense_fails_with_what_was_expected() {
         for (args, expected) in [
             (&["fly"][..], "unrecognized subcommand 'fly'"),
             (&["proxy", "--runtime", "glommio"], "tokio, smol"),
             (&["demo", "--twice"], "'--twice'"),
+            (&["capture"], "apply"),
+            (&["capture", "apply", "--dns-capture", "yes"], "expected true or false"),
+            (&["capture", "apply", "--backend", "ebpf"], "auto, nftables, iptables"),
+            (&["capture", "apply", "--reroute-virtual-interfaces", "eth+"], "names no interface"),
+            (&["check", "--netns", "/n", "--admin"], "cannot be used with"),
+            (&["check", "--no-probe", "--admin"], "cannot be used with"),
             (&["explain", "--to", "a:1"], "--from <WORKLOAD>"),
             (&["explain", "--from", "a", "--to", "a"], "expected HOST:PORT"),
             (
@@ -210,6 +285,13 @@ mod tests {
         let proxy = command.find_subcommand_mut("proxy").unwrap().render_long_help().to_string();
         for name in crate::config::variables() {
             assert!(proxy.contains(name), "`proxy --help` does not explain {name}");
+        }
+        for (name, words) in [
+            ("capture", &["apply", "verify", "remove", "--netns", "PACKET_MARK", "Exit status"][..]),
+            ("check", &["--admin", "--netns", "--no-probe", "--json", "192.0.2.1", "Exit status"]),
+        ] {
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(words.iter().all(|word| help.contains(word)), "`{name} --help` is not whole: {help}");
         }
         let explain = command.find_subcommand_mut("explain").unwrap().render_long_help().to_string();
         for word in ["--from", "--to", "--admin", "--dump", "--json", "--seed", "Exit status", "config_dump"]

@@ -35,11 +35,6 @@ impl World {
     pub(crate) fn new() -> Result<Self> {
         let mut network = Network::new()?;
         let (pod, outside) = (network.host("pod")?, network.host("outside")?);
-        for host in [&pod, &outside] {
-            for family in ["-4", "-6"] {
-                host.namespace().ip(&format!("{family} route replace default dev eth0"))?;
-            }
-        }
         for port in [15001, 15006, 15008, APP, DNS] {
             listen(&pod, port)?;
         }
