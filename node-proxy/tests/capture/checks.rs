@@ -14,7 +14,7 @@ use adit_ops::readiness::Readiness;
 use adit_testkit::netns::{Namespace, Network, Result};
 use serde_json::Value;
 
-use crate::world::{BACKENDS, World, netns, request};
+use crate::world::{BACKENDS, World, listen, netns, request};
 
 fn state(namespace: &Namespace) -> CaptureState {
     let file = File::open(netns(namespace)).expect("the namespace");
@@ -59,6 +59,18 @@ fn probes_tell_whether_capture_works() -> Result<()> {
         remove(Some(&world.netns())).expect("removed");
         assert!(bypassed(&state(world.pod.namespace())));
     }
+    Ok(())
+}
+
+/// Also where a proxy listens and has connections, if not this one.
+#[test]
+fn whoever_else_answers_is_not_taken_for_the_proxy() -> Result<()> {
+    let world = World::new()?;
+    refusing(&world)?;
+    listen(&world.outside, 9)?;
+    let state = state(world.pod.namespace());
+    let stranger = |outcome: &Outcome| matches!(outcome, Outcome::NotCaptured { why } if why.contains("other than the proxy"));
+    assert!(stranger(&state.ipv4) && stranger(&state.ipv6), "{state}");
     Ok(())
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn request(backend: Choice) -> Request {
 }
 
 /// Takes connections to `port`, and says so on each.
-fn listen(host: &Host, port: u16) -> Result<()> {
+pub(crate) fn listen(host: &Host, port: u16) -> Result<()> {
     let listener =
         host.namespace().enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).expect("a port"))?;
     thread::spawn(move || {
