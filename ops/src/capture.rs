@@ -144,7 +144,7 @@ mod tests {
         let captures = Captures::default();
         assert_eq!((captures.missing(), captures.remark()), (0, None));
         let (a, b) = (pod("a", Outcome::Captured), pod("b", bypassed()));
-        assert_eq!(captures.replace(vec![a.clone(), b.clone()]), [a.clone(), b.clone()]);
+        assert_eq!(captures.replace(vec![a.clone(), b.clone()]), [a.clone(), b]);
         assert_eq!(captures.missing(), 1);
         assert_eq!(captures.remark().unwrap(), "traffic of shop/b is not captured");
         let mended = pod("b", Outcome::Captured);

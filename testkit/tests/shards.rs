@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit_core::proxy::observed::{Direction, Flag, Observed};
-use adit_core::proxy::{Listener, ShardConfig};
+use adit_core::proxy::{Listener, ProxyId, ShardConfig};
 use adit_testkit::sim::mesh::{add, config, parse, room};
 use adit_testkit::sim::{NodeId, Room, Script, Weather};
 
@@ -77,7 +77,7 @@ fn a_probe_of_capture_is_closed_without_a_word() {
     for probe in adit_core::proxy::probe::PROBES {
         let from = SocketAddr::new(addr("10.0.0.1:0").ip(), 40_000);
         let accepted = room.with(client, |shard, now| {
-            shard.handle_accepted(now, Listener::Outbound, from, addr("127.0.0.1:15001"), probe)
+            shard.handle_accepted(now, ProxyId::OWN, Listener::Outbound, from, addr("127.0.0.1:15001"), probe)
         });
         assert_eq!(accepted, None);
     }

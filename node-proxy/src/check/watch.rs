@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_control::zds::PodStart;
+use adit_core::proxy::LocalWorkload;
 use adit_ops::capture::{Captures, PodCapture};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
@@ -29,6 +31,18 @@ pub struct Pod {
     pub name: Arc<str>,
     /// Its network namespace.
     pub netns: Arc<OwnedFd>,
+}
+
+impl From<&PodStart> for Pod {
+    fn from(start: &PodStart) -> Self {
+        let LocalWorkload { namespace, name, .. } = &start.workload;
+        Self {
+            uid: Arc::clone(&start.uid),
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(name),
+            netns: Arc::clone(&start.netns),
+        }
+    }
 }
 
 /// Looks at all of `pods` every `period`, for ever: what is found goes to `captures` (the admin page), to the metric

@@ -38,10 +38,10 @@ pub(crate) fn parse(text: &str) -> Saved {
             if let Some(hook) = hook_of(name) {
                 let line = rule(rest).map_or_else(|| Line::Other(rest.to_owned()), Line::Rule);
                 saved.chains.entry(Chain::new(table, hook)).or_default().lines.push(line);
-            } else if let Some(hook) = Hook::ALL.into_iter().find(|hook| base(*hook) == name) {
-                if rest.trim() == format!("-j {}", own(hook)) {
-                    saved.chains.entry(Chain::new(table, hook)).or_default().jumps += 1;
-                }
+            } else if let Some(hook) = Hook::ALL.into_iter().find(|hook| base(*hook) == name)
+                && rest.trim() == format!("-j {}", own(hook))
+            {
+                saved.chains.entry(Chain::new(table, hook)).or_default().jumps += 1;
             }
         }
     }
