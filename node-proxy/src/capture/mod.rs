@@ -51,7 +51,7 @@ pub struct Request {
     pub ipv4_only: bool,
 }
 
-/// What [`apply`] and [`remove`] did.
+/// What [`apply()`] and [`remove()`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Done {
     /// Who wrote the rules; `None` if there was nothing to remove.
@@ -60,7 +60,7 @@ pub struct Done {
     pub changed: bool,
 }
 
-/// What [`verify`] found.
+/// What [`verify()`] found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Verdict {
     /// Whose rules there are; `None` if there are none at all.

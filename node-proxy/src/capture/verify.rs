@@ -149,10 +149,10 @@ fn of_lines(wanted: &[Rule], family: Family, chain: Chain, seen: &[Line]) -> Vec
     // What is both missed and seen elsewhere has only moved.
     let mut moved = BTreeMap::<&Rule, usize>::new();
     let mut strangers = Vec::new();
-    for (index, line) in seen.iter().enumerate().filter(|(index, _)| left(&kept_seen, index)) {
+    for (_, line) in seen.iter().enumerate().filter(|(index, _)| left(&kept_seen, index)) {
         match line {
             Line::Rule(rule) => *moved.entry(rule).or_default() += 1,
-            Line::Other(text) => strangers.push((index, text.clone())),
+            Line::Other(text) => strangers.push(text.clone()),
         }
     }
     let mut problems = Vec::new();
@@ -169,7 +169,7 @@ fn of_lines(wanted: &[Rule], family: Family, chain: Chain, seen: &[Line]) -> Vec
         let unexpected = Problem::Unexpected(family, chain, iptables::rule(rule));
         problems.extend(std::iter::repeat_n(unexpected, count));
     }
-    problems.extend(strangers.into_iter().map(|(_, text)| Problem::Unexpected(family, chain, text)));
+    problems.extend(strangers.into_iter().map(|text| Problem::Unexpected(family, chain, text)));
     problems
 }
 

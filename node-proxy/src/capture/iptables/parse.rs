@@ -97,9 +97,8 @@ fn rule(text: &str) -> Option<Rule> {
         not = false;
     }
     let whole = (nfmask, ctmask) == (u32::MAX, u32::MAX);
-    let rule = Rule::new(matches, action.filter(|_| whole && !not)?);
-    // A jump to a target of which nothing was said would be none.
-    Some(rule)
+    // A target of which nothing more was said has no action here.
+    Some(Rule::new(matches, action.filter(|_| whole && !not)?))
 }
 
 fn protocol(text: &str) -> Option<Protocol> {
