@@ -225,7 +225,8 @@ fn without_ipv6_on_loopback_there_is_no_route_for_it_and_none_is_missed() -> Res
     for backend in BACKENDS {
         let namespace = Namespace::new("pod")?;
         let pod = netns(&namespace);
-        namespace.run("sysctl -q -w net.ipv6.conf.lo.disable_ipv6=1")?;
+        let off = namespace.enter(|| std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1"))?;
+        off.expect("the setting is there");
         apply(Some(&pod), &request(backend)).expect("applied");
         assert_eq!(verify(Some(&pod), &request(backend)).expect("verified").problems, []);
         let rules = namespace.ip("-6 rule")?;
