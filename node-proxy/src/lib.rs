@@ -3,7 +3,9 @@
 //! | module | subject |
 //! |---|---|
 //! | `admin` | what the admin pages show |
+//! | [`capture`] | `adit-node capture`: redirection rules and routes of a pod, applied, verified, removed |
 //! | [`certificates`] | the node's certificates, whoever issues them |
+//! | [`check`] | `adit-node check`: whether connections of pods really come to the proxy |
 //! | [`cli`] | commands, flags, help, exit codes |
 //! | [`config`] | environment variables |
 //! | [`shard_config`] | from the process's configuration to one shard's |
@@ -23,7 +25,9 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod capture;
 pub mod certificates;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demands;

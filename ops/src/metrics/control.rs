@@ -338,6 +338,7 @@ pub struct Pods {
     pending: Gauge,
     started: Counter,
     stopped: Counter,
+    uncaptured: Gauge,
 }
 
 impl Pods {
@@ -345,6 +346,11 @@ impl Pods {
     pub fn set(&self, active: usize, pending: usize) {
         self.active.set(i64::try_from(active).unwrap_or(i64::MAX));
         self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+    }
+
+    /// How many pods should be captured and are not ([`crate::capture::Captures::missing`]).
+    pub fn set_uncaptured(&self, pods: usize) {
+        self.uncaptured.set(i64::try_from(pods).unwrap_or(i64::MAX));
     }
 
     /// A pod's proxy started.
@@ -395,4 +401,6 @@ pub(super) fn register(
     registry.register("workload_manager_proxies_started", help, pods.started.clone());
     let help = "The total number of proxies that were stopped";
     registry.register("workload_manager_proxies_stopped", help, pods.stopped.clone());
+    let help = "Pods in scope whose connections do not come to this proxy";
+    registry.register("adit_capture_missing_pods", help, pods.uncaptured.clone());
 }

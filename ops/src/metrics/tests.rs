@@ -269,6 +269,7 @@ fn control_metrics_have_upstreams_names() {
     let connection = connection("web", Carrier::Tcp);
     metrics.observe(&Observed::Resolved { connection, hostname: "db.example".into() });
     metrics.pods.set(3, 1);
+    metrics.pods.set_uncaptured(2);
     metrics.pods.started();
     for flag in [Flag::CertRevoked, Flag::TlsFailure] {
         metrics.observe(&Observed::EarlyDenied {
@@ -297,6 +298,7 @@ fn control_metrics_have_upstreams_names() {
         "workload_manager_pending_proxy_count 1".to_owned(),
         "workload_manager_proxies_started_total 1".to_owned(),
         "workload_manager_proxies_stopped_total 0".to_owned(),
+        "adit_capture_missing_pods 2".to_owned(),
         "istio_crl_policy_rejections_total{reporter=\"destination\"} 1".to_owned(),
         "adit_certificate_requests_total{result=\"ok\"} 3".to_owned(),
         "adit_certificate_requests_total{result=\"error\"} 2".to_owned(),
