@@ -164,7 +164,7 @@ impl Engine for Script {
         None
     }
 
-    fn handle_connected(&mut self, _: Instant, socket: SocketId, _: SocketAddr) {
+    fn handle_connected(&mut self, _: Instant, socket: SocketId) {
         self.note("connected", socket);
     }
 

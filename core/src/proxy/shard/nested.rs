@@ -67,7 +67,7 @@ impl Shard {
         if let Some(entry) = self.sockets.get_mut(socket) {
             entry.connected = true;
         }
-        self.tunnel_connected(now, id, NO_ADDRESS);
+        self.tunnel_connected(now, id);
     }
 
     /// The inner tunnel is ready: its user's CONNECT goes out.
