@@ -136,7 +136,8 @@ impl Node {
     /// The application sends `octets`.
     fn read(&mut self, clock: &Clock, octets: &[u8]) {
         let app = self.app.expect("an open connection");
-        let lent = Engine::lend(&mut self.shard, app, |areas| areas[0][..octets.len()].copy_from_slice(octets));
+        let lent =
+            Engine::lend(&mut self.shard, app, |areas| areas[0][..octets.len()].copy_from_slice(octets));
         assert!(lent.is_some(), "the shard lends");
         self.shard.handle_read(clock.now(), app, octets.len());
         self.settle(clock);
