@@ -259,7 +259,7 @@ impl Connection {
         if let Some(ticket) = gone.ticket {
             self.waiting.remove(&ticket);
         }
-        self.endings.remember(stream, ending);
+        self.endings.closed(stream, ending);
         self.events.push_back(Event::Closed { stream });
         self.report_drained();
     }
