@@ -83,6 +83,9 @@ where
         }
         let Some(by) = self.dialling.get(&proxy) else { return Err(io::ErrorKind::NotConnected.into()) };
         let source = source.filter(|_| by.preserves_sources);
+        if by.options.keepalive.is_some() {
+            self.lasting.handle_dialled(self.now, proxy, id);
+        }
         match socket::dial(by.netns.as_ref(), to, source, &by.options)? {
             Dialled::Connected(fd) => {
                 let transport = self.register(fd)?;

@@ -19,7 +19,8 @@ pub(crate) enum Dialled {
     Pending(OwnedFd),
 }
 
-/// Begins to connect to `to` from within `netns`, if possible from `source`.
+/// Begins to connect to `to` from within `netns`, if possible from `source`. The socket has
+/// no keepalive yet ([`SocketOptions::keep_alive`]).
 pub(crate) fn dial(
     netns: Option<&NetNs>,
     to: SocketAddr,
@@ -28,7 +29,7 @@ pub(crate) fn dial(
 ) -> io::Result<Dialled> {
     let kind = Type::STREAM.nonblocking();
     let socket = netns::socket(netns, Domain::for_address(to), kind, Protocol::TCP)?;
-    options.apply(&SockRef::from(&socket))?;
+    options.apply_to_dialled(&SockRef::from(&socket))?;
     // A source of the other family cannot be preserved at all.
     if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4())
         && let Err(error) = bind_source(&socket, source)
