@@ -146,7 +146,9 @@ impl Baggage {
 
 /// The text of a header value of visible ASCII, spaces and tabs.
 pub(super) fn visible(value: &[u8]) -> Option<&str> {
-    value.iter().all(|b| matches!(b, b' '..=b'~' | b'\t')).then(|| str::from_utf8(value).ok()).flatten()
+    // Looked at as a whole, many octets at once.
+    let all = value.iter().fold(true, |all, b| all & matches!(b, b' '..=b'~' | b'\t'));
+    all.then(|| str::from_utf8(value).ok()).flatten()
 }
 
 fn is_carried(value: &str) -> bool {

@@ -322,6 +322,10 @@ impl Shard {
             let (reason, failure) = (closing.reason, closing.failure.clone());
             return self.drop_tunnel(now, id, reason, failure);
         }
+        if finished && !tunnel.has_news() {
+            // As it is with most writes.
+            return self.arm_tunnel(id);
+        }
         self.touch(id);
     }
 
