@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use adit_control::ca::{CertificateStore, LocalCa};
 use adit_control::local;
 use adit_core::mesh::Mesh;
-use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, Shard, ShardConfig, SocketId};
+use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, ProxyId, Shard, ShardConfig, SocketId};
 use adit_core::route::RouteConfig;
 use adit_core::time::WallClock;
 use adit_core::tls::{RecordMode, TlsPorts};
@@ -172,7 +172,8 @@ impl Pair {
         let (from, to) = (address(1, 33_333), address(2, 15_008));
         let now = pair.clock.now();
         pair.client.shard.handle_connected(now, dialled);
-        let accepted = pair.server.shard.handle_accepted(now, Listener::InboundHbone, from, to, to);
+        let accepted =
+            pair.server.shard.handle_accepted(now, ProxyId::OWN, Listener::InboundHbone, from, to, to);
         pair.server.tunnel = Some(accepted.expect("a tunnel is accepted"));
         pair.client.settle(&pair.clock);
         pair.server.settle(&pair.clock);
@@ -189,8 +190,14 @@ impl Pair {
         self.port = self.port.wrapping_add(1);
         let (peer, target) = (address(1, self.port), address(2, 80));
         let now = self.clock.now();
-        let accepted =
-            self.client.shard.handle_accepted(now, Listener::Outbound, peer, address(1, 15_001), target);
+        let accepted = self.client.shard.handle_accepted(
+            now,
+            ProxyId::OWN,
+            Listener::Outbound,
+            peer,
+            address(1, 15_001),
+            target,
+        );
         self.client.app = Some(accepted.expect("room"));
         self.client.settle(&self.clock);
     }
