@@ -9,6 +9,7 @@
 //! | [`shard_config`] | from the process's configuration to one shard's |
 //! | [`demands`] | shards' questions to the control plane |
 //! | `discovery` | the mesh from the control plane |
+//! | `inpod` | shared mode: the proxies of this node's pods |
 //! | [`instance`] | one running proxy: listeners and threads |
 //! | [`lookups`] | shards' questions for host names |
 //! | `names` | the DNS proxy |
@@ -29,6 +30,7 @@ pub mod demands;
 pub mod demo;
 mod discovery;
 pub mod explain;
+mod inpod;
 pub mod instance;
 pub mod lookups;
 mod names;

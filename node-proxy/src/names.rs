@@ -7,11 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_control::dns::{Direct, Listeners, Names, NamesConfig, ResolvConf, Setup, serve};
+use adit_control::dns::{Direct, ListenOptions, Listeners, Names, NamesConfig, ResolvConf, Setup, serve};
 use adit_core::dns::{ForwarderConfig, Resolver};
+use adit_core::proxy::LocalWorkload;
 use adit_ops::metrics::Metrics;
+use adit_runtime::NetNs;
 
 use crate::config::{Config, DnsListen};
+use crate::inpod::FromPod;
 use crate::tables::Tables;
 use crate::thread::TokioThread;
 
@@ -25,6 +28,8 @@ pub(crate) struct NodeResolver {
     setup: Setup,
     names: Names,
     thread: TokioThread,
+    listen: Option<DnsListen>,
+    mark: Option<u32>,
 }
 
 impl fmt::Debug for NodeResolver {
@@ -53,10 +58,15 @@ impl NodeResolver {
                 ipv6: config.dns.ipv6,
                 preferred_namespace: config.dns.preferred_namespace.clone(),
             },
-            subject: config.workload.clone(),
+            // Without a workload of our own only names outside of the mesh are looked up for us.
+            subject: config.mode.own().cloned().unwrap_or_else(|| LocalWorkload {
+                namespace: "".into(),
+                name: "".into(),
+                service_account: "".into(),
+            }),
             search: search.clone(),
             forwarder,
-            egress: Arc::new(Direct { mark: config.sockets.mark }),
+            egress: Arc::new(Direct { mark: config.control_mark() }),
             observer: Arc::new(move |asked, what| counted.observe(asked, what)),
             patience: PATIENCE,
             mesh: tables.watch(),
@@ -71,7 +81,8 @@ impl NodeResolver {
                 tracing::error!(%error, "names of destinations are not looked up any more");
             }
         });
-        Ok(Self { setup, names, thread })
+        let (listen, mark) = (config.dns.listen, config.sockets.mark);
+        Ok(Self { setup, names, thread, listen, mark })
     }
 
     /// Asks for the addresses of names.
@@ -79,22 +90,67 @@ impl NodeResolver {
         &self.names
     }
 
-    /// Binds the DNS proxy's sockets and begins to answer; when `drain` is ready it stops taking questions.
+    /// Binds the DNS proxy's sockets, if there is to be one, and begins to answer; when `drain` is ready it stops taking
+    /// questions.
     ///
     /// # Errors
     /// A socket cannot be bound.
     pub(crate) fn serve(
         &self,
-        listen: DnsListen,
         drain: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<DnsProxy> {
-        let listeners = match listen {
-            DnsListen::Loopback(port) => Listeners::bind_loopback(port, self.setup.resolver.ipv6)?,
-            DnsListen::At(address) => Listeners::bind(&[address])?,
+    ) -> io::Result<Option<DnsProxy>> {
+        let Some(listen) = self.listen else { return Ok(None) };
+        let listeners = self.bind(listen, ListenOptions::default())?;
+        Ok(Some(self.answer(listeners, self.setup.clone(), drain)))
+    }
+
+    /// The same for the pod `subject`, in its network namespace. Its search domains are those that Kubernetes gives pods.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or a socket not be bound.
+    pub(crate) fn serve_pod(
+        &self,
+        netns: &NetNs,
+        subject: &LocalWorkload,
+        reuse_port: bool,
+        drain: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<Option<DnsProxy>> {
+        let Some(listen) = self.listen else { return Ok(None) };
+        let options = ListenOptions { mark: self.mark, reuse_port };
+        let listeners = netns.enter(|| self.bind(listen, options))??;
+        let setup = Setup {
+            subject: subject.clone(),
+            search: None,
+            egress: Arc::new(FromPod { netns: netns.clone(), direct: Direct { mark: self.mark } }),
+            ..self.setup.clone()
         };
+        Ok(Some(self.answer(listeners, setup, drain)))
+    }
+
+    fn bind(&self, listen: DnsListen, options: ListenOptions) -> io::Result<Listeners> {
+        match listen {
+            DnsListen::Loopback(port) => Listeners::bind_loopback(port, self.setup.resolver.ipv6, options),
+            DnsListen::At(address) => Listeners::bind(&[address], options),
+        }
+    }
+
+    fn answer(
+        &self,
+        listeners: Listeners,
+        setup: Setup,
+        drain: impl Future<Output = ()> + Send + 'static,
+    ) -> DnsProxy {
         let address = listeners.udp.first().and_then(|socket| socket.local_addr().ok());
-        let task = self.thread.spawn(serve(listeners, self.setup.clone(), drain));
-        Ok(DnsProxy { task, address })
+        DnsProxy { task: self.thread.spawn(serve(listeners, setup, drain)), address }
+    }
+
+    /// Ends `proxy` at once, and waits until its sockets are closed.
+    pub(crate) async fn abort(&self, proxy: DnsProxy) {
+        proxy.task.abort();
+        // An error says that it was ended, which is what was wanted.
+        let _ = proxy.task.await;
+        // The tasks of its sockets end behind it, on the same thread.
+        let _ = self.thread.spawn(tokio::task::yield_now()).await;
     }
 
     /// Waits until every question to `proxy` is answered, after the drain was asked for; no longer than `limit`.

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use adit_core::inpod::ProtocolError;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::ShardConfig;
 use adit_ops::access;
@@ -20,9 +21,10 @@ use signal_hook::consts::SIGTERM;
 use crate::admin::ProcessState;
 use crate::certificates::NodeCertificates;
 use crate::cli::Proxy;
-use crate::config::{Config, ConfigErrors, Cpus, LogConfig};
+use crate::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
 use crate::demands::OnDemand;
 use crate::discovery::Discovery;
+use crate::inpod::{self, Pods};
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
 use crate::lookups::NodeNames;
 use crate::names::{DnsProxy, NodeResolver};
@@ -52,6 +54,9 @@ pub enum RunError {
     /// A shard failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// The node's CNI agent cannot be followed.
+    #[error("the CNI agent does not keep to ZDS: {0}")]
+    Agent(#[from] ProtocolError),
 }
 
 /// The process's environment. What is not Unicode is shown as such in errors.
@@ -98,17 +103,17 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let metrics = Metrics::new(&config.istio_version, config.metrics);
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
     let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
-    let resolver = NodeResolver::start(config, &tables, &metrics).map_err(system)?;
+    let resolver = Arc::new(NodeResolver::start(config, &tables, &metrics).map_err(system)?);
     // Where we mark our packets, redirection would bring the machine's own questions back to us, who cannot answer yet.
-    let names = config.sockets.mark.map(|_| resolver.names().clone());
+    let names = config.control_mark().map(|_| resolver.names().clone());
     let random = seed().map_err(system)?;
     let certificates = NodeCertificates::start(config, random, names.clone(), Arc::clone(&control))?;
     metrics.certificates.tell(certificates.figures());
 
     // These answer while the tables are still on their way.
-    let state = ProcessState::new(config, &tables, &certificates, &metrics);
-    let admin = Admin::new(Arc::new(state), Arc::new(levels));
-    let pages = serve_pages(config, readiness, &metrics, Arc::new(admin))?;
+    let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
+    let admin = Admin::new(Arc::clone(&state), Arc::new(levels));
+    let pages = serve_pages(config, readiness.clone(), &metrics, Arc::new(admin))?;
 
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
@@ -123,7 +128,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
             let begun = control.wait(async {
                 tokio::select! {
                     () = stopping.asked() => None,
-                    begun = discovery.known(config, &tables) => Some(begun),
+                    begun = discovery.begun(config, &tables) => Some(begun),
                 }
             });
             // Told to end before there was anything to drain.
@@ -133,8 +138,11 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         }
     };
     known.done();
-    let dns = config.dns.listen.map(|listen| resolver.serve(listen, stopping.asked()));
-    let dns = dns.transpose().map_err(StartError::Dns)?;
+    // In shared mode questions are asked in pods.
+    let dns = match &config.mode {
+        Mode::Dedicated(_) => resolver.serve(stopping.asked()).map_err(StartError::Dns)?,
+        Mode::Shared(_) => None,
+    };
 
     let counters = Arc::new(Counters::default());
     let observe = {
@@ -147,15 +155,35 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     };
     let parts = Parts {
         tables: Arc::clone(&tables),
-        certificates,
+        certificates: certificates.clone(),
         observe,
         questions: questions(config, &resolver, discovery.as_ref()),
-        runtimes: metrics.runtimes,
+        runtimes: metrics.runtimes.clone(),
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;
     tell_addresses(config, &instance, dns.as_ref().and_then(DnsProxy::address), pages.addresses());
     stopping.attach(instance.handles());
+    let pods = match &config.mode {
+        Mode::Dedicated(_) => None,
+        Mode::Shared(shared) => {
+            let parts = inpod::Parts {
+                config,
+                shared,
+                instance: &instance,
+                tables: &tables,
+                certificates: &certificates,
+                resolver: &resolver,
+                metrics: &metrics,
+                readiness: &readiness,
+                stopping,
+                control: &control,
+            };
+            let pods = Pods::start(&parts).map_err(system)?;
+            state.follow(pods.view());
+            Some(pods)
+        }
+    };
     drain_on_panic();
     listening.done();
     if let Some(answering) = answering {
@@ -169,8 +197,10 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     if let Some(dns) = dns {
         resolver.end(dns, config.drain);
     }
+    let agent = pods.map_or(Ok(()), |pods| pods.end(&control, config.drain));
     tracing::info!("drained; {}", counters.snapshot());
-    Ok(ended?)
+    ended?;
+    Ok(agent?)
 }
 
 /// Who answers the shards' questions.
@@ -231,7 +261,8 @@ fn tell_addresses(config: &Config, instance: &Instance, dns: Option<SocketAddr>,
     let at = instance.addresses();
     let [ready, stats, admin] = [0, 1, 2].map(|n| pages.get(n));
     tracing::info!(
-        identity = %instance.identity(),
+        identity = instance.identity().map(tracing::field::display),
+        agent = config.mode.shared().map(|shared| tracing::field::display(shared.agent.display())),
         runtime = ?config.runtime,
         shards = config.threads.get(),
         outbound = %at.outbound,

@@ -1,0 +1,212 @@
+//! Shared mode: the proxies of this node's pods, each in its pod's network namespace (datapath §1.2, interfaces §3.2).
+//!
+//! [`InPod`] is what the client of the CNI agent asks to start and stop them: sockets bound in the namespace, one proxy on
+//! every shard, the pod's own DNS proxy, its certificate fetched ahead; and all of it undone.
+
+mod identities;
+mod pod;
+mod report;
+mod resolver;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use adit_control::zds::{PodSink, PodStart, View, Zds, identify};
+use adit_core::inpod::{self, ProtocolError};
+use adit_core::proxy::ProxyId;
+use adit_ops::metrics::Metrics;
+use adit_ops::readiness::Readiness;
+use adit_runtime::{Crew, Handle, NetNs, NewProxy, SocketOptions};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use self::identities::Identities;
+use self::pod::PodListeners;
+use self::report::Reports;
+pub(crate) use self::resolver::FromPod;
+use crate::certificates::NodeCertificates;
+use crate::config::{Config, Shared};
+use crate::instance::{Instance, seed};
+use crate::names::{DnsProxy, NodeResolver};
+use crate::stopping::Stopping;
+use crate::tables::Tables;
+use crate::thread::TokioThread;
+
+/// What shared mode is made from.
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) shared: &'a Shared,
+    pub(crate) instance: &'a Instance,
+    pub(crate) tables: &'a Arc<Tables>,
+    pub(crate) certificates: &'a NodeCertificates,
+    pub(crate) resolver: &'a Arc<NodeResolver>,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) readiness: &'a Readiness,
+    pub(crate) stopping: &'a Stopping,
+    /// Runs the client of the agent.
+    pub(crate) control: &'a TokioThread,
+}
+
+/// The pods' proxies at work, and the client that follows the CNI agent.
+#[derive(Debug)]
+pub(crate) struct Pods {
+    sink: Arc<InPod>,
+    agent: JoinHandle<Result<(), ProtocolError>>,
+    view: View,
+}
+
+/// The proxies of pods.
+pub(crate) struct InPod {
+    listeners: PodListeners,
+    sockets: SocketOptions,
+    shards: Vec<Handle>,
+    crew: Arc<Crew>,
+    resolver: Arc<NodeResolver>,
+    stopping: Stopping,
+    identities: Arc<Identities>,
+    /// The last name that was given to a proxy of the shards. The first is that of our own pod.
+    last: AtomicU32,
+    running: Mutex<BTreeMap<inpod::ProxyId, Running>>,
+}
+
+/// A pod with a proxy.
+struct Running {
+    /// Its name in the shards, never used again.
+    proxy: ProxyId,
+    dns: Option<DnsProxy>,
+}
+
+impl std::fmt::Debug for InPod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InPod").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}
+
+impl Pods {
+    /// Begins to follow the CNI agent, which has to be done only when the mesh is known: pods that it names are served from
+    /// then on.
+    ///
+    /// # Errors
+    /// The system gives no random octets, or our own network namespace cannot be looked at.
+    pub(crate) fn start(parts: &Parts<'_>) -> std::io::Result<Self> {
+        let Parts { config, shared, instance, tables, .. } = parts;
+        let own = config.mode.own().cloned();
+        let identities = Identities::start(own, parts.certificates.clone(), tables, parts.control);
+        let sink = Arc::new(InPod {
+            listeners: PodListeners::new(config, shared),
+            sockets: config.sockets,
+            shards: instance.handles().to_vec(),
+            crew: Arc::clone(instance.crew()),
+            resolver: Arc::clone(parts.resolver),
+            stopping: parts.stopping.clone(),
+            identities,
+            last: AtomicU32::new(ProxyId::OWN.0),
+            running: Mutex::default(),
+        });
+        let settings = inpod::Settings {
+            own_netns: Some(identify(std::fs::File::open("/proc/self/ns/net")?)?),
+            seed: seed()?,
+            ..inpod::Settings::default()
+        };
+        let reports = Reports::new(parts.metrics.pods.clone(), parts.readiness.clone());
+        let (client, view) = Zds::new(shared.agent.clone(), settings, Arc::clone(&sink), reports);
+        let (asked, stopping) = (parts.stopping.asked(), parts.stopping.clone());
+        let agent = parts.control.spawn(async move {
+            let ended = client.run(asked).await;
+            if ended.is_err() {
+                stopping.begin();
+            }
+            ended
+        });
+        Ok(Self { sink, agent, view })
+    }
+
+    /// What may be seen of them.
+    pub(crate) const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Waits, after the drain was asked for, for what is left beside the shards; no longer than `limit`.
+    ///
+    /// # Errors
+    /// Why we have followed the agent no longer, if not because of the drain.
+    pub(crate) fn end(self, control: &TokioThread, limit: Duration) -> Result<(), ProtocolError> {
+        let proxies: Vec<_> = std::mem::take(&mut *self.sink.running()).into_values().collect();
+        for dns in proxies.into_iter().filter_map(|running| running.dns) {
+            self.sink.resolver.end(dns, limit);
+        }
+        match control.wait(async { tokio::time::timeout(limit, self.agent).await }) {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the client of the CNI agent panicked");
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl InPod {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<inpod::ProxyId, Running>> {
+        // Each change is one call of the map, so a panic elsewhere leaves it whole.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a pod's proxy. Nothing here waits for anything, so a call is never left half done.
+    fn bring_up(&self, pod: PodStart) -> Result<(), String> {
+        let netns = NetNs::new(pod.netns);
+        let listeners = self.listeners.bind(&netns)?;
+        let drain = self.stopping.asked();
+        let dns = self.resolver.serve_pod(&netns, &pod.workload, self.listeners.dns_reuses_port(), drain);
+        let dns = dns.map_err(|error| error.to_string())?;
+        let proxy = ProxyId(self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+        // Pods have different homes, so that quiet ones do not all wake one shard.
+        let home = proxy.0 as usize;
+        let mut shares: Vec<_> =
+            listeners.into_iter().map(|bound| bound.share(&self.crew, home).into_iter()).collect();
+        self.identities.add(proxy, pod.workload.clone());
+        for shard in &self.shards {
+            shard.add_proxy(NewProxy {
+                id: proxy,
+                local: pod.workload.clone(),
+                listeners: shares.iter_mut().filter_map(Iterator::next).collect(),
+                netns: Some(netns.clone()),
+                sockets: self.sockets,
+            });
+        }
+        self.running().insert(pod.id, Running { proxy, dns });
+        Ok(())
+    }
+}
+
+impl PodSink for InPod {
+    async fn start(&self, pod: PodStart) -> Result<(), String> {
+        self.bring_up(pod)
+    }
+
+    async fn stop(&self, id: inpod::ProxyId) {
+        let Some(Running { proxy, dns }) = self.running().remove(&id) else { return };
+        let stopped: Vec<_> = self
+            .shards
+            .iter()
+            .map(|shard| {
+                let (done, stopped) = oneshot::channel();
+                shard.remove_proxy(proxy, move || {
+                    // Nobody waits any more only if it has taken too long.
+                    let _ = done.send(());
+                });
+                stopped
+            })
+            .collect();
+        if let Some(dns) = dns {
+            self.resolver.abort(dns).await;
+        }
+        for stopped in stopped {
+            // An error: the shard has ended.
+            let _ = stopped.await;
+        }
+        self.identities.remove(proxy);
+    }
+}
