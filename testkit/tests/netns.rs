@@ -10,6 +10,8 @@ mod balancing;
 mod closing;
 #[path = "netns/cluster.rs"]
 mod cluster;
+#[path = "netns/inpod.rs"]
+mod inpod;
 #[path = "netns/names.rs"]
 mod names;
 #[path = "netns/networks.rs"]
@@ -126,6 +128,21 @@ macro_rules! clusters {
             #[test]
             fn a_restart_of_the_control_plane_loses_nothing() -> Result<()> {
                 crate::restart::loses_nothing($runtime, $backend)
+            }
+
+            #[test]
+            fn two_pods_of_a_node_meet_as_who_they_are() -> Result<()> {
+                crate::inpod::two_pods($runtime, $backend)
+            }
+
+            #[test]
+            fn a_pod_that_goes_leaves_nothing() -> Result<()> {
+                crate::inpod::a_pod_goes($runtime, $backend)
+            }
+
+            #[test]
+            fn a_pod_may_come_before_the_control_plane_knows_it() -> Result<()> {
+                crate::inpod::a_pod_comes_first($runtime, $backend)
             }
         }
     )* };
