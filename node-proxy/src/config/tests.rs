@@ -266,7 +266,9 @@ fn each_bad_value_is_named_with_what_was_expected() {
 fn every_variable_refuses_nonsense() {
     // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
     // LOG_FORMAT knows one word, as upstream.
-    const TEXT: [&str; 19] = [
+    const TEXT: [&str; 21] = [
+        "INPOD_UDS",
+        "SERVICE_ACCOUNT",
         "LOCAL_XDS",
         "LOCAL_XDS_PATH",
         "ISTIO_META_ISTIO_VERSION",
