@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_control::dns::{Direct, ListenOptions, Listeners, Names, NamesConfig, ResolvConf, Setup, serve};
-use adit_core::dns::{ForwarderConfig, Resolver};
-use adit_core::proxy::LocalWorkload;
+use adit_core::dns::{ForwarderConfig, Resolver, kubernetes_search};
+use adit_core::proxy::{LocalWorkload, ProxyId};
 use adit_ops::metrics::Metrics;
 use adit_runtime::NetNs;
 
 use crate::config::{Config, DnsListen};
 use crate::inpod::FromPod;
+use crate::lookups::{NodeNames, PodNames};
 use crate::tables::Tables;
 use crate::thread::TokioThread;
 
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct NodeResolver {
     setup: Setup,
     names: Names,
+    /// Where clients in pods may name hosts, by SOCKS5.
+    pods: Option<PodNames>,
     thread: TokioThread,
     listen: Option<DnsListen>,
     mark: Option<u32>,
@@ -82,12 +85,39 @@ impl NodeResolver {
             }
         });
         let (listen, mark) = (config.dns.listen, config.sockets.mark);
-        Ok(Self { setup, names, thread, listen, mark })
+        let pods = (config.mode.shared().is_some() && config.listen.socks5.is_some()).then(PodNames::default);
+        Ok(Self { setup, names, pods, thread, listen, mark })
     }
 
     /// Asks for the addresses of names.
     pub(crate) const fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Who answers a shard's questions for names.
+    pub(crate) fn source(&self) -> NodeNames {
+        NodeNames { own: self.names.clone(), pods: self.pods.clone().unwrap_or_default() }
+    }
+
+    /// Looks up names that clients in a pod mean, if they can name any.
+    pub(crate) fn start_names(&self, proxy: ProxyId, netns: &NetNs, subject: &LocalWorkload) {
+        let Some(pods) = &self.pods else { return };
+        let setup = Setup { observer: Arc::new(|_, _| {}), ..self.setup_of(netns, subject) };
+        let search = kubernetes_search(&subject.namespace, &self.setup.resolver.cluster_domain).into();
+        let (names, server) = Names::new(setup, NamesConfig { search, ..NamesConfig::default() });
+        self.thread.spawn(async move {
+            if let Err(error) = server.run().await {
+                tracing::error!(%error, "names that clients in a pod mean are not looked up any more");
+            }
+        });
+        pods.insert(proxy, names);
+    }
+
+    /// The pod is gone.
+    pub(crate) fn stop_names(&self, proxy: ProxyId) {
+        if let Some(pods) = &self.pods {
+            pods.remove(proxy);
+        }
     }
 
     /// Binds the DNS proxy's sockets, if there is to be one, and begins to answer; when `drain` is ready it stops taking
@@ -118,13 +148,17 @@ impl NodeResolver {
         let Some(listen) = self.listen else { return Ok(None) };
         let options = ListenOptions { mark: self.mark, reuse_port };
         let listeners = netns.enter(|| self.bind(listen, options))??;
-        let setup = Setup {
+        Ok(Some(self.answer(listeners, self.setup_of(netns, subject), drain)))
+    }
+
+    /// What names mean in a pod.
+    fn setup_of(&self, netns: &NetNs, subject: &LocalWorkload) -> Setup {
+        Setup {
             subject: subject.clone(),
             search: None,
             egress: Arc::new(FromPod { netns: netns.clone(), direct: Direct { mark: self.mark } }),
             ..self.setup.clone()
-        };
-        Ok(Some(self.answer(listeners, setup, drain)))
+        }
     }
 
     fn bind(&self, listen: DnsListen, options: ListenOptions) -> io::Result<Listeners> {

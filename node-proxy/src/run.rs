@@ -24,9 +24,8 @@ use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
 use crate::demands::OnDemand;
 use crate::discovery::Discovery;
-use crate::inpod::{self, Pods};
+use crate::inpod::{self, CapabilityError, Pods};
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
-use crate::lookups::NodeNames;
 use crate::names::{DnsProxy, NodeResolver};
 use crate::stopping::Stopping;
 use crate::tables::Tables;
@@ -54,6 +53,9 @@ pub enum RunError {
     /// A shard failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// Shared mode is not possible here.
+    #[error(transparent)]
+    Capability(#[from] CapabilityError),
     /// The node's CNI agent cannot be followed.
     #[error("the CNI agent does not keep to ZDS: {0}")]
     Agent(#[from] ProtocolError),
@@ -97,6 +99,9 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
 /// Starts everything, and waits for the end.
 fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunError> {
     let system = |error| RunError::Start(StartError::System(error));
+    if config.mode.shared().is_some() {
+        inpod::check(config.sockets.mark)?;
+    }
     let readiness = Readiness::new();
     let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
     let answering = config.dns.listen.is_some().then(|| readiness.wait_for("dns proxy"));
@@ -209,10 +214,10 @@ fn questions(
     resolver: &NodeResolver,
     discovery: Option<&Discovery>,
 ) -> Arc<dyn Fn() -> Questions + Send + Sync> {
-    let names = resolver.names().clone();
+    let names = resolver.source();
     let demands = discovery.filter(|_| config.control.on_demand).map(|discovery| discovery.demands().clone());
     Arc::new(move || Questions {
-        names: Box::new(NodeNames(names.clone())),
+        names: Box::new(names.clone()),
         demands: match &demands {
             Some(demands) => Box::new(OnDemand::new(demands.clone(), ShardConfig::DEMAND_TIMEOUT)),
             None => Box::new(NoDemands),

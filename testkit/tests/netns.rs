@@ -141,6 +141,16 @@ macro_rules! clusters {
             }
 
             #[test]
+            fn the_proxys_own_pod_is_reached_as_others_are() -> Result<()> {
+                crate::inpod::the_proxys_own_pod($runtime, $backend)
+            }
+
+            #[test]
+            fn a_drain_ends_all_pods_in_order() -> Result<()> {
+                crate::inpod::drain($runtime, $backend)
+            }
+
+            #[test]
             fn a_pod_may_come_before_the_control_plane_knows_it() -> Result<()> {
                 crate::inpod::a_pod_comes_first($runtime, $backend)
             }

@@ -279,6 +279,9 @@ impl Config {
         if shared && let Some(entry) = reader.text("ADIT_ENTRY") {
             reader.refuse("ADIT_ENTRY", Some(entry), "nothing in shared mode: pods are captured");
         }
+        if shared {
+            same_ports_everywhere(reader, &listen);
+        }
         let effects = Effects::new(shared, control.xds.is_some(), authority.as_ref());
         unsupported::warn(reader, &proxy, &effects, &mut warnings);
         Self {
@@ -380,6 +383,19 @@ fn listen(reader: &mut Reader<'_>, socks5: bool, proxy: &ProxyConfig) -> Listen 
         },
         loopback,
         ipv6,
+    }
+}
+
+/// What a port leads to must not depend on the pod, or a proxy could not tell calls to its own ports.
+fn same_ports_everywhere(reader: &mut Reader<'_>, listen: &Listen) {
+    let ports = [
+        ("ADIT_OUTBOUND_PORT", Some(listen.outbound)),
+        ("ADIT_INBOUND_PORT", Some(listen.inbound_plain)),
+        ("ADIT_HBONE_PORT", Some(listen.hbone)),
+        ("ADIT_SOCKS5_PORT", listen.socks5),
+    ];
+    for (name, _) in ports.into_iter().filter(|(_, at)| at.is_some_and(|at| at.port() == 0)) {
+        reader.refuse(name, Some("0"), "the same port in every pod: not 0 in shared mode");
     }
 }
 

@@ -334,6 +334,9 @@ fn what_is_for_one_workload_alone_is_refused_in_shared_mode() {
     vars.insert("ADIT_ENTRY".to_owned(), "127.0.0.1:1=10.0.0.7:80".to_owned());
     let error = Config::from_vars(&vars, FOUR).unwrap_err().to_string();
     assert!(error.contains("ADIT_ENTRY: ") && error.contains("shared mode"), "{error}");
+    vars.insert("ADIT_HBONE_PORT".to_owned(), "0".to_owned());
+    let error = Config::from_vars(&vars, FOUR).unwrap_err().to_string();
+    assert!(error.contains("ADIT_HBONE_PORT: read \"0\", expected the same port"), "{error}");
 }
 
 #[test]

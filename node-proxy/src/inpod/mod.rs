@@ -3,6 +3,7 @@
 //! [`InPod`] is what the client of the CNI agent asks to start and stop them: sockets bound in the namespace, one proxy on
 //! every shard, the pod's own DNS proxy, its certificate fetched ahead; and all of it undone.
 
+mod check;
 mod identities;
 mod pod;
 mod report;
@@ -22,6 +23,7 @@ use adit_runtime::{Crew, Handle, NetNs, NewProxy, SocketOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::check::{CapabilityError, check};
 use self::identities::Identities;
 use self::pod::PodListeners;
 use self::report::Reports;
@@ -93,7 +95,8 @@ impl Pods {
     pub(crate) fn start(parts: &Parts<'_>) -> std::io::Result<Self> {
         let Parts { config, shared, instance, tables, .. } = parts;
         let own = config.mode.own().cloned();
-        let identities = Identities::start(own, parts.certificates.clone(), tables, parts.control);
+        let identities =
+            Identities::start(own, parts.certificates.clone(), parts.metrics.clone(), tables, parts.control);
         let sink = Arc::new(InPod {
             listeners: PodListeners::new(config, shared),
             sockets: config.sockets,
@@ -166,6 +169,7 @@ impl InPod {
         let home = proxy.0 as usize;
         let mut shares: Vec<_> =
             listeners.into_iter().map(|bound| bound.share(&self.crew, home).into_iter()).collect();
+        self.resolver.start_names(proxy, &netns, &pod.workload);
         self.identities.add(proxy, pod.workload.clone());
         for shard in &self.shards {
             shard.add_proxy(NewProxy {
@@ -207,6 +211,7 @@ impl PodSink for InPod {
             // An error: the shard has ended.
             let _ = stopped.await;
         }
+        self.resolver.stop_names(proxy);
         self.identities.remove(proxy);
     }
 }

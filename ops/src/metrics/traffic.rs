@@ -33,6 +33,10 @@ impl Default for Bounds {
     }
 }
 
+/// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
+/// whoever scrapes every minute.
+const LAST_SCRAPES: Duration = Duration::from_secs(150);
+
 /// One label set and its counters.
 #[derive(Debug)]
 struct Series {
@@ -43,6 +47,8 @@ struct Series {
     closed: [u64; FLAGS],
     live: usize,
     touched: Instant,
+    /// Since when the workload that we counted it for is not here any more.
+    gone: Option<Instant>,
     /// Order of creation, in which series are written.
     number: u64,
 }
@@ -151,6 +157,15 @@ impl Traffic {
         self.lock().live.values().map(|live| Arc::clone(&live.connection)).collect()
     }
 
+    /// The last proxy of a workload is gone from here, by its name in labels: its series are dropped after some scrapes.
+    pub fn forget(&self, now: Instant, namespace: &str, workload: &str) {
+        for (key, series) in &mut self.lock().series {
+            if key.is_of(namespace, workload) {
+                series.gone.get_or_insert(now);
+            }
+        }
+    }
+
     /// Drops series that have had no connection for the set time; done before every scrape, too.
     pub fn expire(&self, now: Instant) {
         self.lock().expire(now, self.bounds.idle);
@@ -163,21 +178,26 @@ fn address(connection: &Arc<Connection>) -> usize {
 
 impl Series {
     const fn new(now: Instant, number: u64) -> Self {
-        Self { opened: 0, forth: 0, back: 0, closed: [0; FLAGS], live: 0, touched: now, number }
+        Self { opened: 0, forth: 0, back: 0, closed: [0; FLAGS], live: 0, touched: now, gone: None, number }
     }
 
     fn open(&mut self, now: Instant) {
         self.opened += 1;
         self.live += 1;
         self.touched = now;
+        self.gone = None;
     }
 }
 
 impl Tables {
     fn expire(&mut self, now: Instant, idle: Duration) {
         let before = self.series.len();
-        self.series
-            .retain(|_, series| series.live > 0 || now.saturating_duration_since(series.touched) < idle);
+        let since = |then| now.saturating_duration_since(then);
+        self.series.retain(|_, series| {
+            let (idle, gone) =
+                (since(series.touched) >= idle, series.gone.is_some_and(|gone| since(gone) >= LAST_SCRAPES));
+            series.live > 0 || !(idle || gone)
+        });
         self.expired += u64::try_from(before - self.series.len()).unwrap_or(u64::MAX);
     }
 

@@ -1,6 +1,7 @@
 //! In-pod mode: one proxy process in a namespace of its own serves the pods that the CNI agent names.
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -11,6 +12,8 @@ use adit_control::proto::istio::workload::Workload;
 use adit_testkit::cni::{Agent, Pod};
 use adit_testkit::netns::peer::Server;
 use adit_testkit::netns::{Backend, HarnessError, Host, Node, Result, Runtime, wait_until};
+
+use rustix::process::Signal;
 
 use crate::cluster::{Cluster, Echo, SOON, app, dump, wait_tables, who_am_i};
 use crate::names::{A, By, ask, question};
@@ -58,7 +61,7 @@ impl World {
             (cluster.pod("client")?, cluster.pod("server")?, cluster.pod("other")?);
         let (outside, machine) = (cluster.host("outside")?, cluster.host("machine")?);
         cluster.push(
-            [pod("client", &client), guarded(&pod_of_server), pod("other", &other)],
+            [pod("client", &client), guarded(&pod_of_server), pod("other", &other), pod("machine", &machine)],
             [service("server", 1, (SERVICE, APP))],
             [policy(CLOSED, Scope::WorkloadSelector, Action::Deny, vec![from("other")])],
         );
@@ -70,6 +73,8 @@ impl World {
             .with("PROXY_MODE", "shared")
             .with("PROXY_WORKLOAD_INFO", "")
             .with("INPOD_UDS", socket.display())
+            .with("POD_NAMESPACE", "default")
+            .with("SERVICE_ACCOUNT", "machine")
             .start(Some(machine.namespace()))?;
         let app = app(&pod_of_server)?;
         Ok(Self { node, agent, _app: app, client, server: pod_of_server, other, outside, machine, cluster })
@@ -152,7 +157,7 @@ pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
         let IpAddr::V4(address) = vip(1, false) else { unreachable!() };
         assert!(answer.windows(4).any(|octets| octets == address.octets()), "{by:?}: {answer:?}");
     }
-    let all: BTreeSet<_> = ["client", "other", "server"].map(identity).into();
+    let all: BTreeSet<_> = ["client", "machine", "other", "server"].map(identity).into();
     assert_eq!(certificates(&world.machine), all);
     wait_tables(&world.machine, "three pods that are up", |dump| {
         let state = |name: &str| &dump["workloadState"][format!("uid-of-{name}")];
@@ -191,7 +196,7 @@ pub(crate) fn a_pod_goes(runtime: Runtime, backend: Backend) -> Result<()> {
             live.wait_cut();
         }
         world.wait_descriptors(before)?;
-        let left: BTreeSet<_> = ["other", "server"].map(identity).into();
+        let left: BTreeSet<_> = ["machine", "other", "server"].map(identity).into();
         wait_until("its certificate to go", SOON, || certificates(&world.machine) == left, String::new)?;
         plain.exchange("still here")?;
     }
@@ -227,6 +232,56 @@ pub(crate) fn a_pod_comes_first(runtime: Runtime, backend: Backend) -> Result<()
         ("dst.workload", "server"),
     ])?;
     Ok(())
+}
+
+/// The proxy's own pod is reached as other pods are: whoever scrapes its metrics does so through HBONE.
+pub(crate) fn the_proxys_own_pod(runtime: Runtime, backend: Backend) -> Result<()> {
+    let world = World::new(runtime, backend)?;
+    world.add("client", &world.client)?;
+    for ipv6 in FAMILIES {
+        let mut stream = world.client.connect((world.machine.address(ipv6), 15020))?;
+        let mut page = String::new();
+        let asked = stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: x\r\n\r\n");
+        asked.and_then(|()| stream.read_to_string(&mut page)).map_err(HarnessError::io("scraping"))?;
+        assert!(page.contains("\nworkload_manager_active_proxy_count 2\n"), "{page}");
+        drop(stream);
+        let hbone = SocketAddr::new(world.machine.address(ipv6), 15008).to_string();
+        world.node.wait_access(&[
+            ("direction", "inbound"),
+            ("src.identity", &identity("client")),
+            ("dst.addr", &hbone),
+            ("dst.workload", "machine"),
+            ("dst.identity", &identity("machine")),
+        ])?;
+    }
+    Ok(())
+}
+
+/// A drain closes the listeners of every pod at once, lets what is open end, and ends the process well.
+pub(crate) fn drain(runtime: Runtime, backend: Backend) -> Result<()> {
+    let mut world = World::new(runtime, backend)?;
+    world.add("client", &world.client)?;
+    let target = world.server_at(true);
+    let mut live = Echo::open(&world.client, target)?;
+    world.node.process().signal(Signal::TERM)?;
+    for host in [&world.client, &world.server] {
+        let closed = || !listens(host);
+        wait_until("listeners to close", SOON, closed, String::new)?;
+    }
+    live.exchange("still here")?;
+    // The agent learns that it has lost the proxy, and tells it of no more pods.
+    assert!(world.agent.connected(0, SOON).is_ok());
+    drop(live);
+    let status = world.node.process_mut().wait_exit(SOON)?;
+    assert!(status.success(), "{status:?}");
+    Ok(())
+}
+
+/// Whether the proxy listens in the namespace of `host`, for connections or questions.
+fn listens(host: &Host) -> bool {
+    let ports = "( sport = :15001 or sport = :15006 or sport = :15008 or sport = :15053 )";
+    let found = host.namespace().run(&format!("ss -Hltun {ports}"));
+    found.is_ok_and(|lines| !lines.trim().is_empty())
 }
 
 /// Whether the proxy has a connection on `port` in the namespace of `host`.
