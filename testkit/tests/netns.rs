@@ -10,6 +10,8 @@ mod balancing;
 mod closing;
 #[path = "netns/cluster.rs"]
 mod cluster;
+#[path = "netns/crowd.rs"]
+mod crowd;
 #[path = "netns/inpod.rs"]
 mod inpod;
 #[path = "netns/names.rs"]
@@ -143,6 +145,11 @@ macro_rules! clusters {
             #[test]
             fn the_proxys_own_pod_is_reached_as_others_are() -> Result<()> {
                 crate::inpod::the_proxys_own_pod($runtime, $backend)
+            }
+
+            #[test]
+            fn two_hundred_pods_are_no_burden() -> Result<()> {
+                crate::crowd::two_hundred($runtime, $backend)
             }
 
             #[test]
