@@ -15,7 +15,7 @@ use adit_ops::http::{Endpoint, Handler, ServerError, ServerThread};
 use adit_ops::logging::{self, Levels, LoggingError};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
-use adit_runtime::{NoDemands, Questions, ShardError};
+use adit_runtime::{NoDemands, PodAccessError, Questions, ShardError, check_pod_access};
 use signal_hook::consts::SIGTERM;
 
 use crate::admin::ProcessState;
@@ -24,7 +24,7 @@ use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
 use crate::demands::OnDemand;
 use crate::discovery::Discovery;
-use crate::inpod::{self, CapabilityError, Pods};
+use crate::inpod::{self, Pods};
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
 use crate::names::{DnsProxy, NodeResolver};
 use crate::stopping::Stopping;
@@ -55,7 +55,7 @@ pub enum RunError {
     Shard(#[from] ShardError),
     /// Shared mode is not possible here.
     #[error(transparent)]
-    Capability(#[from] CapabilityError),
+    Access(#[from] PodAccessError),
     /// The node's CNI agent cannot be followed.
     #[error("the CNI agent does not keep to ZDS: {0}")]
     Agent(#[from] ProtocolError),
@@ -99,8 +99,10 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
 /// Starts everything, and waits for the end.
 fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunError> {
     let system = |error| RunError::Start(StartError::System(error));
-    if config.mode.shared().is_some() {
-        inpod::check(config.sockets.mark)?;
+    if config.mode.shared().is_some()
+        && let Some(mark) = config.sockets.mark
+    {
+        check_pod_access(mark)?;
     }
     let readiness = Readiness::new();
     let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));

@@ -3,14 +3,12 @@
 //! [`InPod`] is what the client of the CNI agent asks to start and stop them: sockets bound in the namespace, one proxy on
 //! every shard, the pod's own DNS proxy, its certificate fetched ahead; and all of it undone.
 
-mod check;
 mod identities;
 mod pod;
 mod report;
 mod resolver;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +21,6 @@ use adit_runtime::{Crew, Handle, NetNs, NewProxy, SocketOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) use self::check::{CapabilityError, check};
 use self::identities::Identities;
 use self::pod::PodListeners;
 use self::report::Reports;
@@ -68,16 +65,7 @@ pub(crate) struct InPod {
     resolver: Arc<NodeResolver>,
     stopping: Stopping,
     identities: Arc<Identities>,
-    /// The last name that was given to a proxy of the shards. The first is that of our own pod.
-    last: AtomicU32,
-    running: Mutex<BTreeMap<inpod::ProxyId, Running>>,
-}
-
-/// A pod with a proxy.
-struct Running {
-    /// Its name in the shards, never used again.
-    proxy: ProxyId,
-    dns: Option<DnsProxy>,
+    running: Mutex<BTreeMap<ProxyId, Option<DnsProxy>>>,
 }
 
 impl std::fmt::Debug for InPod {
@@ -105,7 +93,6 @@ impl Pods {
             resolver: Arc::clone(parts.resolver),
             stopping: parts.stopping.clone(),
             identities,
-            last: AtomicU32::new(ProxyId::OWN.0),
             running: Mutex::default(),
         });
         let settings = inpod::Settings {
@@ -137,7 +124,7 @@ impl Pods {
     /// Why we have followed the agent no longer, if not because of the drain.
     pub(crate) fn end(self, control: &TokioThread, limit: Duration) -> Result<(), ProtocolError> {
         let proxies: Vec<_> = std::mem::take(&mut *self.sink.running()).into_values().collect();
-        for dns in proxies.into_iter().filter_map(|running| running.dns) {
+        for dns in proxies.into_iter().flatten() {
             self.sink.resolver.end(dns, limit);
         }
         match control.wait(async { tokio::time::timeout(limit, self.agent).await }) {
@@ -152,7 +139,8 @@ impl Pods {
 }
 
 impl InPod {
-    fn running(&self) -> MutexGuard<'_, BTreeMap<inpod::ProxyId, Running>> {
+    /// The proxies that run, each with its DNS proxy, if pods have one.
+    fn running(&self) -> MutexGuard<'_, BTreeMap<ProxyId, Option<DnsProxy>>> {
         // Each change is one call of the map, so a panic elsewhere leaves it whole.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,7 +152,7 @@ impl InPod {
         let drain = self.stopping.asked();
         let dns = self.resolver.serve_pod(&netns, &pod.workload, self.listeners.dns_reuses_port(), drain);
         let dns = dns.map_err(|error| error.to_string())?;
-        let proxy = ProxyId(self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+        let proxy = pod.id;
         // Pods have different homes, so that quiet ones do not all wake one shard.
         let home = proxy.0 as usize;
         let mut shares: Vec<_> =
@@ -180,7 +168,7 @@ impl InPod {
                 sockets: self.sockets,
             });
         }
-        self.running().insert(pod.id, Running { proxy, dns });
+        self.running().insert(proxy, dns);
         Ok(())
     }
 }
@@ -190,8 +178,8 @@ impl PodSink for InPod {
         self.bring_up(pod)
     }
 
-    async fn stop(&self, id: inpod::ProxyId) {
-        let Some(Running { proxy, dns }) = self.running().remove(&id) else { return };
+    async fn stop(&self, proxy: ProxyId) {
+        let Some(dns) = self.running().remove(&proxy) else { return };
         let stopped: Vec<_> = self
             .shards
             .iter()
