@@ -10,7 +10,7 @@ mod resolver;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adit_control::zds::{PodSink, PodStart, View, Zds, identify};
 use adit_core::inpod::{self, ProtocolError};
@@ -123,11 +123,13 @@ impl Pods {
     /// # Errors
     /// Why we have followed the agent no longer, if not because of the drain.
     pub(crate) fn end(self, control: &TokioThread, limit: Duration) -> Result<(), ProtocolError> {
+        let begun = Instant::now();
+        let left = || limit.saturating_sub(begun.elapsed());
         let proxies: Vec<_> = std::mem::take(&mut *self.sink.running()).into_values().collect();
         for dns in proxies.into_iter().flatten() {
-            self.sink.resolver.end(dns, limit);
+            self.sink.resolver.end(dns, left());
         }
-        match control.wait(async { tokio::time::timeout(limit, self.agent).await }) {
+        match control.wait(async { tokio::time::timeout(left(), self.agent).await }) {
             Ok(Ok(ended)) => ended,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the client of the CNI agent panicked");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use adit_control::proto::istio::security::{Action, Scope};
 use adit_control::proto::istio::workload::Workload;
 use adit_testkit::cni::{Agent, Pod};
-use adit_testkit::netns::peer::Server;
+use adit_testkit::netns::peer::{Script, Server};
 use adit_testkit::netns::{Backend, HarnessError, Host, Node, Result, Runtime, wait_until};
 
 use rustix::process::Signal;
@@ -73,6 +73,7 @@ impl World {
             .with("PROXY_MODE", "shared")
             .with("PROXY_WORKLOAD_INFO", "")
             .with("INPOD_UDS", socket.display())
+            .with("UNSTABLE_ENABLE_SOCKS5", true)
             .with("POD_NAMESPACE", "default")
             .with("SERVICE_ACCOUNT", "machine")
             .start(Some(machine.namespace()))?;
@@ -157,6 +158,9 @@ pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
         let IpAddr::V4(address) = vip(1, false) else { unreachable!() };
         assert!(answer.windows(4).any(|octets| octets == address.octets()), "{by:?}: {answer:?}");
     }
+    // A short name means what it does in the pod of the client that says it.
+    let client = world.client.address(false).to_string();
+    assert_eq!(by_socks(&world.client, "server", SERVICE)?, client);
     let all: BTreeSet<_> = ["client", "machine", "other", "server"].map(identity).into();
     assert_eq!(certificates(&world.machine), all);
     wait_tables(&world.machine, "three pods that are up", |dump| {
@@ -168,6 +172,25 @@ pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
     let complaints = world.node.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
     Ok(())
+}
+
+/// Asks who we are, as a SOCKS5 client in `host` that names whom it wants.
+fn by_socks(host: &Host, name: &str, port: u16) -> Result<String> {
+    let mut stream = host.connect((IpAddr::from([127, 0, 0, 1]), 15080))?;
+    let length = u8::try_from(name.len()).expect("a short name");
+    let wanted = [&[5, 1, 0, 3, length], name.as_bytes(), &port.to_be_bytes()].concat();
+    let (mut method, mut reply, mut answer) = ([0; 2], [0; 10], String::new());
+    let mut talk = || {
+        stream.write_all(&[5, 1, 0])?;
+        stream.read_exact(&mut method)?;
+        stream.write_all(&wanted)?;
+        stream.read_exact(&mut reply)?;
+        stream.write_all(format!("{}\n", Script::WhoAmI).as_bytes())?;
+        stream.read_to_string(&mut answer)
+    };
+    talk().map_err(HarnessError::io("talking SOCKS5"))?;
+    assert_eq!((method, reply[1]), ([5, 0], 0));
+    Ok(answer)
 }
 
 /// A pod that goes under live connections leaves no descriptor and no certificate; the others do not notice; and it may come
