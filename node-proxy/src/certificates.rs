@@ -6,13 +6,13 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use adit_control::ca::{IstioCa, LocalCa, Request};
-use adit_control::cert::{Authority as Issuer, Certificates, Config as Manager, Counters, Held, start};
+use adit_control::cert::{Authority as Issuer, Certificates, Config as Manager, Held, start};
 use adit_control::dns::Names;
 use adit_core::identity::Identity;
-use adit_core::time::WallClock;
-use adit_core::tls::TlsPorts;
+use adit_core::time::{UnixTime, WallClock};
+use adit_core::tls::{Facts, TlsContext, TlsPorts};
 use adit_ops::admin::{Certificate, CertificateState, CertificateStatus};
-use adit_ops::metrics::CertificateFigures;
+use adit_ops::metrics::{CertificateFigures, HeldCertificates};
 use adit_runtime::crypto::{Compliance, compliant_provider};
 use adit_runtime::{CertificateReply, CertificateSource, Handle, record};
 
@@ -136,7 +136,7 @@ impl NodeCertificates {
 
     /// What metrics tell.
     pub(crate) fn figures(&self) -> impl CertificateFigures + use<> {
-        Figures(Arc::clone(self.manager.counters()))
+        Figures(self.manager.clone())
     }
 }
 
@@ -155,20 +155,42 @@ fn status(identity: Identity, held: Held) -> CertificateStatus {
     CertificateStatus { identity, state, cert_chain, root_certs }
 }
 
-struct Figures(Arc<Counters>);
+struct Figures(Certificates);
 
 impl CertificateFigures for Figures {
     fn issued(&self) -> u64 {
-        self.0.issued()
+        self.0.counters().issued()
     }
 
     fn failed(&self) -> u64 {
-        self.0.failed()
+        self.0.counters().failed()
     }
 
     fn unreadable_lists(&self) -> u64 {
-        self.0.crl_failed()
+        self.0.counters().crl_failed()
     }
+
+    fn held(&self) -> HeldCertificates {
+        let mut all = HeldCertificates::default();
+        for (_, held) in self.0.held() {
+            match held {
+                Held::Initializing => all.initializing += 1,
+                Held::Unavailable(_) => all.unavailable += 1,
+                Held::Available(context) => {
+                    all.available += 1;
+                    let ends = expiry(&context);
+                    all.soonest_expiry = all.soonest_expiry.into_iter().chain(ends).min();
+                }
+            }
+        }
+        all
+    }
+}
+
+/// When the workload's own certificate ends.
+fn expiry(context: &TlsContext) -> Option<UnixTime> {
+    let leaf = context.chain().first()?;
+    Facts::of(leaf).ok().map(|facts| facts.validity.not_after)
 }
 
 /// One shard's way to the manager. Its requests are answered when the certificate is there; what was fetched ahead, renewals

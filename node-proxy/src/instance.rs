@@ -15,6 +15,7 @@ use adit_core::mesh::{Mesh, Workload};
 use adit_core::proxy::{Listener, LocalWorkload, Observed, Shard};
 use adit_ops::metrics::Runtimes;
 use adit_runtime::crypto::ComplianceError;
+use adit_runtime::handover::HandoverError;
 use adit_runtime::{
     BindError, BoundListener, Crew, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
     ShardError, Shards, SocketOptions, Transparency,
@@ -22,6 +23,7 @@ use adit_runtime::{
 
 use crate::certificates::{ManagedCertificates, NodeCertificates};
 use crate::config::{Config, MeshSource, Mode, Runtime};
+use crate::handover::Sockets;
 use crate::recordings::Recordings;
 use crate::shard_config::{Ports, shard_config};
 use crate::tables::Tables;
@@ -41,6 +43,8 @@ pub struct Parts {
     pub questions: Arc<dyn Fn() -> Questions + Send + Sync>,
     /// Told of the runtimes that drive shards, where they are tokio's.
     pub runtimes: Runtimes,
+    /// Where listening sockets come from.
+    pub sockets: Sockets,
     /// Entries without redirection: what connects to the first address counts as captured on its way to the second.
     pub entries: Vec<(SocketAddr, SocketAddr)>,
 }
@@ -109,6 +113,9 @@ pub enum StartError {
     /// A shard did not come up.
     #[error("cannot start: {0}")]
     Shard(#[from] ShardError),
+    /// `ADIT_HANDOVER_PATH` cannot be used.
+    #[error("ADIT_HANDOVER_PATH: {0}")]
+    Handover(#[from] HandoverError),
     /// `ADIT_RECORD` cannot be used.
     #[error("ADIT_RECORD: {}: {error}", path.display())]
     Record {
@@ -238,14 +245,14 @@ impl Instance {
                 let identity = local_workload(config, workload, &mesh)?.identity();
                 // A certificate that cannot be had is a startup error, not one of the first connection.
                 parts.certificates.prepare(&identity)?;
-                let (listeners, addresses) = bind(config, &parts.entries)?;
+                let (listeners, addresses) = bind(config, &parts.entries, parts.sockets)?;
                 (Some(identity), listeners, addresses)
             }
-            Mode::Shared(shared) => (
-                None,
-                shared.own.iter().map(|_| bind_own(config)).collect::<Result<_, _>>()?,
-                in_pods(config),
-            ),
+            Mode::Shared(shared) => {
+                let mut sockets = parts.sockets;
+                let own = shared.own.iter().map(|_| bind_own(config, &mut sockets));
+                (None, own.collect::<Result<_, _>>()?, in_pods(config))
+            }
         };
         let count = config.threads.get();
         let crew = Crew::new(count);
@@ -318,11 +325,12 @@ type Shares = Vec<Option<Vec<BoundListener>>>;
 fn bind(
     config: &Config,
     entries: &[(SocketAddr, SocketAddr)],
+    mut sockets: Sockets,
 ) -> Result<(Vec<BoundListener>, Addresses), StartError> {
     let mut listeners = Vec::new();
     let mut bind = |listener, address, transparency, destination: Option<SocketAddr>| {
         let spec = ListenerSpec { listener, address, transparency, reuse_port: false };
-        let bound = spec.bind(&config.sockets)?;
+        let bound = sockets.listen(&spec, None, &config.sockets)?;
         let address = bound.local_addr()?;
         listeners.push(match destination {
             Some(destination) => bound.leading_to(destination),
@@ -347,14 +355,14 @@ fn bind(
 
 /// The HBONE listener of our own pod in shared mode. Nothing redirects there, so nothing is marked, and our own servers see
 /// us as their client (datapath §5.8).
-fn bind_own(config: &Config) -> Result<BoundListener, BindError> {
+fn bind_own(config: &Config, sockets: &mut Sockets) -> Result<BoundListener, BindError> {
     let spec = ListenerSpec {
         listener: Listener::InboundHbone,
         address: config.listen.hbone,
         transparency: Transparency::Never,
         reuse_port: false,
     };
-    spec.bind(&own_sockets(config))
+    sockets.listen(&spec, None, &own_sockets(config))
 }
 
 /// How sockets are made that the shards' own proxy dials.

@@ -2,7 +2,7 @@
 //! thread of its own: a push of the whole mesh never makes a question wait.
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use adit_ops::metrics::Metrics;
 use adit_runtime::NetNs;
 
 use crate::config::{Config, DnsListen};
+use crate::handover::Sockets;
 use crate::inpod::FromPod;
 use crate::lookups::{NodeNames, PodNames};
 use crate::tables::Tables;
@@ -127,10 +128,11 @@ impl NodeResolver {
     /// A socket cannot be bound.
     pub(crate) fn serve(
         &self,
+        sockets: &mut Sockets,
         drain: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<Option<DnsProxy>> {
         let Some(listen) = self.listen else { return Ok(None) };
-        let listeners = self.bind(listen, ListenOptions::default())?;
+        let listeners = self.bind(listen, sockets, ListenOptions::default())?;
         Ok(Some(self.answer(listeners, self.setup.clone(), drain)))
     }
 
@@ -140,14 +142,14 @@ impl NodeResolver {
     /// The namespace cannot be entered, or a socket not be bound.
     pub(crate) fn serve_pod(
         &self,
-        netns: &NetNs,
+        (netns, sockets): (&NetNs, &mut Sockets),
         subject: &LocalWorkload,
         reuse_port: bool,
         drain: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<Option<DnsProxy>> {
         let Some(listen) = self.listen else { return Ok(None) };
         let options = ListenOptions { mark: self.mark, reuse_port };
-        let listeners = netns.enter(|| self.bind(listen, options))??;
+        let listeners = netns.enter(|| self.bind(listen, sockets, options))??;
         Ok(Some(self.answer(listeners, self.setup_of(netns, subject), drain)))
     }
 
@@ -161,11 +163,25 @@ impl NodeResolver {
         }
     }
 
-    fn bind(&self, listen: DnsListen, options: ListenOptions) -> io::Result<Listeners> {
-        match listen {
-            DnsListen::Loopback(port) => Listeners::bind_loopback(port, self.setup.resolver.ipv6, options),
-            DnsListen::At(address) => Listeners::bind(&[address], options),
-        }
+    /// The sockets of the proxy before this one, else new ones.
+    fn bind(
+        &self,
+        listen: DnsListen,
+        sockets: &mut Sockets,
+        options: ListenOptions,
+    ) -> io::Result<Listeners> {
+        let listeners = match listen {
+            DnsListen::Loopback(port) => {
+                let addresses = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
+                let bind = || Listeners::bind_loopback(port, self.setup.resolver.ipv6, options);
+                sockets.dns(&addresses).map_or_else(bind, Ok)?
+            }
+            DnsListen::At(address) => {
+                sockets.dns(&[address]).map_or_else(|| Listeners::bind(&[address], options), Ok)?
+            }
+        };
+        sockets.offer_dns(&listeners);
+        Ok(listeners)
     }
 
     fn answer(

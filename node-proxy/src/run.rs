@@ -24,6 +24,7 @@ use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
 use crate::demands::OnDemand;
 use crate::discovery::Discovery;
+use crate::handover::{Handover, Sockets};
 use crate::inpod::{self, Pods};
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
 use crate::names::{DnsProxy, NodeResolver};
@@ -117,10 +118,13 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let certificates = NodeCertificates::start(config, random, names.clone(), Arc::clone(&control))?;
     metrics.certificates.tell(certificates.figures());
 
+    let handover = config.handover.as_deref().map(Handover::new);
+    let mut sockets =
+        handover.as_ref().map_or_else(|| Ok(Sockets::default()), Handover::here).map_err(system)?;
     // These answer while the tables are still on their way.
     let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
     let admin = Admin::new(Arc::clone(&state), Arc::new(levels));
-    let pages = serve_pages(config, readiness.clone(), &metrics, Arc::new(admin))?;
+    let pages = serve_pages(config, readiness.clone(), &metrics, Arc::new(admin), &mut sockets)?;
 
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
@@ -147,7 +151,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     known.done();
     // In shared mode questions are asked in pods.
     let dns = match &config.mode {
-        Mode::Dedicated(_) => resolver.serve(stopping.asked()).map_err(StartError::Dns)?,
+        Mode::Dedicated(_) => resolver.serve(&mut sockets, stopping.asked()).map_err(StartError::Dns)?,
         Mode::Shared(_) => None,
     };
 
@@ -166,6 +170,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         observe,
         questions: questions(config, &resolver, discovery.as_ref()),
         runtimes: metrics.runtimes.clone(),
+        sockets,
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;
@@ -183,6 +188,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
                 resolver: &resolver,
                 metrics: &metrics,
                 readiness: &readiness,
+                handover: handover.as_ref(),
                 stopping,
                 control: &control,
             };
@@ -191,6 +197,14 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
             Some(pods)
         }
     };
+    if let Some(handover) = handover {
+        handover.offer().map_err(StartError::from)?;
+        let stopped = stopping.asked();
+        control.spawn(async move {
+            stopped.await;
+            handover.end();
+        });
+    }
     drain_on_panic();
     listening.done();
     if let Some(answering) = answering {
@@ -233,13 +247,18 @@ fn serve_pages(
     readiness: Readiness,
     metrics: &Metrics,
     admin: Arc<dyn Handler>,
+    sockets: &mut Sockets,
 ) -> Result<ServerThread, ServerError> {
+    let mut page = |address, handler| {
+        let listener = sockets.tcp(address).map_err(|cause| ServerError::Bind { address, cause })?;
+        Endpoint::on(listener, address, handler)
+    };
     let mut pages = vec![
-        Endpoint::bind(config.listen.readiness, Arc::new(readiness))?,
-        Endpoint::bind(config.listen.stats, Arc::new(metrics.clone()))?,
-        Endpoint::bind(config.listen.admin, Arc::clone(&admin))?,
+        page(config.listen.readiness, Arc::new(readiness))?,
+        page(config.listen.stats, Arc::new(metrics.clone()))?,
+        page(config.listen.admin, Arc::clone(&admin))?,
     ];
-    pages.extend(admin_on_ipv6(config, &pages, admin)?);
+    pages.extend(admin_on_ipv6(config, &pages, |address| page(address, admin))?);
     ServerThread::start("adit-pages", pages)
 }
 
@@ -247,13 +266,13 @@ fn serve_pages(
 fn admin_on_ipv6(
     config: &Config,
     pages: &[Endpoint],
-    admin: Arc<dyn Handler>,
+    bind: impl FnOnce(SocketAddr) -> Result<Endpoint, ServerError>,
 ) -> Result<Option<Endpoint>, ServerError> {
     if !config.listen.ipv6 || config.listen.admin.ip() != Ipv4Addr::LOCALHOST {
         return Ok(None);
     }
     let port = pages.last().map_or_else(|| config.listen.admin.port(), |admin| admin.address().port());
-    match Endpoint::bind((Ipv6Addr::LOCALHOST, port).into(), admin) {
+    match bind((Ipv6Addr::LOCALHOST, port).into()) {
         // `EADDRNOTAVAIL`, and `EAFNOSUPPORT` where the kernel has no IPv6.
         Err(ServerError::Bind { cause, .. })
             if matches!(cause.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported) =>

@@ -9,12 +9,14 @@
 //! | [`admin`] | the pages that `istioctl ztunnel-config` asks |
 //! | [`metrics`] | Prometheus metrics, and their endpoint |
 //! | [`access`] | one log line per proxied connection |
+//! | [`capture`] | whether pods' connections really come to the proxy |
 //! | [`counters`] | running totals, for the demo and the summary at shutdown |
 //! | [`readiness`] | what startup still waits for, and the HTTP endpoint that says so |
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod admin;
+pub mod capture;
 pub mod counters;
 pub mod http;
 pub mod logging;

@@ -129,14 +129,16 @@ impl Place {
         Seat(Arc::clone(self))
     }
 
-    /// Passes the turn on if it is this shard's and another shard should have it.
-    pub(crate) fn pass_on(&self, now: Instant) {
+    /// Passes the turn on if it is this shard's and another shard should have it; says whether it did.
+    pub(crate) fn pass_on(&self, now: Instant) -> bool {
         if self.turns.turn.load(Ordering::SeqCst) == self.shard
             && let Some(best) = self.turns.best(now)
             && best != self.shard
         {
             self.turns.give(best);
+            return true;
         }
+        false
     }
 
     /// The shards' crew, and which of them this is.

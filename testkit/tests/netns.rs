@@ -6,6 +6,8 @@
 
 #[path = "netns/balancing.rs"]
 mod balancing;
+#[path = "netns/capture.rs"]
+mod capture;
 #[path = "netns/closing.rs"]
 mod closing;
 #[path = "netns/cluster.rs"]
@@ -64,6 +66,11 @@ macro_rules! worlds {
             #[test]
             fn connections_end_as_their_applications_end_them() -> Result<()> {
                 crate::closing::ends($runtime, $backend)
+            }
+
+            #[test]
+            fn a_check_of_capture_finds_it_working_and_is_not_heard() -> Result<()> {
+                crate::capture::check($runtime, $backend)
             }
 
             #[test]

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit_core::proxy::observed::{Direction, Flag, Observed};
-use adit_core::proxy::{Listener, ShardConfig};
+use adit_core::proxy::{Listener, ProxyId, ShardConfig};
 use adit_testkit::sim::mesh::{add, config, parse, room};
 use adit_testkit::sim::{NodeId, Room, Script, Weather};
 
@@ -69,6 +69,20 @@ fn closed(observed: &[Observed]) -> Vec<(Flag, Option<String>, u64, u64)> {
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
+}
+
+#[test]
+fn a_probe_of_capture_is_closed_without_a_word() {
+    let Pair { mut room, client, .. } = pair(9);
+    for probe in adit_core::proxy::probe::PROBES {
+        let from = SocketAddr::new(addr("10.0.0.1:0").ip(), 40_000);
+        let accepted = room.with(client, |shard, now| {
+            shard.handle_accepted(now, ProxyId::OWN, Listener::Outbound, from, addr("127.0.0.1:15001"), probe)
+        });
+        assert_eq!(accepted, None);
+    }
+    room.run(1_000);
+    assert!(room.observed(client).is_empty() && room.sockets(client) == 0);
 }
 
 #[test]
@@ -256,6 +270,19 @@ fn a_drain_lets_connections_end_and_then_is_complete() {
         _ => None,
     });
     assert_eq!(closed, Some("goaway"));
+}
+
+#[test]
+fn what_was_accepted_before_a_drain_is_served() {
+    let Pair { mut room, client, .. } = pair(16);
+    let script = Script { send: b"hello".to_vec(), finish: true, ..Script::default() };
+    let app = room.connect(client, addr("10.0.0.1:40000"), addr("10.0.0.2:80"), script);
+    // Nothing is dialled yet when the proxy is told to end: the tunnel has yet to be made.
+    room.with(client, |shard, now| shard.drain(now));
+    room.run(10_000);
+    assert_eq!(room.app(app).got(), b"hello");
+    assert!(room.app(app).saw_fin() && !room.app(app).saw_reset());
+    assert!(room.is_drained(client), "and then nothing is left");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The engine: a shard is the whole proxy for one core of the machine; it composes every machine of this crate.
 pub mod observed;
+pub mod probe;
 pub mod proxy_protocol;
 pub mod relay;
 pub mod shard;

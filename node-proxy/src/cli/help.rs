@@ -64,6 +64,8 @@ Listeners:
   ADIT_ENTRY                  LISTEN=TARGET,...: where there is no redirection, connections to LISTEN are taken as
                               captured on their way to TARGET (addresses with ports) [none]
   ADIT_SOCKS5_BIND_ADDRESS    address of SOCKS5 [ADIT_BIND_ADDRESS if loopback, else 127.0.0.1]
+  ADIT_HANDOVER_PATH          a socket that this proxy and the next one share (same user): the next takes over the listening
+                              sockets of this one, so that an upgrade refuses no connection [none]
 
 Sockets:
   PACKET_MARK                 SO_MARK on all data sockets [none]
@@ -156,3 +158,48 @@ Exit status:
      not known here, and the answer says so
   1  it is refused: no route, or denied
   2  there is no answer: wrong usage, no proxy, no dump";
+
+/// What capture is.
+pub(super) const CAPTURE: &str = "\
+Captured pods have rules that send what they connect to, to port 15001 of the proxy, what comes in, to 15006, and, with DNS
+capture, their DNS questions to 15053. Port 15008, kubelet's probes from 169.254.7.127, traffic to loopback, and packets with
+the mark 1337, which are the proxy's own, pass. These are the rules that istio-cni writes; where it is at work, leave them to it.
+Here they are for virtual machines, for tests, and for pods that istio-cni has not reached.
+
+  adit-node capture --netns /proc/4242/ns/net apply --dry-run
+  adit-node capture --netns /proc/4242/ns/net apply
+  adit-node capture --netns /proc/4242/ns/net verify
+  adit-node capture remove
+
+Start the proxy first, with PACKET_MARK=1337: until it listens, what is captured is refused; and without the mark its own
+connections come back to it. Each of nft and iptables-restore changes all that it changes of a table at once. Where something
+fails and there were no rules of ours before, none are left.
+
+nftables rules are in the tables inet istio-ambient-nat, -mangle and -raw; iptables rules in the chains ISTIO_PRERT and
+ISTIO_OUTPUT of nat, mangle and raw, each for IPv4 and IPv6. A packet of a borrowed source address finds back by the routing
+table 100. Nothing else is touched; rules of a sidecar, or of a node, are refused.
+
+Needed: ip, and nft or iptables; root, or CAP_NET_ADMIN, and CAP_SYS_ADMIN for --netns.
+
+Exit status:
+  0  done; all is as it should be
+  1  verify: something is not
+  2  it could not be done, or found out";
+
+/// What a check is.
+pub(super) const CHECK: &str = "\
+Looks at a pod's rules and routes, taking them for those that they come closest to; at who listens on 15001, 15006 and 15008;
+and opens a connection from inside, by IPv4 and by IPv6, which must come to port 15001. It goes to addresses that nobody has
+(192.0.2.1:9 and [100::1]:9): uncaptured, it comes to no harm, and Adit drops it without a word. Another proxy logs it as failed.
+
+  adit-node check --netns /proc/4242/ns/net
+  adit-node check --admin
+  adit-node check --admin http://127.0.0.1:15000 --json
+
+With --admin, a running proxy is asked what it last found of all pods that it serves. Whether what comes in is captured can
+be seen from outside only: here the rules tell.
+
+Exit status:
+  0  connections come to the proxy
+  1  something is wrong
+  2  it cannot be found out";

@@ -9,9 +9,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Runtime;
 use crate::explain::To;
-use crate::{demo, explain, run};
+use crate::{capture, check, demo, explain, run};
 
+mod capture_flags;
 mod help;
+
+pub use self::capture_flags::{Capture, CaptureRequest, CaptureVerb, Check, GoBool};
 
 /// Adit's node proxy: tunnels the TCP traffic of Istio ambient workloads over HBONE (mutual TLS 1.3 and HTTP/2 CONNECT).
 ///
@@ -36,6 +39,12 @@ pub enum Command {
     /// Say what would become of a connection, and why: by the tables of a live proxy, or of a saved config_dump
     #[command(after_long_help = help::EXPLAIN)]
     Explain(Explain),
+    /// Apply, verify or remove the redirection rules and routes of a captured pod, without istio-cni
+    #[command(after_long_help = help::CAPTURE)]
+    Capture(Capture),
+    /// Prove that connections of a pod come to its proxy, and say what to do if they do not
+    #[command(after_long_help = help::CHECK)]
+    Check(Check),
     /// Print the version
     Version,
 }
@@ -89,9 +98,10 @@ pub struct Explain {
 /// Runs the program with `args` (the program's own name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
-    // Upstream's code for an unknown command is 1; clap's own would be 2. `explain` answers "no" with 1.
-    let explains = args.get(1).is_some_and(|command| command == "explain");
-    let failure = if explains { explain::NO_ANSWER } else { 1 };
+    // Upstream's code for an unknown command is 1; clap's own would be 2. Commands that answer say "no" with 1.
+    let answers = ["explain", "capture", "check"];
+    let answers = args.get(1).is_some_and(|command| answers.iter().any(|name| command == name));
+    let failure = if answers { explain::NO_ANSWER } else { 1 };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -104,6 +114,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Proxy(proxy) => run::proxy(&proxy).map_err(|error| error.to_string()),
         Command::Demo(demo) => demo::main(&demo).map_err(|error| error.to_string()),
         Command::Explain(explain) => explain::run(&explain).map_err(|error| error.to_string()),
+        Command::Capture(capture) => capture::run(&capture).map_err(|error| error.to_string()),
+        Command::Check(check) => check::run(&check).map_err(|error| error.to_string()),
         Command::Version => {
             let _ = writeln!(std::io::stdout(), "adit-node {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
@@ -121,6 +133,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::capture::Choice;
 
     fn parse(args: &[&str]) -> Cli {
         Cli::try_parse_from([&["adit-node"], args].concat())
@@ -170,11 +183,85 @@ mod tests {
     }
 
     #[test]
+    fn captures() {
+        let capture = |args: &[&str]| match parse(&[&["capture"], args].concat()).command {
+            Some(Command::Capture(capture)) => capture,
+            other => panic!("{other:?}"),
+        };
+        let request = |dns, ingress, interfaces: &[&str]| CaptureRequest {
+            backend: Choice::Auto,
+            dns_capture: GoBool(dns),
+            bypass_inbound_capture: GoBool(ingress),
+            reroute_virtual_interfaces: interfaces.iter().map(|name| name.parse().unwrap()).collect(),
+            ipv4_only: false,
+        };
+        let verify = |request| CaptureVerb::Verify { request };
+        let netns = Some("/proc/1/ns/net".into());
+        for (args, expected) in [
+            (&["verify"][..], Capture { netns: None, verb: verify(request(true, false, &[])) }),
+            (
+                &["--netns", "/proc/1/ns/net", "verify", "--dns-capture=F", "--bypass-inbound-capture"],
+                Capture { netns: netns.clone(), verb: verify(request(false, true, &[])) },
+            ),
+            (
+                &[
+                    "verify",
+                    "--dns-capture",
+                    "1",
+                    "--reroute-virtual-interfaces",
+                    "a,b",
+                    "--netns",
+                    "/proc/1/ns/net",
+                ],
+                Capture { netns, verb: verify(request(true, false, &["a", "b"])) },
+            ),
+            (
+                &["apply", "--dry-run", "--ipv4-only", "--backend", "nftables"],
+                Capture {
+                    netns: None,
+                    verb: CaptureVerb::Apply {
+                        dry_run: true,
+                        request: CaptureRequest {
+                            backend: Choice::Nftables,
+                            ipv4_only: true,
+                            ..request(true, false, &[])
+                        },
+                    },
+                },
+            ),
+            (&["remove"], Capture { netns: None, verb: CaptureVerb::Remove { dry_run: false } }),
+        ] {
+            assert_eq!(capture(args), expected, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn checks() {
+        let check = |args: &[&str]| match parse(&[&["check"], args].concat()).command {
+            Some(Command::Check(check)) => check,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(check(&[]), Check { netns: None, admin: None, no_probe: false, json: false });
+        let admin = check(&["--json", "--admin"]).admin.map(|origin| origin.to_string());
+        assert_eq!(admin.as_deref(), Some("http://127.0.0.1:15000"));
+        let admin = check(&["--admin", "http://a:1"]).admin.map(|origin| origin.to_string());
+        assert_eq!(admin.as_deref(), Some("http://a:1"));
+        let look = check(&["--netns", "/n", "--no-probe"]);
+        assert_eq!((look.netns, look.no_probe), (Some("/n".into()), true));
+    }
+
+    #[test]
     fn nonsense_fails_with_what_was_expected() {
         for (args, expected) in [
             (&["fly"][..], "unrecognized subcommand 'fly'"),
             (&["proxy", "--runtime", "glommio"], "tokio, smol"),
             (&["demo", "--twice"], "'--twice'"),
+            (&["capture"], "apply"),
+            (&["capture", "apply", "--dns-capture", "yes"], "expected true or false"),
+            (&["capture", "apply", "--backend", "ebpf"], "auto, nftables, iptables"),
+            (&["capture", "apply", "--reroute-virtual-interfaces", "eth+"], "names no interface"),
+            (&["check", "--netns", "/n", "--admin"], "cannot be used with"),
+            (&["check", "--no-probe", "--admin"], "cannot be used with"),
             (&["explain", "--to", "a:1"], "--from <WORKLOAD>"),
             (&["explain", "--from", "a", "--to", "a"], "expected HOST:PORT"),
             (
@@ -198,6 +285,13 @@ mod tests {
         let proxy = command.find_subcommand_mut("proxy").unwrap().render_long_help().to_string();
         for name in crate::config::variables() {
             assert!(proxy.contains(name), "`proxy --help` does not explain {name}");
+        }
+        for (name, words) in [
+            ("capture", &["apply", "verify", "remove", "--netns", "PACKET_MARK", "Exit status"][..]),
+            ("check", &["--admin", "--netns", "--no-probe", "--json", "192.0.2.1", "Exit status"]),
+        ] {
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(words.iter().all(|word| help.contains(word)), "`{name} --help` is not whole: {help}");
         }
         let explain = command.find_subcommand_mut("explain").unwrap().render_long_help().to_string();
         for word in ["--from", "--to", "--admin", "--dump", "--json", "--seed", "Exit status", "config_dump"]

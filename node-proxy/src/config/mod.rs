@@ -62,6 +62,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// Where to listen.
     pub listen: Listen,
+    /// `ADIT_HANDOVER_PATH`: where listening sockets are taken from the proxy before this one, and given to the next.
+    pub handover: Option<PathBuf>,
     /// `ADIT_ENTRY`: listeners whose connections are taken as captured on their way to a fixed address.
     pub entries: Vec<(SocketAddr, SocketAddr)>,
     /// Options of the data path's sockets (`PACKET_MARK`, `KEEPALIVE_*`, `USER_TIMEOUT_ENABLED`).
@@ -296,6 +298,7 @@ impl Config {
             },
             dns,
             listen,
+            handover: reader.text("ADIT_HANDOVER_PATH").map(PathBuf::from),
             entries,
             sockets: sockets(reader, &mode),
             mode,

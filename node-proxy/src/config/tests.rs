@@ -48,6 +48,7 @@ fn defaults_are_upstreams() {
             loopback: [127, 0, 0, 1].into(),
             ipv6: true,
         },
+        handover: None,
         entries: Vec::new(),
         sockets: SocketOptions {
             nodelay: true,
@@ -192,6 +193,7 @@ fn every_variable_is_heard() {
         (&[("ADIT_RECORD", "/tmp/r")], |c| {
             c.record.as_deref() == Some("/tmp/r".as_ref()) && c.warnings.iter().any(|w| w.contains("payload"))
         }),
+        (&[("ADIT_HANDOVER_PATH", "/run/a/b")], |c| c.handover.as_deref() == Some("/run/a/b".as_ref())),
         (&[("ADIT_RECORDS", "rustls")], |c| c.records == RecordMode::Rustls),
         (&[("ADIT_RECORDS", "in-place")], |c| c.records == RecordMode::InPlace),
         (&[("ADIT_RESETS_AS_FIN", "true")], |c| c.resets_as_fin),
@@ -266,7 +268,8 @@ fn each_bad_value_is_named_with_what_was_expected() {
 fn every_variable_refuses_nonsense() {
     // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
     // LOG_FORMAT knows one word, as upstream.
-    const TEXT: [&str; 21] = [
+    const TEXT: [&str; 22] = [
+        "ADIT_HANDOVER_PATH",
         "INPOD_UDS",
         "SERVICE_ACCOUNT",
         "LOCAL_XDS",

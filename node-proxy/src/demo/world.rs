@@ -20,6 +20,7 @@ use super::screen::Screen;
 use super::story::Event;
 use crate::certificates::NodeCertificates;
 use crate::config::{Config, Cpus, Runtime};
+use crate::handover::Sockets;
 use crate::instance::{Instance, Observe, Parts, StartError, load_mesh, seed};
 use crate::tables::Tables;
 use crate::thread::TokioThread;
@@ -103,6 +104,7 @@ impl World {
                 observe: observe(Who::Echo, events, echo_counters),
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
+                sockets: Sockets::default(),
                 entries: Vec::new(),
             },
         )?;
@@ -114,6 +116,7 @@ impl World {
                 observe: observe(Who::Web, events, web_counters),
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
+                sockets: Sockets::default(),
                 entries: entries(),
             },
         )?;
@@ -129,6 +132,7 @@ impl World {
             observe: observe(Who::Impostor, events, &Arc::default()),
             questions: Arc::new(Questions::default),
             runtimes: Runtimes::default(),
+            sockets: Sockets::default(),
             entries: entries(),
         };
         let instance = Instance::start(&config, parts)?;

@@ -17,7 +17,7 @@ use adit_core::inpod::{self, ProtocolError};
 use adit_core::proxy::ProxyId;
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
-use adit_runtime::{Crew, Handle, NetNs, NewProxy, SocketOptions};
+use adit_runtime::{BoundListener, Crew, Handle, NetNs, NewProxy, SocketOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -27,6 +27,7 @@ use self::report::Reports;
 pub(crate) use self::resolver::FromPod;
 use crate::certificates::NodeCertificates;
 use crate::config::{Config, Shared};
+use crate::handover::{Handover, Sockets};
 use crate::instance::{Instance, seed};
 use crate::names::{DnsProxy, NodeResolver};
 use crate::stopping::Stopping;
@@ -43,6 +44,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) resolver: &'a Arc<NodeResolver>,
     pub(crate) metrics: &'a Metrics,
     pub(crate) readiness: &'a Readiness,
+    /// Sockets from the process before this one, and for the next.
+    pub(crate) handover: Option<&'a Handover>,
     pub(crate) stopping: &'a Stopping,
     /// Runs the client of the agent.
     pub(crate) control: &'a TokioThread,
@@ -65,7 +68,14 @@ pub(crate) struct InPod {
     resolver: Arc<NodeResolver>,
     stopping: Stopping,
     identities: Arc<Identities>,
-    running: Mutex<BTreeMap<ProxyId, Option<DnsProxy>>>,
+    handover: Option<Handover>,
+    running: Mutex<BTreeMap<ProxyId, Running>>,
+}
+
+/// A pod that has a proxy.
+struct Running {
+    netns: NetNs,
+    dns: Option<DnsProxy>,
 }
 
 impl std::fmt::Debug for InPod {
@@ -93,6 +103,7 @@ impl Pods {
             resolver: Arc::clone(parts.resolver),
             stopping: parts.stopping.clone(),
             identities,
+            handover: parts.handover.cloned(),
             running: Mutex::default(),
         });
         let settings = inpod::Settings {
@@ -126,7 +137,7 @@ impl Pods {
         let begun = Instant::now();
         let left = || limit.saturating_sub(begun.elapsed());
         let proxies: Vec<_> = std::mem::take(&mut *self.sink.running()).into_values().collect();
-        for dns in proxies.into_iter().flatten() {
+        for dns in proxies.into_iter().filter_map(|running| running.dns) {
             self.sink.resolver.end(dns, left());
         }
         match control.wait(async { tokio::time::timeout(left(), self.agent).await }) {
@@ -141,19 +152,15 @@ impl Pods {
 }
 
 impl InPod {
-    /// The proxies that run, each with its DNS proxy, if pods have one.
-    fn running(&self) -> MutexGuard<'_, BTreeMap<ProxyId, Option<DnsProxy>>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<ProxyId, Running>> {
         // Each change is one call of the map, so a panic elsewhere leaves it whole.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a pod's proxy. Nothing here waits for anything, so a call is never left half done.
     fn bring_up(&self, pod: PodStart) -> Result<(), String> {
-        let netns = NetNs::new(pod.netns);
-        let listeners = self.listeners.bind(&netns)?;
-        let drain = self.stopping.asked();
-        let dns = self.resolver.serve_pod(&netns, &pod.workload, self.listeners.dns_reuses_port(), drain);
-        let dns = dns.map_err(|error| error.to_string())?;
+        let netns = NetNs::new(Arc::clone(&pod.netns));
+        let (listeners, dns) = self.listen(&netns, &pod).inspect_err(|_| self.forget(&netns))?;
         let proxy = pod.id;
         // Pods have different homes, so that quiet ones do not all wake one shard.
         let home = proxy.0 as usize;
@@ -170,8 +177,30 @@ impl InPod {
                 sockets: self.sockets,
             });
         }
-        self.running().insert(proxy, dns);
+        self.running().insert(proxy, Running { netns, dns });
         Ok(())
+    }
+
+    /// The pod's sockets, all of them.
+    fn listen(
+        &self,
+        netns: &NetNs,
+        pod: &PodStart,
+    ) -> Result<(Vec<BoundListener>, Option<DnsProxy>), String> {
+        let handover = self.handover.as_ref();
+        let sockets = handover.map_or_else(|| Ok(Sockets::default()), |handover| handover.of(netns));
+        let mut sockets = sockets.map_err(|error| error.to_string())?;
+        let listeners = self.listeners.bind(netns, &mut sockets)?;
+        let (reuse_port, drain) = (self.listeners.dns_reuses_port(), self.stopping.asked());
+        let dns = self.resolver.serve_pod((netns, &mut sockets), &pod.workload, reuse_port, drain);
+        Ok((listeners, dns.map_err(|error| error.to_string())?))
+    }
+
+    /// Nobody gets the sockets of this namespace any more.
+    fn forget(&self, netns: &NetNs) {
+        if let Some(Err(error)) = self.handover.as_ref().map(|handover| handover.forget(netns)) {
+            tracing::warn!(%error, "sockets of a pod that is gone stay open");
+        }
     }
 }
 
@@ -181,7 +210,8 @@ impl PodSink for InPod {
     }
 
     async fn stop(&self, proxy: ProxyId) {
-        let Some(dns) = self.running().remove(&proxy) else { return };
+        let Some(Running { netns, dns }) = self.running().remove(&proxy) else { return };
+        self.forget(&netns);
         let stopped: Vec<_> = self
             .shards
             .iter()

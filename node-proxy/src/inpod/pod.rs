@@ -3,6 +3,7 @@ use adit_core::proxy::Listener;
 use adit_runtime::{BoundListener, ListenerSpec, NetNs, SocketOptions};
 
 use crate::config::{Config, Shared};
+use crate::handover::Sockets;
 
 /// What listens in every pod, beside DNS.
 #[derive(Clone, Debug)]
@@ -34,9 +35,9 @@ impl PodListeners {
         Self { specs: usual.into_iter().filter_map(spec).collect(), options: config.sockets, reuse_port }
     }
 
-    /// Binds all of them in `netns`, or none.
-    pub(super) fn bind(&self, netns: &NetNs) -> Result<Vec<BoundListener>, String> {
-        let bind = |spec: &ListenerSpec| spec.bind_in(Some(netns), &self.options);
+    /// Has all of them in `netns`: those that there are already, else new ones.
+    pub(super) fn bind(&self, netns: &NetNs, sockets: &mut Sockets) -> Result<Vec<BoundListener>, String> {
+        let bind = |spec: &ListenerSpec| sockets.listen(spec, Some(netns), &self.options);
         self.specs.iter().map(bind).collect::<Result<_, _>>().map_err(|error| error.to_string())
     }
 

@@ -21,8 +21,9 @@ pub struct Admin<S> {
 }
 
 /// What the first page lists.
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("config_dump", "tables, certificates, connections and configuration as JSON"),
+    ("capture", "whether the connections of each pod come to this proxy, as JSON"),
     ("logging", "POST: query or change log levels"),
     ("quitquitquit", "POST: drain and end"),
     ("debug/pprof/profile", "not available"),
@@ -65,6 +66,10 @@ impl<S: AdminState> Handler for Admin<S> {
                 let chunks = dump::Dump::of(&*self.state);
                 Response::ok("application/json", Body::Chunks(Box::new(chunks)))
             }
+            "/capture" => match serde_json::to_vec(&self.state.captures()) {
+                Ok(text) => Response::ok("application/json", Body::Whole(text.into())),
+                Err(error) => Response::text(500, format!("{error}\n")),
+            },
             "/logging" => logging::answer(&self.levels, request),
             "/quitquitquit" => self.quit(request.method),
             "/debug/pprof/profile" | "/debug/pprof/heap" | "/debug/pprof/heap/profiling" => {

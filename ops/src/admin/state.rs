@@ -6,6 +6,7 @@ use adit_core::proxy::observed::Connection;
 use serde::Serialize;
 
 use super::CertificateStatus;
+use crate::capture::PodCapture;
 
 /// A process's state, as its admin pages need it. Asked on the thread that serves them, so each answer must be quick.
 pub trait AdminState: Send + Sync + 'static {
@@ -17,6 +18,10 @@ pub trait AdminState: Send + Sync + 'static {
     fn certificates(&self) -> Vec<CertificateStatus>;
     /// The proxies that run here, each with the workload it stands for (`workloadState`).
     fn proxies(&self) -> Vec<ProxyState>;
+    /// What was last found of the capture of each pod (`/capture`); nothing where nobody looks.
+    fn captures(&self) -> Vec<PodCapture> {
+        Vec::new()
+    }
     /// The connections that are open now, of all proxies.
     fn connections(&self) -> Vec<Arc<Connection>>;
     /// The configuration, as a JSON object of interfaces §4.2 (`config`).

@@ -12,6 +12,7 @@ use adit_core::proxy::observed::{Carrier, Connection, Direction, Names, Party, T
 use serde_json::{Value, json};
 
 use super::*;
+use crate::capture::{CaptureState, PodCapture};
 
 #[derive(Default)]
 struct World {
@@ -20,6 +21,7 @@ struct World {
     proxies: Vec<ProxyState>,
     connections: Vec<Arc<Connection>>,
     stopped: AtomicBool,
+    captures: Vec<PodCapture>,
 }
 
 impl AdminState for World {
@@ -37,6 +39,9 @@ impl AdminState for World {
     }
     fn connections(&self) -> Vec<Arc<Connection>> {
         self.connections.clone()
+    }
+    fn captures(&self) -> Vec<PodCapture> {
+        self.captures.clone()
     }
     fn config(&self) -> Value {
         json!({"proxy": true})
@@ -368,6 +373,15 @@ fn levels_are_listed_changed_and_reset() {
     assert_eq!(post("/logging"), ok("info"));
     let (status, help) = ask(&admin, Method::Get, "/logging");
     assert!(status == 405 && help.contains("usage: POST /logging"), "{help}");
+}
+
+#[test]
+fn captures_are_shown_as_their_readers_expect_them() {
+    let state = CaptureState::unknown("no namespace");
+    let pod = PodCapture { uid: "u".into(), namespace: "shop".into(), name: "web".into(), state };
+    let admin = admin(World { captures: vec![pod.clone()], ..World::default() });
+    let (status, text) = ask(&admin, Method::Get, "/capture");
+    assert_eq!((status, serde_json::from_str::<Vec<PodCapture>>(&text).unwrap()), (200, vec![pod]));
 }
 
 #[test]

@@ -62,8 +62,20 @@ impl Endpoint {
     /// # Errors
     /// [`ServerError::Bind`].
     pub fn bind(address: SocketAddr, handler: Arc<dyn Handler>) -> Result<Self, ServerError> {
+        let listener = TcpListener::bind(address).map_err(|cause| ServerError::Bind { address, cause })?;
+        Self::on(listener, address, handler)
+    }
+
+    /// As [`bind`](Self::bind), with a socket that listens at `address` already.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`].
+    pub fn on(
+        listener: TcpListener,
+        address: SocketAddr,
+        handler: Arc<dyn Handler>,
+    ) -> Result<Self, ServerError> {
         let error = |cause| ServerError::Bind { address, cause };
-        let listener = TcpListener::bind(address).map_err(error)?;
         listener.set_nonblocking(true).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         Ok(Self { listener, address, handler })

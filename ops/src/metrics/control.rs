@@ -8,6 +8,7 @@ use std::time::Duration;
 use adit_core::dns::{Asked, DnsObserved};
 use adit_core::mesh::Workload;
 use adit_core::proxy::observed::{Direction, Party};
+use adit_core::time::UnixTime;
 use adit_core::xds::Reason as Termination;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
@@ -44,6 +45,11 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Holds {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     component: &'static str,
     tag: String,
@@ -67,6 +73,19 @@ pub trait XdsFigures: Send + Sync + 'static {
     fn staleness(&self) -> Duration;
 }
 
+/// The certificates that are held at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HeldCertificates {
+    /// Identities that have one.
+    pub available: u64,
+    /// Identities that wait for their first.
+    pub initializing: u64,
+    /// Identities that could not be given one.
+    pub unavailable: u64,
+    /// When the first of them ends.
+    pub soonest_expiry: Option<UnixTime>,
+}
+
 /// What the manager of certificates has counted, whenever it is asked.
 pub trait CertificateFigures: Send + Sync + 'static {
     /// Certificates issued.
@@ -75,6 +94,8 @@ pub trait CertificateFigures: Send + Sync + 'static {
     fn failed(&self) -> u64;
     /// Changes of the revocation lists that could not be read.
     fn unreadable_lists(&self) -> u64;
+    /// What is held now.
+    fn held(&self) -> HeldCertificates;
 }
 
 /// Figures of somebody who may not be there: then there are no such metrics.
@@ -285,7 +306,28 @@ impl Collector for Certificates {
         let lists = figures.unreadable_lists();
         encoder
             .encode_descriptor("adit_crl_read_failures", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, u64, u64>(&lists, None)
+            .encode_counter::<NoLabelSet, u64, u64>(&lists, None)?;
+        let held = figures.held();
+        let (name, help) = ("adit_certificates", "Identities, by whether they have a certificate");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (state, count) in [
+            ("available", held.available),
+            ("initializing", held.initializing),
+            ("unavailable", held.unavailable),
+        ] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            metric.encode_family(&Holds { state })?.encode_gauge(&count)?;
+        }
+        let Some(soonest) = held.soonest_expiry else { return Ok(()) };
+        let help = "When the first of the certificates that are held ends, in seconds since 1970";
+        encoder
+            .encode_descriptor(
+                "adit_certificate_soonest_expiry_timestamp_seconds",
+                help,
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&i64::try_from(soonest.0).unwrap_or(i64::MAX))
     }
 }
 
@@ -296,6 +338,7 @@ pub struct Pods {
     pending: Gauge,
     started: Counter,
     stopped: Counter,
+    uncaptured: Gauge,
 }
 
 impl Pods {
@@ -303,6 +346,11 @@ impl Pods {
     pub fn set(&self, active: usize, pending: usize) {
         self.active.set(i64::try_from(active).unwrap_or(i64::MAX));
         self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+    }
+
+    /// How many pods should be captured and are not ([`crate::capture::Captures::missing`]).
+    pub fn set_uncaptured(&self, pods: usize) {
+        self.uncaptured.set(i64::try_from(pods).unwrap_or(i64::MAX));
     }
 
     /// A pod's proxy started.
@@ -353,4 +401,6 @@ pub(super) fn register(
     registry.register("workload_manager_proxies_started", help, pods.started.clone());
     let help = "The total number of proxies that were stopped";
     registry.register("workload_manager_proxies_stopped", help, pods.stopped.clone());
+    let help = "Pods in scope whose connections do not come to this proxy";
+    registry.register("adit_capture_missing_pods", help, pods.uncaptured.clone());
 }

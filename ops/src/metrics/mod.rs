@@ -7,6 +7,7 @@ mod control;
 mod labels;
 mod process;
 mod traffic;
+mod tunnels;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,15 +17,17 @@ use adit_core::proxy::observed::{Connection, Flag};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-pub use self::control::{CertificateFigures, Certificates, Dns, Pods, Xds, XdsFigures};
+pub use self::control::{CertificateFigures, Certificates, Dns, HeldCertificates, Pods, Xds, XdsFigures};
 pub use self::process::Runtimes;
 pub use self::traffic::{Bounds, Traffic};
+use self::tunnels::Tunnels;
 
 /// All metrics of a process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
     traffic: Traffic,
+    tunnels: Tunnels,
     /// Hooks of the control plane's client.
     pub xds: Xds,
     /// Hooks of the DNS proxy.
@@ -47,16 +50,19 @@ impl Metrics {
         let (xds, dns) = (Xds::default(), Dns::default());
         let (certificates, pods) = (Certificates::default(), Pods::default());
         let runtimes = Runtimes::default();
+        let tunnels = Tunnels::default();
         registry.register_collector(Box::new(traffic.clone()));
+        registry.register_collector(Box::new(tunnels.clone()));
         control::register(&mut registry, tag, (&xds, &dns, &certificates, &pods));
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(runtimes.clone()));
-        Self { registry: Arc::new(registry), traffic, xds, dns, certificates, pods, runtimes }
+        Self { registry: Arc::new(registry), traffic, tunnels, xds, dns, certificates, pods, runtimes }
     }
 
     /// Counts one event of a shard; callable from any thread.
     pub fn observe(&self, observed: &Observed) {
         self.traffic.observe(Instant::now(), observed);
+        self.tunnels.observe(observed);
         match observed {
             Observed::ConnectionClosed { connection, flag: Flag::CertRevoked, .. } => {
                 self.certificates.revoked(connection.direction);

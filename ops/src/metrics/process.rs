@@ -9,9 +9,30 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use tokio::runtime::Handle;
 
-/// Reads open files and their limit.
+/// Reads open files and their limit, memory, processor time and threads.
 #[derive(Debug)]
 pub(super) struct Process;
+
+/// What `/proc/self/stat` (proc_pid_stat(5)) says, in the kernel's units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    /// `utime` and `stime` together, in clock ticks.
+    ticks: u64,
+    threads: u64,
+    /// In pages.
+    resident: u64,
+}
+
+impl Stat {
+    /// Reads the line. The command's name, the second field, may hold anything, so that fields are counted from its end.
+    fn read(line: &str) -> Option<Self> {
+        let (_, fields) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        // Numbered from 1 in the manual, of which the third is the first here.
+        let field = |number: usize| fields.get(number.checked_sub(3)?)?.parse::<u64>().ok();
+        Some(Self { ticks: field(14)?.saturating_add(field(15)?), threads: field(20)?, resident: field(24)? })
+    }
+}
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -27,7 +48,19 @@ impl Collector for Process {
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let limit = limit.current.unwrap_or(u64::MAX);
-        gauge(&mut encoder, "process_max_fds", "Maximum number of file descriptors.", limit)
+        gauge(&mut encoder, "process_max_fds", "Maximum number of file descriptors.", limit)?;
+        let line = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let Some(stat) = Stat::read(&line) else { return Ok(()) };
+        let page = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
+        let resident = stat.resident.saturating_mul(page);
+        gauge(&mut encoder, "process_resident_memory_bytes", "Resident memory in octets.", resident)?;
+        gauge(&mut encoder, "process_threads", "Number of threads.", stat.threads)?;
+        #[expect(clippy::cast_precision_loss, reason = "2^53 ticks are three million years")]
+        let seconds = stat.ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        let help = "Processor time in seconds, of the user and of the system.";
+        encoder
+            .encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, f64, u64>(&seconds, None)
     }
 }
 
@@ -106,5 +139,22 @@ impl Collector for Runtimes {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stat;
+
+    #[test]
+    fn the_commands_name_may_hold_anything() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 70 30 13 14 15 16 9 18 19 20 512 22";
+        let expected = Some(Stat { ticks: 100, threads: 9, resident: 512 });
+        for name in ["adit-node", "a b", ") S 1 (", "(("] {
+            assert_eq!(Stat::read(&format!("7 ({name}) {rest}\n")), expected, "{name}");
+        }
+        for bad in ["", "7 (a", "7 (a) S", "7 (a) S 1 2 3 4 5 6 7 8 9 10 x 30 13 14 15 16 9 18 19 20 512"] {
+            assert_eq!(Stat::read(bad), None, "{bad}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use adit_core::identity::Identity;
 use adit_core::mesh::Workload;
 use adit_core::proxy::observed::{Carrier, Direction, Labels, Names, Party, ServiceLabels};
 
+use adit_core::time::UnixTime;
 use adit_core::xds::Reason;
 
 use super::*;
@@ -268,6 +269,15 @@ impl CertificateFigures for Figures {
     fn unreadable_lists(&self) -> u64 {
         1
     }
+
+    fn held(&self) -> HeldCertificates {
+        HeldCertificates {
+            available: 5,
+            initializing: 1,
+            unavailable: 0,
+            soonest_expiry: Some(UnixTime(1_800_000_000)),
+        }
+    }
 }
 
 #[test]
@@ -291,6 +301,7 @@ fn control_metrics_have_upstreams_names() {
     let connection = connection("web", Carrier::Tcp);
     metrics.observe(&Observed::Resolved { connection, hostname: "db.example".into() });
     metrics.pods.set(3, 1);
+    metrics.pods.set_uncaptured(2);
     metrics.pods.started();
     for flag in [Flag::CertRevoked, Flag::TlsFailure] {
         metrics.observe(&Observed::EarlyDenied {
@@ -319,17 +330,23 @@ fn control_metrics_have_upstreams_names() {
         "workload_manager_pending_proxy_count 1".to_owned(),
         "workload_manager_proxies_started_total 1".to_owned(),
         "workload_manager_proxies_stopped_total 0".to_owned(),
+        "adit_capture_missing_pods 2".to_owned(),
         "istio_crl_policy_rejections_total{reporter=\"destination\"} 1".to_owned(),
         "adit_certificate_requests_total{result=\"ok\"} 3".to_owned(),
         "adit_certificate_requests_total{result=\"error\"} 2".to_owned(),
         "adit_crl_read_failures_total 1".to_owned(),
+        "adit_certificates{state=\"available\"} 5".to_owned(),
+        "adit_certificates{state=\"unavailable\"} 0".to_owned(),
+        "adit_certificate_soonest_expiry_timestamp_seconds 1800000000".to_owned(),
         "adit_xds_staleness_seconds 9.0".to_owned(),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} missing in\n{text}");
     }
     assert!(text.contains("istio_on_demand_dns_total{source_workload=\"web\","), "{text}");
     assert!(text.contains("source_cluster=\"Kubernetes\",hostname=\"db.example\"} 1\n"), "{text}");
-    assert!(text.contains("\nprocess_open_fds ") && text.contains("\nprocess_max_fds "), "{text}");
+    for name in ["open_fds", "max_fds", "resident_memory_bytes", "threads", "cpu_seconds_total"] {
+        assert!(text.contains(&format!("\nprocess_{name} ")), "{name} missing in {text}");
+    }
     assert!(!text.contains("tokio_"), "no runtime was named");
 }
 
@@ -360,4 +377,44 @@ fn workers_are_told_of_when_a_runtime_is_named() {
     ] {
         assert!(text.contains(&format!("\n{name}{{worker=\"0\"}} ")), "{name} missing in {text}");
     }
+}
+
+#[test]
+fn tunnels_are_counted_by_direction_and_by_what_ended_them() {
+    let metrics = Metrics::new("x", Bounds::default());
+    let peer = Identity::new("cluster.local", "shop", "web").unwrap();
+    let address = "10.0.0.1:15008".parse().unwrap();
+    for (id, direction) in [(1, Direction::Inbound), (2, Direction::Inbound), (3, Direction::Outbound)] {
+        metrics.observe(&Observed::TunnelOpened { id, direction, peer: peer.clone(), address });
+    }
+    let closed = |id, reason, attack| Observed::TunnelClosed {
+        id,
+        direction: Direction::Inbound,
+        reason,
+        attack,
+        streams_served: 0,
+    };
+    metrics.observe(&closed(1, "ping flood", true));
+    metrics.observe(&Observed::EarlyDenied {
+        source: None,
+        destination: None,
+        direction: Direction::Inbound,
+        error: String::new(),
+        flag: Flag::TlsFailure,
+    });
+    let text = metrics.text();
+    for line in [
+        "adit_tunnels_opened_total{reporter=\"source\"} 1",
+        "adit_tunnels_opened_total{reporter=\"destination\"} 2",
+        "adit_tunnels_open{reporter=\"source\"} 1",
+        "adit_tunnels_open{reporter=\"destination\"} 1",
+        "adit_tunnels_over_budget_total{reporter=\"destination\",reason=\"ping flood\"} 1",
+        "adit_early_denials_total{reporter=\"destination\",response_flags=\"TLS_FAILURE\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} missing in\n{text}");
+    }
+    metrics.observe(&closed(2, "goaway", false));
+    let later = metrics.text();
+    assert!(later.contains("adit_tunnels_open{reporter=\"destination\"} 0\n"), "{later}");
+    assert_eq!(lines(&later, "adit_tunnels_over_budget_total").len(), 1, "{later}");
 }

@@ -12,6 +12,7 @@ pub const PATH: &str = "/healthz/ready";
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     pending: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    remark: Arc<Mutex<Option<String>>>,
 }
 
 /// Something startup waits for. Dropped without [`Task::done`] it stays pending: what failed is not ready.
@@ -35,6 +36,15 @@ impl Readiness {
         Task { readiness: self.clone(), name }
     }
 
+    /// What is told beside being ready, for people; it changes nothing for kubelet.
+    pub fn set_remark(&self, remark: Option<String>) {
+        *self.remark.lock().unwrap_or_else(PoisonError::into_inner) = remark;
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.remark.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The names of what is pending, sorted; empty when ready.
     #[must_use]
     pub fn pending(&self) -> Vec<&'static str> {
@@ -43,12 +53,15 @@ impl Readiness {
 }
 
 impl Handler for Readiness {
-    /// 200 when ready, 500 with what is pending otherwise.
+    /// 200 when ready, with the remark if there is one; 500 with what is pending otherwise.
     fn answer(&self, request: &Request) -> Response {
         match (request.target.path == PATH, request.method) {
             (false, _) => Response::not_found(),
             (true, Method::Get) => match self.pending().as_slice() {
-                [] => Response::text(200, "ready\n"),
+                [] => match self.remark() {
+                    None => Response::text(200, "ready\n"),
+                    Some(remark) => Response::text(200, format!("ready, but {remark}\n")),
+                },
                 pending => Response::text(500, format!("not ready, pending: {}\n", pending.join(", "))),
             },
             (true, _) => Response::not_allowed("GET", ""),
@@ -101,6 +114,10 @@ mod tests {
         proxy.done();
         state.done();
         assert_eq!(ask(Method::Get, "/healthz/ready?x=1"), (200, "ready\n".to_owned()));
+        readiness.set_remark(Some("all is not well".to_owned()));
+        assert_eq!(ask(Method::Get, "/healthz/ready"), (200, "ready, but all is not well\n".to_owned()));
+        readiness.set_remark(None);
+        assert_eq!(ask(Method::Get, "/healthz/ready"), (200, "ready\n".to_owned()));
         assert_eq!(ask(Method::Post, "/healthz/ready"), (405, String::new()));
         assert_eq!(ask(Method::Other, "/healthz/ready"), (405, String::new()));
         assert_eq!(ask(Method::Get, "/"), (404, String::new()));

@@ -26,6 +26,7 @@ macro_rules! conformance_suite {
             a_busy_connection_does_not_starve_another
             deadlines_pass
             drain_stops_listening_and_lets_connections_end
+            what_waits_when_a_drain_begins_is_served
             terminate_ends_everything
             commands_sent_before_the_start_are_taken
             a_proxy_comes_and_goes

@@ -1,6 +1,7 @@
 //! Bodies over sockets.
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -173,6 +174,28 @@ pub fn drain_stops_listening_and_lets_connections_end(host: &impl Host) {
     rig.wait();
 }
 
+/// A connection in the queue of a socket that closes is reset, so the queue is emptied first.
+pub fn what_waits_when_a_drain_begins_is_served(host: &impl Host) {
+    const CLIENTS: usize = 10;
+    let (go, wait) = mpsc::channel();
+    let rig = Rig::start(*host, move |relay| {
+        // The test has failed if nobody says go.
+        let _ = wait.recv();
+        relay
+    });
+    let clients: Vec<_> = (0..CLIENTS).map(|_| rig.client()).collect();
+    rig.handle.drain();
+    go.send(()).expect("the relay waits");
+    for _ in 0..CLIENTS {
+        let (mut server, _) = rig.server.accept().expect("the relay dials");
+        server.write_all(b"served").expect("all octets leave");
+    }
+    for client in clients {
+        assert_eq!(read_to_end(&client), b"served");
+    }
+    rig.wait();
+}
+
 /// Terminating resets what is open and ends the shard.
 pub fn terminate_ends_everything(host: &impl Host) {
     let rig = Rig::start(*host, |relay| relay);
@@ -185,7 +208,7 @@ pub fn terminate_ends_everything(host: &impl Host) {
 
 /// A command does not need a running shard to be heard.
 pub fn commands_sent_before_the_start_are_taken(host: &impl Host) {
-    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (hold, held) = mpsc::channel::<()>();
     let rig = Rig::start(*host, move |relay| {
         // The shard starts once this channel is closed.
         let _ = held.recv();
@@ -221,14 +244,14 @@ pub fn a_proxy_comes_and_goes(host: &impl Host) {
         (&early).write_all(b"x").expect("it leaves");
         assert_eq!(read_exactly(&at_server, 1), b"x");
 
-        let (done, ends) = std::sync::mpsc::channel();
+        let (done, ends) = mpsc::channel();
         rig.handle.remove_proxy(id, move || done.send(()).expect("the test waits"));
         ends.recv_timeout(Duration::from_secs(20)).expect("it ends in time");
         assert_eq!(read_error(&early).kind(), ErrorKind::ConnectionReset);
         let refused = TcpStream::connect(rig.address).expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         // What is gone is gone; the shard's own connection is not.
-        let (done, ends) = std::sync::mpsc::channel();
+        let (done, ends) = mpsc::channel();
         rig.handle.remove_proxy(id, move || done.send(()).expect("the test waits"));
         ends.recv_timeout(Duration::from_secs(20)).expect("it ends in time");
     }

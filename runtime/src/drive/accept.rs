@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::ports::{CertificateSource, Observer};
 use crate::ready::{Key, Notifier};
 use crate::runtime::{Clear, Readiness, Runtime};
-use crate::socket::{Accepted, BoundListener, accept};
+use crate::socket::{Accepted, BACKLOG, BoundListener};
 use crate::turns::{Place, Seat};
 
 /// The first rest of a listener when the process has run out of something.
@@ -53,24 +53,31 @@ impl<Io: Readiness> ListenerSlot<Io> {
         let mut cx = Context::from_waker(waker);
         loop {
             let guard = ready!(io.poll_readable(&mut cx))?;
-            match accept(
-                io.as_fd(),
-                self.bound.listener(),
-                self.bound.is_transparent(),
-                self.bound.destination(),
-            ) {
+            match self.bound.accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear(),
                 decided => return Poll::Ready(decided),
             }
         }
     }
 
+    /// Accepts without asking the reactor, which may not have heard yet of what came last; `None`: it is another shard's turn.
+    fn accept_now(&self) -> Option<io::Result<Accepted>> {
+        let elsewhere = self.bound.place().is_some_and(|place| !place.poll_turn(self.notifier.waker()));
+        (!elsewhere).then(|| self.bound.accept())
+    }
+
     /// A connection was accepted: it has a seat, and the turn may pass on.
-    fn seat(&self, now: Instant) -> Option<Seat> {
-        let place = self.bound.place()?;
-        let seat = place.sit();
-        place.pass_on(now);
+    fn seat(&mut self, now: Instant) -> Option<Seat> {
+        let seat = self.bound.place()?.sit();
+        self.pass_on(now);
         Some(seat)
+    }
+
+    /// Passes the turn on, if this shard has it and another should.
+    pub(super) fn pass_on(&mut self, now: Instant) {
+        if self.bound.place().is_some_and(|place| place.pass_on(now)) {
+            self.io = None;
+        }
     }
 
     /// The shards it is shared with.
@@ -122,6 +129,21 @@ where
     O: Observer,
     C: CertificateSource,
 {
+    /// Accepts what waits in the queues of all listeners, before they are closed: a connection in a queue that closes is reset.
+    pub(super) fn empty_queues(&mut self) {
+        let indices: Vec<u32> = self.listeners.keys().copied().collect();
+        for index in indices {
+            // Whoever connects all the time does not hold up the end.
+            for _ in 0..BACKLOG {
+                let Some(slot) = self.listeners.get_mut(&index) else { break };
+                let Some(Ok(accepted)) = slot.accept_now() else { break };
+                let listener = slot.bound.listener();
+                let (proxy, seat) = (slot.proxy, slot.seat(self.now));
+                self.accepted((proxy, listener), accepted, seat);
+            }
+        }
+    }
+
     /// Accepts what waits at listener `index`, within the budget.
     pub(super) fn accept(&mut self, index: u32) {
         for _ in 0..self.config.accept_budget {

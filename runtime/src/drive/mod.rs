@@ -278,10 +278,11 @@ where
         if !self.meter.is_due(self.now) {
             return;
         }
-        let places = || self.listeners.values().filter_map(ListenerSlot::place);
-        if let Some((crew, shard)) = places().next().map(|place| place.crew()) {
+        if let Some((crew, shard)) =
+            self.listeners.values().find_map(ListenerSlot::place).map(|place| place.crew())
+        {
             self.meter.handle_sample(self.now, clock::thread_time(), crew, shard);
-            places().for_each(|place| place.pass_on(self.now));
+            self.listeners.values_mut().for_each(|listener| listener.pass_on(self.now));
         }
     }
 
@@ -396,6 +397,7 @@ where
             self.engine.handle_resolved(self.now, ticket, answer);
         }
         if mail.drain {
+            self.empty_queues();
             self.engine.drain(self.now);
         }
         if mail.terminate {

@@ -13,7 +13,7 @@ use super::{NetNs, SocketOptions, Transparency, canonical, internet, local_addr,
 use crate::turns::{Crew, Place};
 
 /// Our listen queue. Upstream's is 128, which a burst of connections overflows.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: usize = 4096;
 /// Connections a shard accepts before it is another one's turn (see [`crate::turns`]). A tunnel carries many and is a block
 /// of its own.
 const BLOCK: usize = 32;
@@ -110,22 +110,47 @@ impl ListenerSpec {
         {
             tracing::warn!(%error, address = %self.address, "failed to set SO_REUSEPORT");
         }
-        let socket_ref = SockRef::from(&socket);
-        options.apply(&socket_ref)?;
-        let transparent = match self.transparency {
-            Transparency::Never => false,
-            Transparency::Try => set_transparent(&socket_ref, self.address.ip()).is_ok(),
-            Transparency::Force => set_transparent(&socket_ref, self.address.ip()).map(|()| true)?,
-        };
+        let transparent = self.prepare(&socket, options)?;
         socket.bind(&self.address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(BoundListener {
+        socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+        Ok(self.bound(socket.into(), transparent))
+    }
+
+    /// As [`bind`](Self::bind), with a socket that listens at this address already: another process's
+    /// ([`crate::handover`]).
+    ///
+    /// # Errors
+    /// The options cannot be set.
+    pub fn adopt(&self, socket: OwnedFd, options: &SocketOptions) -> Result<BoundListener, BindError> {
+        let prepare = || {
+            rustix::io::ioctl_fionbio(&socket, true)?;
+            self.prepare(&socket, options)
+        };
+        match prepare() {
+            Ok(transparent) => Ok(self.bound(socket, transparent)),
+            Err(error) => Err(BindError { address: self.address, error: Arc::new(error) }),
+        }
+    }
+
+    /// Sets what all that will be accepted inherits; says whether it is transparent.
+    fn prepare(&self, socket: &impl AsFd, options: &SocketOptions) -> io::Result<bool> {
+        let socket = SockRef::from(socket);
+        options.apply(&socket)?;
+        Ok(match self.transparency {
+            Transparency::Never => false,
+            Transparency::Try => set_transparent(&socket, self.address.ip()).is_ok(),
+            Transparency::Force => set_transparent(&socket, self.address.ip()).map(|()| true)?,
+        })
+    }
+
+    fn bound(&self, fd: OwnedFd, transparent: bool) -> BoundListener {
+        BoundListener {
             listener: self.listener,
-            fd: Arc::new(socket.into()),
+            fd: Arc::new(fd),
             transparent,
             destination: None,
             place: None,
-        })
+        }
     }
 }
 
@@ -150,8 +175,9 @@ impl BoundListener {
         self
     }
 
-    pub(crate) fn destination(&self) -> Option<SocketAddr> {
-        self.destination
+    /// Accepts one connection.
+    pub(crate) fn accept(&self) -> io::Result<Accepted> {
+        accept(self.fd.as_fd(), self.listener, self.transparent, self.destination)
     }
 
     /// Where it listens.
@@ -160,6 +186,12 @@ impl BoundListener {
     /// The system cannot say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         local_addr(&self.fd)
+    }
+
+    /// The socket, to be handed over ([`crate::handover`]); it listens as long as this is held.
+    #[must_use]
+    pub fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.fd)
     }
 
     /// One for each shard of `crew`, in order: they share the socket and take turns at accepting. While there is little
@@ -191,7 +223,7 @@ impl BoundListener {
 }
 
 /// Accepts one connection from `fd`; it was going to `destination`, if given.
-pub(crate) fn accept(
+fn accept(
     fd: BorrowedFd<'_>,
     listener: Listener,
     transparent: bool,
@@ -267,7 +299,7 @@ mod tests {
         let destination: SocketAddr = "240.240.0.1:80".parse().unwrap();
         let bound = spec("127.0.0.1:0").bind(&SocketOptions::default()).unwrap().leading_to(destination);
         let _client = TcpStream::connect(bound.local_addr().unwrap()).unwrap();
-        let accepted = accept(bound.fd.as_fd(), Listener::Outbound, false, bound.destination()).unwrap();
+        let accepted = accept(bound.fd.as_fd(), Listener::Outbound, false, bound.destination).unwrap();
         assert_eq!(accepted.original, destination);
     }
 

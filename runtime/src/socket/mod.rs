@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny};
 
 pub(crate) use dial::{Dialled, connection, dial};
 pub use limits::{FdLimit, raise_fd_limit};
-pub(crate) use listen::{Accepted, accept};
+pub(crate) use listen::{Accepted, BACKLOG};
 pub use listen::{BindError, BoundListener, ListenerSpec, wildcard};
 pub use netns::NetNs;
 pub use options::{Keepalive, SocketOptions, Transparency};

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{members, read, root};
 
 /// Folders that README lists and that are no member of the workspace.
-const OTHER_FOLDERS: [&str; 3] = ["docs", ".ci", "fuzz"];
+const OTHER_FOLDERS: [&str; 4] = ["deploy", "docs", ".ci", "fuzz"];
 
 /// Cells of all table rows of `text` whose first cell begins with a backtick.
 fn rows(text: &str) -> impl Iterator<Item = Vec<String>> {

@@ -6,6 +6,7 @@ use super::state::{Attach, Conn, ConnId, Phase, Role, Socket, SocketId};
 use super::waiting::Tried;
 use super::{Listener, ProxyId, Shard, report};
 use crate::proxy::observed::{Direction, Flag, Observed};
+use crate::proxy::probe::is_probe;
 use crate::proxy::relay::{End, Relay};
 use crate::proxy::socks::Socks5;
 use crate::route::RouteError;
@@ -29,6 +30,9 @@ impl Shard {
             return None;
         }
         let (peer, local, original) = (canonical(peer), canonical(local), canonical(original));
+        if listener == Listener::Outbound && is_probe(original) {
+            return None;
+        }
         let direction = match listener {
             Listener::Outbound | Listener::Socks5 => Direction::Outbound,
             Listener::InboundPlain | Listener::InboundHbone => Direction::Inbound,

@@ -17,13 +17,13 @@ impl Shard {
         if slot.direction == Direction::Outbound {
             return;
         }
+        // One that is being established was dialled before the drain began: its peer is told once it stands, and goes on
+        // elsewhere with nothing lost.
         if slot.ready {
             if let Some(tunnel) = slot.tunnel.as_mut() {
                 tunnel.drain(now);
             }
             self.touch(id);
-        } else {
-            self.drop_tunnel(now, id, "drain", report::drained());
         }
     }
 

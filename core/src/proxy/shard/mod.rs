@@ -186,6 +186,8 @@ pub struct Shard {
     timers: BTreeSet<(Instant, Timer)>,
     trim_at: Option<Instant>,
     drain: Drain,
+    /// Connections that looked for their way when the drain began, and still do: the pool drains after them.
+    opening: Vec<ConnId>,
     /// Tunnels that may have events.
     dirty: VecDeque<TunnelRef>,
     /// The tunnel whose input buffer may still hold lent pieces.
@@ -230,6 +232,7 @@ impl Shard {
             timers: BTreeSet::new(),
             trim_at: None,
             drain: Drain::new(),
+            opening: Vec::new(),
             dirty: VecDeque::new(),
             unsettled: None,
             urgent: VecDeque::new(),
@@ -325,7 +328,12 @@ impl Shard {
         }
         self.actions.push_back(Action::StopListening);
         self.drain.begin(now, self.config.drain_grace, self.live());
-        self.pool.drain(now);
+        // What was accepted is served: the pool takes leave of its tunnels when all that look for one have theirs.
+        let conns = &self.conns;
+        self.opening = conns.keys().filter(|id| conns.get(*id).is_some_and(Conn::is_opening)).collect();
+        if self.opening.is_empty() {
+            self.pool.drain(now);
+        }
         let tunnels: Vec<_> = self.tunnels.keys().collect();
         for id in tunnels {
             self.drain_tunnel(now, id);
@@ -407,6 +415,8 @@ impl Shard {
                     DrainEvent::Force => self.force(now),
                     DrainEvent::Done => self.actions.push_back(Action::Drained),
                 }
+            } else if self.has_opened_all() {
+                self.pool.drain(now);
             } else {
                 break;
             }
@@ -416,6 +426,16 @@ impl Shard {
         if self.trim_at.is_none() && loose {
             self.trim_at = Some(now + TRIM_INTERVAL);
         }
+    }
+
+    /// Whether the last of the connections that were opening when the drain began has found its way just now.
+    fn has_opened_all(&mut self) -> bool {
+        if self.opening.is_empty() {
+            return false;
+        }
+        let conns = &self.conns;
+        self.opening.retain(|id| conns.get(*id).is_some_and(Conn::is_opening));
+        self.opening.is_empty()
     }
 
     /// Gives back what a burst has made of the queues.
@@ -458,6 +478,8 @@ impl Shard {
 
     /// The drain's deadline has passed: what is left is broken off, and tunnels say so before they go.
     fn force(&mut self, now: Instant) {
+        self.opening.clear();
+        self.pool.drain(now);
         let conns: Vec<_> = self.conns.keys().collect();
         for id in conns {
             self.cut_conn(now, id, &report::drained());

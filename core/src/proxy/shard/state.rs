@@ -206,6 +206,11 @@ impl Conn {
         }
     }
 
+    /// Whether it still looks for its way.
+    pub(super) fn is_opening(&self) -> bool {
+        !matches!(self.phase, Phase::Relaying)
+    }
+
     /// Whether its opening has not been told: only the answer to a CONNECT says who is behind a gateway, and what was
     /// told does not change.
     pub(super) fn is_untold(&self) -> bool {

@@ -1,0 +1,161 @@
+//! Where listening sockets come from and where they go: from the proxy before this one if there is one, and to the one
+//! that comes next (`ADIT_HANDOVER_PATH`). No connection is refused in between, for it is the same sockets all along.
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adit_control::dns::Listeners;
+use adit_runtime::handover::{self, Endpoint, Estate, HandoverError, Inherited, Namespace, Predecessor};
+use adit_runtime::{BindError, BoundListener, ListenerSpec, NetNs, SocketOptions};
+
+/// This process between the one before and the one after it.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    path: PathBuf,
+    estate: Estate,
+}
+
+impl Handover {
+    /// With whom `path` is shared.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), estate: Estate::default() }
+    }
+
+    /// The sockets of the namespace this process is in.
+    ///
+    /// # Errors
+    /// The namespace cannot be looked at.
+    pub fn here(&self) -> io::Result<Sockets> {
+        Ok(self.sockets(Namespace::current()?))
+    }
+
+    /// The sockets of a pod's namespace.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn of(&self, namespace: impl AsFd) -> io::Result<Sockets> {
+        Ok(self.sockets(Namespace::of(namespace)?))
+    }
+
+    fn sockets(&self, namespace: Namespace) -> Sockets {
+        let inherited = Predecessor::at(&self.path).sockets(namespace).unwrap_or_else(|error| {
+            tracing::warn!(%error, "binding sockets of our own");
+            Inherited::default()
+        });
+        Sockets { inherited, estate: Some((self.estate.clone(), namespace)) }
+    }
+
+    /// Whoever comes next asks this process from now on.
+    ///
+    /// # Errors
+    /// The path cannot be listened on.
+    pub fn offer(&self) -> Result<(), HandoverError> {
+        handover::serve(&self.path, self.estate.clone())
+    }
+
+    /// A pod is gone.
+    ///
+    /// # Errors
+    /// Its namespace cannot be looked at.
+    pub fn forget(&self, namespace: impl AsFd) -> io::Result<()> {
+        self.estate.remove(Namespace::of(namespace)?);
+        Ok(())
+    }
+
+    /// Nothing is handed over any more: this process is about to stop listening.
+    pub fn end(&self) {
+        self.estate.clear();
+    }
+}
+
+/// Listening sockets of one network namespace: those that there are already, else new ones. By default all are new, and stay
+/// with this process.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    inherited: Inherited,
+    estate: Option<(Estate, Namespace)>,
+}
+
+impl Sockets {
+    /// A listener for shards, in `netns` (where given, the namespace these sockets are of).
+    ///
+    /// # Errors
+    /// As [`ListenerSpec::bind_in`].
+    pub fn listen(
+        &mut self,
+        spec: &ListenerSpec,
+        netns: Option<&NetNs>,
+        options: &SocketOptions,
+    ) -> Result<BoundListener, BindError> {
+        let endpoint = Endpoint::Tcp(spec.address);
+        let bound = match self.inherited.take(endpoint) {
+            Some(socket) => spec.adopt(socket, options)?,
+            None => spec.bind_in(netns, options)?,
+        };
+        self.offer(endpoint, || Ok(bound.descriptor()));
+        Ok(bound)
+    }
+
+    /// A listener at `address` for anything else.
+    ///
+    /// # Errors
+    /// What binding says.
+    pub fn tcp(&mut self, address: SocketAddr) -> io::Result<TcpListener> {
+        let endpoint = Endpoint::Tcp(address);
+        let listener = match self.inherited.take(endpoint) {
+            Some(socket) => socket.into(),
+            None => TcpListener::bind(address)?,
+        };
+        self.offer(endpoint, || duplicate(&listener));
+        Ok(listener)
+    }
+
+    /// The DNS proxy's sockets at `addresses`, if the proxy before this one had the first of them.
+    pub fn dns(&mut self, addresses: &[SocketAddr]) -> Option<Listeners> {
+        let mut listeners = Listeners::default();
+        for &address in addresses {
+            let udp = self.inherited.take(Endpoint::Udp(address));
+            if let Some((udp, tcp)) = udp.zip(self.inherited.take(Endpoint::Tcp(address))) {
+                listeners.udp.push(udp.into());
+                listeners.tcp.push(tcp.into());
+            } else if listeners.udp.is_empty() {
+                return None;
+            }
+        }
+        Some(listeners)
+    }
+
+    /// Whoever comes next may have the DNS proxy's.
+    pub fn offer_dns(&self, listeners: &Listeners) {
+        for socket in &listeners.udp {
+            if let Ok(address) = socket.local_addr() {
+                self.offer(Endpoint::Udp(address), || duplicate(socket));
+            }
+        }
+        for listener in &listeners.tcp {
+            if let Ok(address) = listener.local_addr() {
+                self.offer(Endpoint::Tcp(address), || duplicate(listener));
+            }
+        }
+    }
+
+    fn offer(&self, endpoint: Endpoint, socket: impl FnOnce() -> io::Result<Arc<OwnedFd>>) {
+        let Some((estate, namespace)) = &self.estate else { return };
+        // Whoever asked for any port cannot be meant by its number.
+        let (Endpoint::Tcp(address) | Endpoint::Udp(address)) = endpoint;
+        if address.port() == 0 {
+            return;
+        }
+        match socket() {
+            Ok(socket) => estate.add(*namespace, endpoint, socket),
+            Err(error) => tracing::warn!(%error, %address, "this socket cannot be handed over"),
+        }
+    }
+}
+
+fn duplicate(socket: impl AsFd) -> io::Result<Arc<OwnedFd>> {
+    Ok(Arc::new(socket.as_fd().try_clone_to_owned()?))
+}
