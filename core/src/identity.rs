@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
@@ -15,8 +16,21 @@ const SCHEME: &str = "spiffe://";
 /// Only texts that the SPIFFE ID specification (§2) allows are identities, and of those only Istio's five-part form, so
 /// two identities are equal exactly when their texts are. Serialises as its text.
 /// Cheap to clone, and one pointer wide: there is one in every workload, and many workloads have the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(Arc<Parts>);
+
+impl Ord for Identity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Whoever is looked for in a table mostly is the very one that is there.
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Identity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Parts {

@@ -31,7 +31,7 @@ pub trait Engine {
         original: SocketAddr,
     ) -> Option<SocketId>;
     /// See [`Shard::handle_connected`].
-    fn handle_connected(&mut self, now: Instant, socket: SocketId, local: SocketAddr);
+    fn handle_connected(&mut self, now: Instant, socket: SocketId);
     /// See [`Shard::handle_error`].
     fn handle_error(&mut self, now: Instant, socket: SocketId, error: SocketError);
     /// Calls `read` with what [`Shard::lend`] lends; `None` when it lends nothing.
@@ -96,8 +96,8 @@ impl Engine for Shard {
         Self::handle_accepted(self, now, proxy, listener, peer, local, original)
     }
 
-    fn handle_connected(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
-        Self::handle_connected(self, now, socket, local);
+    fn handle_connected(&mut self, now: Instant, socket: SocketId) {
+        Self::handle_connected(self, now, socket);
     }
 
     fn handle_error(&mut self, now: Instant, socket: SocketId, error: SocketError) {

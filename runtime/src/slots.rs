@@ -1,6 +1,5 @@
 //! The sockets of a shard, found by the shard's own ids.
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -125,17 +124,17 @@ impl<Io: Readiness> Transport<Io> {
         }
     }
 
-    /// How a connect went, with our address; until it is decided `cx`'s waker is left with the reactor.
-    pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+    /// How a connect went; until it is decided `cx`'s waker is left with the reactor.
+    pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self::Fd(io) = self else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         loop {
             let guard = ready!(io.poll_writable(cx))?;
-            match socket::connection(io).transpose() {
-                Some(decided) => return Poll::Ready(decided),
+            match socket::is_connected(io) {
                 // A reactor may be optimistic about a socket it has not heard of yet.
-                None => guard.clear(),
+                Ok(false) => guard.clear(),
+                decided => return Poll::Ready(decided.map(drop)),
             }
         }
     }

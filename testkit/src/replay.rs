@@ -112,7 +112,7 @@ impl<E: Engine, M: Iterator<Item = Arc<Mesh>>> Replay<E, M> {
                 }
                 return true;
             }
-            Call::Connected { socket, local } => engine.handle_connected(now, (*socket).into(), *local),
+            Call::Connected { socket } => engine.handle_connected(now, (*socket).into()),
             Call::Error { socket, error } => engine.handle_error(now, (*socket).into(), (*error).into()),
             Call::Lend { socket, octets } => {
                 let lent = engine.lend((*socket).into(), |areas| fill(areas, octets));

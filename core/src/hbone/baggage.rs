@@ -114,9 +114,16 @@ impl Baggage {
     /// spaces around it) is left out: it would change what the header says, or make the request malformed.
     #[must_use]
     pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(160);
+        self.write(&mut out);
+        out
+    }
+
+    /// As [`encode`](Self::encode), behind what is in `out`.
+    pub(super) fn write(&self, out: &mut String) {
+        let start = out.len();
         let workload_key = self.workload_type.map_or("", WorkloadType::key);
         let workload_name = self.workload_name.as_ref().filter(|_| self.workload_type.is_some());
-        let mut out = String::new();
         for (key, value) in [
             (CLUSTER, self.cluster.as_ref()),
             (NAMESPACE, self.namespace.as_ref()),
@@ -127,20 +134,21 @@ impl Baggage {
             (ZONE, self.zone.as_ref()),
         ] {
             let Some(value) = value.filter(|value| is_carried(value)) else { continue };
-            if !out.is_empty() {
+            if out.len() > start {
                 out.push(',');
             }
             out.push_str(key);
             out.push('=');
             out.push_str(value);
         }
-        out
     }
 }
 
 /// The text of a header value of visible ASCII, spaces and tabs.
 pub(super) fn visible(value: &[u8]) -> Option<&str> {
-    value.iter().all(|b| matches!(b, b' '..=b'~' | b'\t')).then(|| str::from_utf8(value).ok()).flatten()
+    // Looked at as a whole, many octets at once.
+    let all = value.iter().fold(true, |all, b| all & matches!(b, b' '..=b'~' | b'\t'));
+    all.then(|| str::from_utf8(value).ok()).flatten()
 }
 
 fn is_carried(value: &str) -> bool {

@@ -1,5 +1,4 @@
 //! The CONNECT request and its answer as header fields (datapath §3.1–3.3).
-use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -80,21 +79,63 @@ impl ConnectRequest {
     /// The fields in the order in which Istio sends them.
     #[must_use]
     pub fn to_fields(&self) -> Vec<Field> {
-        let baggage = self.baggage.as_ref().map(Baggage::encode).unwrap_or_default();
-        let forwarded = self.forwarded.as_ref().map(Forwarded::encode).filter(|value| !value.is_empty());
+        self.lines().iter().map(|(name, value)| Field::new(name, value)).collect()
+    }
+
+    /// The same, in two allocations: one is sent for each connection.
+    pub(crate) fn lines(&self) -> Lines {
+        let mut lines = Lines { text: String::with_capacity(256), ends: Vec::with_capacity(6) };
+        lines.add(":method", |text| text.push_str("CONNECT"));
+        lines.add(":authority", |text| self.authority.write(text));
+        lines.add(BAGGAGE, |text| {
+            if let Some(baggage) = &self.baggage {
+                baggage.write(text);
+            }
+        });
+        if let Some(forwarded) = &self.forwarded {
+            lines.add(FORWARDED, |text| forwarded.write(text));
+            lines.drop_if_empty();
+        }
+        if let Some(trace) = &self.traceparent {
+            lines.add(TRACEPARENT, |text| trace.write(text));
+        }
         let network = self.forwarded_network.as_deref().filter(|value| visible(value.as_bytes()).is_some());
-        [
-            Some((":method", "CONNECT".to_owned())),
-            Some((":authority", alloc::format!("{}", self.authority))),
-            Some((BAGGAGE, baggage)),
-            forwarded.map(|value| (FORWARDED, value)),
-            self.traceparent.map(|value| (TRACEPARENT, value.encode())),
-            network.map(|value| (NETWORK, value.to_owned())),
-        ]
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| field(name, value))
-        .collect()
+        if let Some(network) = network {
+            lines.add(NETWORK, |text| text.push_str(network));
+        }
+        lines
+    }
+}
+
+/// Header fields with their values in one text.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    text: String,
+    /// Names, and where their values end.
+    ends: Vec<(&'static str, usize)>,
+}
+
+impl Lines {
+    fn add(&mut self, name: &'static str, value: impl FnOnce(&mut String)) {
+        value(&mut self.text);
+        self.ends.push((name, self.text.len()));
+    }
+
+    /// Takes the last field back if it has no value.
+    fn drop_if_empty(&mut self) {
+        if let [.., (_, before), (_, end)] = *self.ends
+            && before == end
+        {
+            self.ends.pop();
+        }
+    }
+
+    /// Names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = core::iter::once(0).chain(self.ends.iter().map(|&(_, end)| end));
+        self.ends.iter().zip(starts).map(|(&(name, end), start)| {
+            (name.as_bytes(), self.text.as_bytes().get(start..end).unwrap_or_default())
+        })
     }
 }
 
@@ -149,6 +190,7 @@ fn quote(text: &[u8]) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::ToOwned;
     use std::string::ToString;
     use std::vec;
 

@@ -1,5 +1,4 @@
 //! The `forwarded` header (RFC 7239; datapath §3.1).
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -61,19 +60,26 @@ impl Forwarded {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// As [`encode`](Self::encode), behind what is in `out`.
+    pub(super) fn write(&self, out: &mut String) {
         if let Some(source) = &self.source {
             out.push_str("for=\"");
             // Writing to a String cannot fail.
-            let _ = fmt_address(source, &mut out);
+            let _ = fmt_address(source, out);
             out.push('"');
         }
         let host = self.host.as_deref().filter(|host| is_carried(host));
         if let Some(host) = host {
-            let separator = if out.is_empty() { "" } else { ";" };
+            let separator = if self.source.is_none() { "" } else { ";" };
             let quote = if host.bytes().all(is_token) { "" } else { "\"" };
-            out.push_str(&format!("{separator}host={quote}{host}{quote}"));
+            for part in [separator, "host=", quote, host, quote] {
+                out.push_str(part);
+            }
         }
-        out
     }
 }
 

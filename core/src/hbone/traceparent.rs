@@ -1,5 +1,4 @@
 //! The `traceparent` header (W3C Trace Context; datapath §3.1, §5.5).
-use alloc::format;
 use alloc::string::String;
 use core::str;
 
@@ -41,16 +40,41 @@ impl TraceParent {
     /// The header's value, version 00.
     #[must_use]
     pub fn encode(&self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        let mut out = String::with_capacity(Self::LENGTH);
+        self.write(&mut out);
+        out
     }
+
+    /// As [`encode`](Self::encode), behind what is in `out`.
+    pub(super) fn write(&self, out: &mut String) {
+        out.push_str("00");
+        for octets in [&self.trace_id.to_be_bytes()[..], &self.span_id.to_be_bytes(), &[self.flags]] {
+            out.push('-');
+            for octet in octets {
+                out.extend([octet >> 4, octet & 0xf].map(hex_digit));
+            }
+        }
+    }
+}
+
+/// The digit of a number below 16, in lower case.
+fn hex_digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).unwrap_or('0')
 }
 
 /// A number of exactly `digits` hexadecimal digits, in lower case as the standard demands.
 fn hex(text: &str, digits: usize) -> Option<u128> {
-    if text.len() != digits || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    if text.len() != digits {
         return None;
     }
-    u128::from_str_radix(text, 16).ok()
+    text.bytes().try_fold(0, |number: u128, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit.saturating_sub(b'0'),
+            b'a'..=b'f' => digit.saturating_sub(b'a' - 10),
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(value))
+    })
 }
 
 #[cfg(test)]

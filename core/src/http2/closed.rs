@@ -29,6 +29,11 @@ impl Endings {
             entry.1 = ending;
             return;
         }
+        self.closed(stream, ending);
+    }
+
+    /// A stream that was open until now has ended, so that nothing is remembered of it.
+    pub(crate) fn closed(&mut self, stream: StreamId, ending: Ending) {
         if self.0.len() >= REMEMBERED {
             self.0.pop_front();
         }

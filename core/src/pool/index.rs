@@ -41,6 +41,11 @@ impl KeyState {
         place
     }
 
+    /// The tunnel of a request that comes now, if nobody is before it and one has room.
+    pub(super) fn at_once(&self) -> Option<TunnelId> {
+        self.roomy.first().filter(|_| self.queue.is_empty()).copied()
+    }
+
     fn is_empty(&self) -> bool {
         self.dial.is_none() && self.queue.is_empty() && self.roomy.is_empty()
     }
@@ -74,7 +79,10 @@ impl<K: Ord + Clone, E: Clone> Pool<K, E> {
         }
         let limit = up.limit.min(self.config.max_streams.max(1));
         if self.phase == Phase::Open && !up.going_away && up.leases < limit {
-            self.keys.entry(key.clone()).or_default().roomy.insert(tunnel);
+            match self.keys.get_mut(key) {
+                Some(state) => state.roomy.insert(tunnel),
+                None => self.keys.entry(key.clone()).or_default().roomy.insert(tunnel),
+            };
         } else if let Some(state) = self.keys.get_mut(key) {
             state.roomy.remove(&tunnel);
             let key = key.clone();
@@ -87,11 +95,7 @@ impl<K: Ord + Clone, E: Clone> Pool<K, E> {
     pub(super) fn serve(&mut self, now: Instant, key: &K) {
         while let Some((request, tunnel)) = self.next_match(key) {
             self.waiting.remove(&request);
-            if let Some((_, up)) = self.up_mut(tunnel) {
-                up.leases = up.leases.saturating_add(1);
-            }
-            self.settle(now, tunnel);
-            self.events.push_back(PoolEvent::Granted { request, tunnel });
+            self.grant(now, request, tunnel);
         }
         let must_dial =
             self.keys.get(key).is_some_and(|state| state.dial.is_none() && !state.queue.is_empty());
@@ -103,6 +107,15 @@ impl<K: Ord + Clone, E: Clone> Pool<K, E> {
             }
         }
         self.tidy(key);
+    }
+
+    /// Gives `request` a lease on `tunnel`, which has room.
+    pub(super) fn grant(&mut self, now: Instant, request: RequestId, tunnel: TunnelId) {
+        if let Some((_, up)) = self.up_mut(tunnel) {
+            up.leases = up.leases.saturating_add(1);
+        }
+        self.settle(now, tunnel);
+        self.events.push_back(PoolEvent::Granted { request, tunnel });
     }
 
     /// Takes the next waiter off the queue if there is a tunnel for it.

@@ -271,6 +271,10 @@ impl<K: Ord + Clone, E: Clone> Pool<K, E> {
         if self.waiting.contains_key(&request) {
             return;
         }
+        if let Some(tunnel) = self.keys.get(&key).and_then(KeyState::at_once) {
+            // Most find a tunnel that is there already, and need not queue for it.
+            return self.grant(now, request, tunnel);
+        }
         let place = self.keys.entry(key.clone()).or_default().enqueue(request);
         self.waiting.insert(request, (key.clone(), place));
         self.serve(now, &key);

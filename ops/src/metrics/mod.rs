@@ -6,6 +6,7 @@
 mod control;
 mod labels;
 mod process;
+mod tables;
 mod traffic;
 mod tunnels;
 

@@ -240,6 +240,48 @@ fn series_of_a_workload_that_is_gone_outlive_it_by_some_scrapes() {
     assert_eq!(shown(start + Duration::from_secs(200)), [false, true]);
 }
 
+#[test]
+fn connections_of_the_same_parties_share_a_series_unless_another_label_differs() {
+    let bounds = Bounds { series: 9, idle: Duration::from_secs(60) };
+    let traffic = Traffic::new(bounds);
+    let start = Instant::now();
+    let first = connection("web", Carrier::Hbone);
+    // As a shard gives them: the very same names.
+    let like = |change: fn(&mut Connection)| {
+        let mut like = Connection::clone(&first);
+        change(&mut like);
+        Arc::new(like)
+    };
+    let second = like(|_| ());
+    let others = [
+        like(|other| other.carrier = Carrier::Tcp),
+        like(|other| other.direction = Direction::Inbound),
+        like(|other| other.service = None),
+        like(|other| other.source.names = Arc::default()),
+        like(|other| other.destination.names = Arc::default()),
+    ];
+    let all = || [&first, &second].into_iter().chain(&others);
+    for one in all() {
+        traffic.observe(start, &Observed::ConnectionOpened(Arc::clone(one)));
+    }
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(traffic.clone()));
+    let opened = || {
+        let mut text = String::new();
+        text::encode(&mut text, &registry).unwrap();
+        let lines = lines(&text, "istio_tcp_connections_opened_total");
+        lines.iter().map(|line| line.rsplit_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(opened(), ["2", "1", "1", "1", "1", "1"]);
+    for one in all() {
+        traffic.observe(start, &closed(one, Flag::None));
+    }
+    // Nobody counts in a series that is gone.
+    traffic.expire(start + Duration::from_secs(60));
+    traffic.observe(start, &Observed::ConnectionOpened(second.clone()));
+    assert_eq!(opened(), ["1"]);
+}
+
 /// What a client of a control plane and a manager of certificates would tell.
 struct Figures;
 

@@ -175,7 +175,7 @@ impl Engine for Relay {
         Some(accepted)
     }
 
-    fn handle_connected(&mut self, _: Instant, socket: SocketId, _: SocketAddr) {
+    fn handle_connected(&mut self, _: Instant, socket: SocketId) {
         if let Some(side) = self.sides.get_mut(&socket) {
             side.connected = true;
         }

@@ -78,15 +78,18 @@ where
     ) -> io::Result<()> {
         let from = source.map_or(NOWHERE, |ip| SocketAddr::new(ip, 0));
         if let Some(end) = self.config.local_listeners.connect(to, from) {
-            self.connected(id, Transport::Pipe(end?), to);
+            self.connected(id, Transport::Pipe(end?));
             return Ok(());
         }
         let Some(by) = self.dialling.get(&proxy) else { return Err(io::ErrorKind::NotConnected.into()) };
         let source = source.filter(|_| by.preserves_sources);
+        if by.options.keepalive.is_some() {
+            self.lasting.handle_dialled(self.now, proxy, id);
+        }
         match socket::dial(by.netns.as_ref(), to, source, &by.options)? {
-            Dialled::Connected(fd, local) => {
+            Dialled::Connected(fd) => {
                 let transport = self.register(fd)?;
-                self.connected(id, transport, local);
+                self.connected(id, transport);
             }
             Dialled::Pending(fd) => {
                 let transport = self.register(fd)?;
@@ -102,10 +105,10 @@ where
     }
 
     /// A dial that was done at once.
-    fn connected(&mut self, id: SocketId, transport: Transport<R::Io>, local: SocketAddr) {
+    fn connected(&mut self, id: SocketId, transport: Transport<R::Io>) {
         self.slots.insert(Connection::new(id, transport, Writing::Open));
         self.soon.push_back(id);
-        self.engine.handle_connected(self.now, id, local);
+        self.engine.handle_connected(self.now, id);
     }
 
     /// Looks how a connect went, if it is decided. The caller settles.
@@ -114,12 +117,12 @@ where
         let mut cx = Context::from_waker(notifier.waker());
         let Poll::Ready(decided) = connection.transport.poll_connected(&mut cx) else { return };
         match decided {
-            Ok(local) => {
+            Ok(()) => {
                 connection.writing = Writing::Open;
                 let shutdown = connection.shutdown_wanted;
                 // Reading is armed when the socket is looked at again.
                 self.soon.push_back(id);
-                self.engine.handle_connected(self.now, id, local);
+                self.engine.handle_connected(self.now, id);
                 if shutdown {
                     self.shutdown_write(id);
                 }

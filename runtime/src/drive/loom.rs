@@ -151,7 +151,7 @@ impl Engine for Listens {
         Some(SocketId { index: self.accepted - 1, generation: 0 })
     }
 
-    fn handle_connected(&mut self, _: Instant, _: SocketId, _: SocketAddr) {}
+    fn handle_connected(&mut self, _: Instant, _: SocketId) {}
 
     fn handle_error(&mut self, _: Instant, socket: SocketId, error: SocketError) {
         panic!("{socket:?}: {error:?}");

@@ -6,6 +6,7 @@
 //! asked for news in between.
 mod accept;
 mod actions;
+mod lasting;
 mod proxies;
 mod read;
 mod write;
@@ -25,6 +26,7 @@ use std::task::{Context, Poll};
 
 use adit_core::proxy::{Listener, ProxyId, SocketId};
 use adit_core::time::{Instant, WallClock};
+use socket2::SockRef;
 
 use crate::answers::Questions;
 use crate::clock::{self, wall_clock};
@@ -40,6 +42,7 @@ use crate::stream::LocalListeners;
 use crate::turns::{Meter, Seat};
 use accept::ListenerSlot;
 use actions::NOWHERE;
+use lasting::Lasting;
 use proxies::Dialling;
 
 /// How the loop is run.
@@ -134,6 +137,7 @@ where
         again: VecDeque::from([Key::Mailbox]),
         soon: VecDeque::new(),
         tide: Tide::default(),
+        lasting: Lasting::default(),
         ready,
         drained: false,
         runtime,
@@ -174,6 +178,8 @@ pub struct Drive<R: Runtime, E, O, C> {
     mailbox_notifier: Notifier,
     /// When a burst's memory is given back.
     tide: Tide,
+    /// Who has no keepalive yet.
+    lasting: Lasting,
 
     timer: R::Timer,
     timer_notifier: Notifier,
@@ -348,6 +354,14 @@ where
         if self.tide.handle_timeout(self.now, self.slots.used()) {
             memory::give_back();
         }
+        for (proxy, id) in self.lasting.handle_timeout(self.now) {
+            if let Some((connection, _)) = self.slots.get(id)
+                && let Transport::Fd(io) = &connection.transport
+                && let Some(by) = self.dialling.get(&proxy)
+            {
+                by.options.keep_alive(&SockRef::from(io));
+            }
+        }
         for (&index, listener) in &mut self.listeners {
             if listener.rested(self.now) {
                 self.again.push_back(Key::Listener(index));
@@ -357,7 +371,7 @@ where
 
     fn arm(&mut self) {
         let rests = self.listeners.values().filter_map(ListenerSlot::rests_until);
-        let others = rests.chain(self.tide.poll_timeout());
+        let others = rests.chain(self.tide.poll_timeout()).chain(self.lasting.poll_timeout());
         let Some(next) = self.engine.poll_timeout().into_iter().chain(others).min() else { return };
         if self.armed.is_none_or(|armed| next < armed) {
             self.timer.arm(next);

@@ -18,6 +18,7 @@ use crate::mailbox::{Handle, mailbox};
 use crate::ports::{CertificateAnswer, CertificateReply};
 use crate::runtime::{Clear, Readiness};
 
+mod keepalive;
 mod questions;
 
 /// A reactor moved by hand: what it has been asked to watch and has not told yet.
@@ -164,7 +165,7 @@ impl Engine for Script {
         None
     }
 
-    fn handle_connected(&mut self, _: Instant, socket: SocketId, _: SocketAddr) {
+    fn handle_connected(&mut self, _: Instant, socket: SocketId) {
         self.note("connected", socket);
     }
 

@@ -13,7 +13,7 @@ use super::tap::Draw;
 /// The first octets of a recording.
 const MAGIC: &[u8; 8] = b"adit-rec";
 /// The version of the format; any change of [`Header`], [`Entry`] or what they contain is a new one.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// No entry is longer: one call reads a megabyte or so at most.
 const MAX_ENTRY: u32 = 64 << 20;
 
@@ -91,7 +91,6 @@ pub enum Call {
     },
     Connected {
         socket: Id,
-        local: SocketAddr,
     },
     Error {
         socket: Id,

@@ -146,9 +146,9 @@ impl<E: Engine, W: Write> Engine for Recorder<E, W> {
         self.call(now, call, |engine| engine.handle_accepted(now, proxy, listener, peer, local, original))
     }
 
-    fn handle_connected(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
-        let call = Call::Connected { socket: socket.into(), local };
-        self.call(now, call, |engine| engine.handle_connected(now, socket, local));
+    fn handle_connected(&mut self, now: Instant, socket: SocketId) {
+        let call = Call::Connected { socket: socket.into() };
+        self.call(now, call, |engine| engine.handle_connected(now, socket));
     }
 
     fn handle_error(&mut self, now: Instant, socket: SocketId, error: SocketError) {

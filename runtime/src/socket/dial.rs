@@ -9,17 +9,18 @@ use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::options::set_transparent;
-use super::{NetNs, SocketOptions, local_addr, netns};
+use super::{NetNs, SocketOptions, netns};
 
 /// A connect that was begun.
 pub(crate) enum Dialled {
-    /// It is done already, as connects to this host are; and our address.
-    Connected(OwnedFd, SocketAddr),
-    /// Once writable, [`connection`] knows how it went.
+    /// It is done already, as connects to this host are.
+    Connected(OwnedFd),
+    /// Once writable, [`is_connected`] knows how it went.
     Pending(OwnedFd),
 }
 
-/// Begins to connect to `to` from within `netns`, if possible from `source`.
+/// Begins to connect to `to` from within `netns`, if possible from `source`. The socket has
+/// no keepalive yet ([`SocketOptions::keep_alive`]).
 pub(crate) fn dial(
     netns: Option<&NetNs>,
     to: SocketAddr,
@@ -28,7 +29,7 @@ pub(crate) fn dial(
 ) -> io::Result<Dialled> {
     let kind = Type::STREAM.nonblocking();
     let socket = netns::socket(netns, Domain::for_address(to), kind, Protocol::TCP)?;
-    options.apply(&SockRef::from(&socket))?;
+    options.apply_to_dialled(&SockRef::from(&socket))?;
     // A source of the other family cannot be preserved at all.
     if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4())
         && let Err(error) = bind_source(&socket, source)
@@ -41,10 +42,9 @@ pub(crate) fn dial(
         // is under way: asking saves a turn of the event loop.
         Ok(()) | Err(_) => {}
     }
-    Ok(match connection(&socket)? {
-        Some(local) => Dialled::Connected(socket.into(), local),
-        None => Dialled::Pending(socket.into()),
-    })
+    let connected = is_connected(&socket)?;
+    let fd = socket.into();
+    Ok(if connected { Dialled::Connected(fd) } else { Dialled::Pending(fd) })
 }
 
 fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
@@ -63,14 +63,17 @@ fn choose_port_late(socket: &Socket) {
     }
 }
 
-/// How a pending connect went: our address, or `None` when it is still under way.
-pub(crate) fn connection(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
+/// Whether a connect is done; false while it is under way.
+///
+/// # Errors
+/// It failed.
+pub(crate) fn is_connected(fd: impl AsFd) -> io::Result<bool> {
     match rustix::net::getpeername(&fd) {
-        Ok(_) => local_addr(fd).map(Some),
+        Ok(_) => Ok(true),
         Err(Errno::NOTCONN) => {
             // Either it failed, or it is not decided.
             sockopt::socket_error(fd)??;
-            Ok(None)
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }
@@ -78,16 +81,18 @@ pub(crate) fn connection(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::local_addr;
     use super::*;
     use std::net::TcpListener;
 
     fn finish(dialled: Dialled) -> io::Result<SocketAddr> {
         let fd = match dialled {
-            Dialled::Connected(fd, _) | Dialled::Pending(fd) => fd,
+            Dialled::Connected(fd) | Dialled::Pending(fd) => fd,
         };
         let mut poll = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::OUT)];
         rustix::event::poll(&mut poll, None)?;
-        connection(&fd).map(|local| local.expect("writable, so it is decided"))
+        assert!(is_connected(&fd)?, "writable, so it is decided");
+        local_addr(&fd)
     }
 
     #[test]
@@ -109,7 +114,7 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let Ok(dialled) = dial(None, listener.local_addr().unwrap(), None, &options) else { continue };
-            let (Dialled::Connected(fd, _) | Dialled::Pending(fd)) = dialled;
+            let (Dialled::Connected(fd) | Dialled::Pending(fd)) = dialled;
             let socket = SockRef::from(&fd);
             assert_eq!((socket.mark().unwrap(), socket.reuse_port().unwrap()), (0x539, false), "{address}");
         }

@@ -14,7 +14,7 @@ use adit_core::proxy::SocketError;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny};
 
-pub(crate) use dial::{Dialled, connection, dial};
+pub(crate) use dial::{Dialled, dial, is_connected};
 pub use limits::{FdLimit, raise_fd_limit};
 pub(crate) use listen::{Accepted, BACKLOG};
 pub use listen::{BindError, BoundListener, ListenerSpec, wildcard};

@@ -56,27 +56,42 @@ impl SocketOptions {
     /// # Errors
     /// Only from `SO_MARK`, since without it traffic loops; everything else is a matter of comfort and only logged.
     pub(crate) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        self.apply_to_dialled(socket)?;
+        self.keep_alive(socket);
+        Ok(())
+    }
+
+    /// Sets all options but keepalive, which can wait until the connection has lasted a while.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn apply_to_dialled(&self, socket: &SockRef<'_>) -> io::Result<()> {
         if let Some(mark) = self.mark {
             socket.set_mark(mark)?;
         }
-        let comfort = || {
-            socket.set_tcp_nodelay(self.nodelay)?;
-            if let Some(keepalive) = self.keepalive {
-                let parameters = TcpKeepalive::new()
-                    .with_time(keepalive.time)
-                    .with_interval(keepalive.interval)
-                    .with_retries(keepalive.retries);
-                socket.set_tcp_keepalive(&parameters)?;
-            }
-            if let Some(timeout) = self.user_timeout() {
-                socket.set_tcp_user_timeout(Some(timeout))?;
-            }
-            io::Result::Ok(())
-        };
-        if let Err(error) = comfort() {
-            tracing::trace!(%error, "failed to set TCP options");
+        log_failure(socket.set_tcp_nodelay(self.nodelay));
+        if let Some(timeout) = self.user_timeout() {
+            log_failure(socket.set_tcp_user_timeout(Some(timeout)));
         }
         Ok(())
+    }
+
+    /// Turns keepalive on, if it is wanted.
+    pub(crate) fn keep_alive(&self, socket: &SockRef<'_>) {
+        if let Some(keepalive) = self.keepalive {
+            let parameters = TcpKeepalive::new()
+                .with_time(keepalive.time)
+                .with_interval(keepalive.interval)
+                .with_retries(keepalive.retries);
+            log_failure(socket.set_tcp_keepalive(&parameters));
+        }
+    }
+}
+
+/// A socket goes on without an option that is a matter of comfort.
+fn log_failure(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::trace!(%error, "failed to set TCP options");
     }
 }
 

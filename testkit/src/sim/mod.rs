@@ -407,7 +407,7 @@ impl Room {
         } else {
             return self.with(id, |shard, now| shard.handle_error(now, socket, SocketError::Refused));
         }
-        self.with(id, |shard, now| shard.handle_connected(now, socket, from));
+        self.with(id, |shard, now| shard.handle_connected(now, socket));
     }
 
     /// Writes what a shard has for `socket` as far as the link takes it.

@@ -315,13 +315,13 @@ impl Intruder {
                 // A second tunnel finds nobody.
                 if self.tunnel.is_none() && !self.received_anything() {
                     self.tunnel = Some(socket);
-                    self.shard.handle_connected(now, socket, addr("10.0.0.1:50000"));
+                    self.shard.handle_connected(now, socket);
                 }
             }
             Action::Dial { socket, .. } => {
                 self.apps.insert(socket, App::default());
                 if self.dials {
-                    self.shard.handle_connected(now, socket, addr("10.0.0.2:50000"));
+                    self.shard.handle_connected(now, socket);
                 }
             }
             // Only towards a gateway, which an intruder is not.

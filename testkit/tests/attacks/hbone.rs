@@ -160,7 +160,7 @@ fn events_after_the_end_are_ignored() {
     it.shard.handle_written(now, socket, 7);
     it.shard.handle_read(now, socket, 7);
     it.shard.handle_writable(now, socket);
-    it.shard.handle_connected(now, socket, "10.0.0.2:1".parse().expect("an address"));
+    it.shard.handle_connected(now, socket);
     assert!(it.shard.lend(socket).is_none());
     it.pump();
     assert_eq!((it.shard.connections(), it.shard.tunnels()), (0, 0));

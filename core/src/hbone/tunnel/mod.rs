@@ -192,6 +192,12 @@ impl Tunnel {
         }
     }
 
+    /// Whether [`poll_event`](Self::poll_event) may have something to tell.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.notes.is_empty() || self.http2.has_events()
+    }
+
     /// The verified peer, once TLS is complete.
     #[must_use]
     pub fn peer(&self) -> Option<&Identity> {

@@ -25,7 +25,7 @@ impl Tunnel {
         if self.life.ended || self.life.closing || self.life.failed.is_some() {
             return Err(OpenError::GoingAway);
         }
-        let stream = self.http2.open(now, &request.to_fields())?;
+        let stream = self.http2.open_with(now, request.lines().iter())?;
         self.streams.insert(stream, Stream::new());
         Ok(stream)
     }

@@ -7,6 +7,9 @@ use crate::http2::stream::{Half, Stream};
 use crate::http2::{Budget, ErrorCode, Field, Initiator, OpenError, Side, StreamId, frame, hpack};
 use crate::time::Instant;
 
+/// Octets that a header block of ours mostly fits into.
+const USUAL_BLOCK: usize = 384;
+
 impl Connection {
     /// Client: opens a CONNECT stream; HEADERS without END_STREAM are queued. `fields` is the whole header list,
     /// pseudo-headers first.
@@ -14,6 +17,15 @@ impl Connection {
     /// # Errors
     /// [`OpenError`] says whether another connection is needed. Nothing is queued then.
     pub fn open(&mut self, now: Instant, fields: &[Field]) -> Result<StreamId, OpenError> {
+        self.open_with(now, fields.iter().map(|field| (&*field.name, &*field.value)))
+    }
+
+    /// [`open`](Self::open) with names and values.
+    pub(crate) fn open_with<'a>(
+        &mut self,
+        now: Instant,
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<StreamId, OpenError> {
         self.observe(now);
         if self.side != Side::Client {
             return Err(OpenError::NotClient);
@@ -29,7 +41,7 @@ impl Connection {
         self.next_local = self.next_local.saturating_add(2);
         let (send, receive) = self.new_windows();
         self.streams.insert(stream, Stream::opened(send, receive));
-        self.push_headers(stream, false, fields.iter().map(|field| (&*field.name, &*field.value)));
+        self.push_headers(stream, false, fields);
         Ok(stream)
     }
 
@@ -94,7 +106,7 @@ impl Connection {
         finish: bool,
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) {
-        let mut block = Vec::new();
+        let mut block = Vec::with_capacity(USUAL_BLOCK);
         hpack::encode(fields, &mut block);
         let max_frame = usize::try_from(self.peer.max_frame_size).unwrap_or(usize::MAX);
         frame::push_headers(&mut self.control, stream, finish, &block, max_frame);

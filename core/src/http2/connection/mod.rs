@@ -147,6 +147,11 @@ impl Connection {
         len
     }
 
+    /// Whether [`poll_event`](Self::poll_event) has something to tell.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The oldest event not yet taken.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
@@ -259,7 +264,7 @@ impl Connection {
         if let Some(ticket) = gone.ticket {
             self.waiting.remove(&ticket);
         }
-        self.endings.remember(stream, ending);
+        self.endings.closed(stream, ending);
         self.events.push_back(Event::Closed { stream });
         self.report_drained();
     }

@@ -29,11 +29,13 @@ pub fn encode<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>, out: &
 
 /// The static index of a field, and whether its value matches too; 0 when not even the name does.
 fn find(name: &[u8], value: &[u8]) -> (usize, bool) {
-    let mut by_name = 0;
-    for (index, entry) in (1..).zip(&STATIC) {
-        if entry.0 != name {
-            continue;
-        }
+    let (mut by_name, mut left) = (0, candidates(name));
+    // The lowest bit that is set, then without it.
+    while left > 0 {
+        let at = usize::try_from(left.trailing_zeros()).unwrap_or(usize::MAX);
+        left &= left.saturating_sub(1);
+        let Some(entry) = STATIC.get(at).filter(|entry| entry.0 == name) else { continue };
+        let index = at.saturating_add(1);
         // An empty value in the table means that the entry is there for its name; as a field it is just as good.
         if entry.1 == value {
             return (index, true);
@@ -43,6 +45,29 @@ fn find(name: &[u8], value: &[u8]) -> (usize, bool) {
         }
     }
     (by_name, false)
+}
+
+/// For each initial, modulo 32, the entries of the static table whose names begin with it, a bit for each: most names that
+/// we send are not in the table, and this says so without looking.
+static BY_INITIAL: [u64; 32] = {
+    let mut all = [0; 32];
+    let mut at = 0;
+    while at < STATIC.len() {
+        all[initial(STATIC[at].0)] |= 1 << at;
+        at += 1;
+    }
+    all
+};
+
+const fn initial(name: &[u8]) -> usize {
+    match name {
+        [first, ..] => (*first & 31) as usize,
+        [] => 0,
+    }
+}
+
+fn candidates(name: &[u8]) -> u64 {
+    BY_INITIAL.get(initial(name)).copied().unwrap_or_default()
 }
 
 /// Whether no hop may ever put the field into a table (RFC 7541 §7.1.3).

@@ -69,12 +69,12 @@ impl Shard {
         socket.filter(|&socket| self.sockets.get(socket).is_some())
     }
 
-    /// A dial succeeded; `local` is our end of it.
-    pub fn handle_connected(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
+    /// A dial succeeded.
+    pub fn handle_connected(&mut self, now: Instant, socket: SocketId) {
         let Some(entry) = self.sockets.get_mut(socket) else { return };
         entry.connected = true;
         match entry.role {
-            Role::Tunnel(id) => self.tunnel_connected(now, id, canonical(local)),
+            Role::Tunnel(id) => self.tunnel_connected(now, id),
             Role::App { conn, .. } => self.upstream_connected(now, conn),
         }
         self.work(now);

@@ -46,7 +46,7 @@ impl Shard {
             questions: self.waits.len(),
             held: (self.held_total, self.held.len()),
             buffered: self.buffers.lent(),
-            interned: self.names.len().saturating_add(self.revocation.issuers.len()),
+            interned: self.parties.len().saturating_add(self.revocation.issuers.len()),
         }
     }
 }

@@ -19,8 +19,6 @@ impl Shard {
     pub(super) fn open_report(&mut self, id: ConnId, mut report: Connection) {
         self.conns_opened = self.conns_opened.saturating_add(1);
         report.id = self.conns_opened;
-        self.names.share(&mut report.source.names);
-        self.names.share(&mut report.destination.names);
         let report = Arc::new(report);
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.report = Some(Arc::clone(&report));

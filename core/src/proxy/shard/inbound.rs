@@ -53,7 +53,8 @@ impl Shard {
             }
         }
         let source = self.mesh.workload_by_address(&self.config.network, peer.ip()).cloned();
-        self.open_report(id, report::inbound_plain(&local, source.as_deref(), peer, &plan));
+        let report = report::inbound_plain(&mut self.parties, &local, source.as_ref(), peer, &plan);
+        self.open_report(id, report);
         let judged = Judged { source: None, source_address: peer, destination: plan.destination };
         if let Verdict::Deny(reason) = self.judge(id, judged) {
             return self.fail_conn(now, id, &report::denied(&reason));
@@ -135,9 +136,9 @@ impl Shard {
             .and_then(|host| self.mesh.service_by_hostname(host, &local.namespace))
             .or(plan.service.as_ref());
         let report = report::inbound_hbone(
+            &mut self.parties,
             &local,
-            source.as_deref(),
-            baggage,
+            (source.as_ref(), baggage),
             &identity,
             (peer, connected),
             request,

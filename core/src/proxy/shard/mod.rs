@@ -19,7 +19,6 @@ use crate::identity::Identity;
 use crate::mesh::Mesh;
 use crate::pool::{Pool, TunnelId};
 use crate::proxy::Observed;
-use crate::proxy::observed::Names;
 use crate::proxy::slab::Slab;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -35,6 +34,7 @@ mod interned;
 mod io;
 mod nested;
 mod outbound;
+mod parties;
 mod policies;
 mod proxies;
 mod report;
@@ -47,8 +47,8 @@ mod waits;
 
 pub use census::Census;
 pub use config::{LocalWorkload, ShardConfig};
-use interned::Interned;
 pub use io::Areas;
+use parties::Parties;
 use proxies::Proxies;
 pub use proxies::ProxyId;
 use revocation::Revocation;
@@ -180,8 +180,7 @@ pub struct Shard {
     inbound_tunnels: usize,
     tunnels_opened: u64,
     conns_opened: u64,
-    /// The names of parties, kept once for all connections that have the same party.
-    names: Interned<Names>,
+    parties: Parties,
     waits: Waits,
     timers: BTreeSet<(Instant, Timer)>,
     trim_at: Option<Instant>,
@@ -227,7 +226,7 @@ impl Shard {
             inbound_tunnels: 0,
             tunnels_opened: 0,
             conns_opened: 0,
-            names: Interned::default(),
+            parties: Parties::default(),
             waits: Waits::default(),
             timers: BTreeSet::new(),
             trim_at: None,
@@ -312,7 +311,7 @@ impl Shard {
                 self.buffers.give(loan.chunk);
             }
             self.buffers.trim();
-            self.names.trim();
+            self.parties.trim();
             self.revocation.issuers.trim();
             self.trim_queues();
         }
@@ -421,7 +420,7 @@ impl Shard {
                 break;
             }
         }
-        let grown = self.names.wants_trim() || self.revocation.issuers.wants_trim();
+        let grown = self.parties.wants_trim() || self.revocation.issuers.wants_trim();
         let loose = self.buffers.kept() > 0 || self.scratch.is_some() || grown;
         if self.trim_at.is_none() && loose {
             self.trim_at = Some(now + TRIM_INTERVAL);

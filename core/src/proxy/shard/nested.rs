@@ -67,7 +67,7 @@ impl Shard {
         if let Some(entry) = self.sockets.get_mut(socket) {
             entry.connected = true;
         }
-        self.tunnel_connected(now, id, NO_ADDRESS);
+        self.tunnel_connected(now, id);
     }
 
     /// The inner tunnel is ready: its user's CONNECT goes out.
@@ -85,8 +85,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Some(report) = &mut conn.report else { return };
         if let Some(peer) = peer {
-            let mut names = Arc::new(report::behind_gateway(baggage, peer));
-            self.names.share(&mut names);
+            let names = self.parties.share(report::behind_gateway(baggage, peer));
             // Nobody has it yet but the event of a name that was looked up.
             Arc::make_mut(report).destination.names = names;
         }

@@ -119,7 +119,8 @@ impl Shard {
             flags: 0,
         };
         let Planned { local, peer, target, plan } = planned;
-        self.open_report(id, report::outbound(local, *peer, *target, plan, trace));
+        let report = report::outbound(&mut self.parties, local, *peer, *target, plan, trace);
+        self.open_report(id, report);
         trace
     }
 

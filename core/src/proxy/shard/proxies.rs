@@ -145,7 +145,7 @@ impl Shard {
         }
         self.waits.forget(id);
         self.proxies.settle_credentials();
-        self.names.loosen();
+        self.parties.loosen();
         self.revocation.issuers.loosen();
         self.trim_at = Some(now + TRIM_INTERVAL);
         self.work(now);

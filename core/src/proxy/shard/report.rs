@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::LocalWorkload;
 use super::outbound::dialled;
+use super::parties::Parties;
 use super::state::Failure;
 use crate::hbone::{Baggage, ConnectRequest, TraceParent, TunnelError};
 use crate::http2::{ErrorCode, Initiator, OpenError};
@@ -19,7 +20,8 @@ use crate::proxy::observed::{
 use crate::route::{Hop, InboundPlan, OutboundPlan};
 use crate::tls::{TlsError, VerifyError};
 
-fn names(workload: &Workload, identity: Option<Identity>) -> Names {
+/// What is said of a workload that has proven to be `identity`.
+pub(super) fn names(workload: &Workload, identity: Option<Identity>) -> Names {
     Names {
         workload: Some(Arc::clone(&workload.name)),
         namespace: Some(Arc::clone(&workload.namespace)),
@@ -79,20 +81,24 @@ fn named(service: Option<&Service>) -> Option<ServiceLabels> {
 
 /// A captured connection of the local workload.
 pub(super) fn outbound(
-    local: &Workload,
+    parties: &mut Parties,
+    local: &Arc<Workload>,
     peer: SocketAddr,
     target: SocketAddr,
     plan: &OutboundPlan,
     trace: TraceParent,
 ) -> Connection {
     let (address, hbone_authority) = dialled(&plan.hop);
-    let proven = |workload: &Workload| {
-        let identity = (!matches!(plan.hop, Hop::Plain { .. })).then(|| workload.identity());
-        names(workload, identity)
+    let mut proven = |workload: &Arc<Workload>| {
+        let identity = workload.identity_ref();
+        parties.of(workload, Some(identity).filter(|_| !matches!(plan.hop, Hop::Plain { .. })))
     };
-    let source = Party::new(Some(peer), proven(local));
-    let destination = plan.destination.as_ref().map(|workload| proven(workload)).unwrap_or_default();
-    let destination = Party::new(address, destination);
+    let source = Party { address: Some(peer), names: proven(local) };
+    let names = match &plan.destination {
+        Some(workload) => proven(workload),
+        None => parties.share(Names::default()),
+    };
+    let destination = Party { address, names };
     let carrier = match &plan.hop {
         Hop::Plain { .. } => Carrier::Tcp,
         Hop::Hbone { .. } | Hop::Resolve(_) => Carrier::Hbone,
@@ -115,16 +121,23 @@ pub(super) fn outbound(
 
 /// A plaintext connection to the local workload.
 pub(super) fn inbound_plain(
-    local: &Workload,
-    source: Option<&Workload>,
+    parties: &mut Parties,
+    local: &Arc<Workload>,
+    source: Option<&Arc<Workload>>,
     peer: SocketAddr,
     plan: &InboundPlan,
 ) -> Connection {
     Connection {
         id: 0,
         direction: Direction::Inbound,
-        source: Party::new(Some(peer), source.map(|workload| names(workload, None)).unwrap_or_default()),
-        destination: Party::new(Some(plan.destination), names(local, None)),
+        source: Party {
+            address: Some(peer),
+            names: match source {
+                Some(workload) => parties.of(workload, None),
+                None => parties.share(Names::default()),
+            },
+        },
+        destination: Party { address: Some(plan.destination), names: parties.of(local, None) },
         hbone_authority: None,
         service: named(plan.service.as_deref()),
         carrier: Carrier::Tcp,
@@ -137,26 +150,27 @@ pub(super) fn inbound_plain(
 
 /// A stream of an inbound tunnel. Baggage fills in only what the look-up by address did not (datapath §5.5).
 pub(super) fn inbound_hbone(
-    local: &Workload,
-    source: Option<&Workload>,
-    baggage: Option<&Baggage>,
+    parties: &mut Parties,
+    local: &Arc<Workload>,
+    (source, baggage): (Option<&Arc<Workload>>, Option<&Baggage>),
     identity: &Identity,
     (peer, connected): (SocketAddr, SocketAddr),
     request: &ConnectRequest,
     (plan, service): (&InboundPlan, Option<&Service>),
 ) -> Connection {
-    let mut from = match (source, baggage) {
-        (Some(workload), _) => names(workload, None),
-        (None, Some(baggage)) => described(baggage),
-        (None, None) => Names::default(),
+    let from = match source {
+        Some(workload) => parties.of(workload, Some(identity)),
+        None => {
+            let described = baggage.map(described).unwrap_or_default();
+            parties.share(Names { identity: Some(identity.clone()), ..described })
+        }
     };
-    from.identity = Some(identity.clone());
-    let to = names(local, Some(local.identity()));
+    let to = parties.of(local, Some(local.identity_ref()));
     Connection {
         id: 0,
         direction: Direction::Inbound,
-        source: Party::new(Some(peer), from),
-        destination: Party::new(Some(connected), to),
+        source: Party { address: Some(peer), names: from },
+        destination: Party { address: Some(connected), names: to },
         hbone_authority: Some(request.authority.clone()),
         service: named(service),
         carrier: Carrier::Hbone,

@@ -294,7 +294,7 @@ pub(super) struct TunnelSlot {
     pub(super) socket: Option<SocketId>,
     /// The other proxy.
     pub(super) remote: SocketAddr,
-    /// Our end; for inbound tunnels the address the peer connected to.
+    /// Inbound only: the address the peer connected to.
     pub(super) local: SocketAddr,
     pub(super) establish: Establish,
     pub(super) context: Option<Arc<TlsContext>>,

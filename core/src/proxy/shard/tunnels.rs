@@ -16,7 +16,7 @@ use crate::proxy::relay::End;
 use crate::time::Instant;
 use crate::tls::Session;
 
-/// The address of our end before it is known.
+/// The address of our end of a tunnel that we dial: nobody asks for it.
 pub(super) const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Shard {
@@ -271,9 +271,8 @@ impl Shard {
 
     // ---- its transport
 
-    pub(super) fn tunnel_connected(&mut self, now: Instant, id: TunnelRef, local: SocketAddr) {
+    pub(super) fn tunnel_connected(&mut self, now: Instant, id: TunnelRef) {
         let Some(slot) = self.tunnels.get_mut(id) else { return };
-        slot.local = local;
         slot.establish.handle_dialed(now, true);
         self.pump_establish(now, id);
     }
@@ -322,6 +321,10 @@ impl Shard {
         if let Some(closing) = slot.closing.as_ref().filter(|_| finished) {
             let (reason, failure) = (closing.reason, closing.failure.clone());
             return self.drop_tunnel(now, id, reason, failure);
+        }
+        if finished && !tunnel.has_news() {
+            // As it is with most writes.
+            return self.arm_tunnel(id);
         }
         self.touch(id);
     }
