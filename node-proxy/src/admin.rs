@@ -1,8 +1,10 @@
 //! What the admin pages show of this process.
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use adit_control::grpc::Roots;
+use adit_control::zds::View;
+use adit_core::inpod::{Known, State};
 use adit_core::mesh::Mesh;
 use adit_core::proxy::LocalWorkload;
 use adit_core::proxy::observed::Connection;
@@ -12,14 +14,17 @@ use adit_runtime::Transparency;
 use serde_json::{Value, json};
 
 use crate::certificates::NodeCertificates;
-use crate::config::{Authority, Config, DnsListen, Upstream};
+use crate::config::{Authority, Config, DnsListen, Mode, Upstream};
 use crate::tables::Tables;
 
-/// One proxy in dedicated mode.
+/// This process, for its admin pages.
 #[derive(Debug)]
 pub(crate) struct ProcessState {
     tables: Arc<Tables>,
-    local: LocalWorkload,
+    /// Dedicated mode: whom we stand for.
+    local: Option<LocalWorkload>,
+    /// Shared mode: the pods, once the CNI agent is followed.
+    pods: OnceLock<View>,
     certificates: NodeCertificates,
     metrics: Metrics,
     config: Value,
@@ -35,13 +40,46 @@ impl ProcessState {
     ) -> Self {
         Self {
             tables: Arc::clone(tables),
-            local: config.workload.clone(),
+            local: match &config.mode {
+                Mode::Dedicated(workload) => Some(workload.clone()),
+                Mode::Shared(_) => None,
+            },
+            pods: OnceLock::new(),
             certificates: certificates.clone(),
             metrics: metrics.clone(),
             config: shown(config),
             istio_version: config.istio_version.clone(),
         }
     }
+
+    /// From now on the pods of `view` are shown.
+    pub(crate) fn follow(&self, view: &View) {
+        // It is told once.
+        let _ = self.pods.set(view.clone());
+    }
+
+    /// The proxy of dedicated mode.
+    fn own(&self) -> Option<ProxyState> {
+        let LocalWorkload { namespace, name, service_account } = self.local.as_ref()?;
+        let mesh = self.tables.current();
+        let known = self.local.as_ref().and_then(|local| local.found_in(&mesh));
+        Some(ProxyState {
+            uid: known.map(|workload| Arc::clone(&workload.uid)).unwrap_or_default(),
+            status: if known.is_some() { ProxyStatus::Up } else { ProxyStatus::Pending },
+            name: Arc::clone(name),
+            namespace: Arc::clone(namespace),
+            service_account: Arc::clone(service_account),
+        })
+    }
+}
+
+fn pod(pod: Known) -> ProxyState {
+    let LocalWorkload { namespace, name, service_account } = pod.workload;
+    let status = match pod.state {
+        State::Up => ProxyStatus::Up,
+        State::Starting | State::Pending(_) => ProxyStatus::Pending,
+    };
+    ProxyState { uid: pod.uid, status, name, namespace, service_account }
 }
 
 impl AdminState for ProcessState {
@@ -58,16 +96,8 @@ impl AdminState for ProcessState {
     }
 
     fn proxies(&self) -> Vec<ProxyState> {
-        let LocalWorkload { namespace, name, service_account } = &self.local;
-        let mesh = self.tables.current();
-        let known = self.local.found_in(&mesh);
-        vec![ProxyState {
-            uid: known.map(|workload| Arc::clone(&workload.uid)).unwrap_or_default(),
-            status: if known.is_some() { ProxyStatus::Up } else { ProxyStatus::Pending },
-            name: Arc::clone(name),
-            namespace: Arc::clone(namespace),
-            service_account: Arc::clone(service_account),
-        }]
+        let pods = self.pods.get().map(View::pods).unwrap_or_default();
+        self.own().into_iter().chain(pods.into_iter().map(pod)).collect()
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {
@@ -113,7 +143,7 @@ fn roots(upstream: &Upstream) -> Value {
 
 /// The configuration under ztunnel's keys (interfaces §4.2). Header values may be secrets, so only their names are shown.
 fn shown(config: &Config) -> Value {
-    let Config { listen, pool, http2, sockets, control, workload, .. } = config;
+    let Config { listen, pool, http2, sockets, control, mode, .. } = config;
     let keepalive = sockets.keepalive;
     let names = |upstream: &Upstream| upstream.headers.keys().cloned().collect::<Vec<_>>();
     let address = |upstream: &Upstream| upstream.server.to_string();
@@ -125,6 +155,15 @@ fn shown(config: &Config) -> Value {
         Authority::BuiltIn { .. } | Authority::Files(_) => (None, None),
     };
     let dns = &config.dns;
+    let information = |workload: &LocalWorkload| {
+        json!({
+            "name": workload.name, "namespace": workload.namespace, "serviceAccount": workload.service_account
+        })
+    };
+    let (dedicated, shared) = match mode {
+        Mode::Dedicated(workload) => (Some(workload), None),
+        Mode::Shared(shared) => (None, Some(shared)),
+    };
     let mut shown = json!({
         "proxy": true,
         "dnsProxy": dns.listen.is_some(),
@@ -142,10 +181,8 @@ fn shown(config: &Config) -> Value {
         "outboundAddr": listen.outbound,
         "network": config.network,
         "localNode": control.node.node_name,
-        "proxyMode": "Dedicated",
-        "proxyWorkloadInformation": {
-            "name": workload.name, "namespace": workload.namespace, "serviceAccount": workload.service_account
-        },
+        "proxyMode": if mode.shared().is_some() { "Shared" } else { "Dedicated" },
+        "proxyWorkloadInformation": dedicated.map(information),
         "clusterId": control.cluster_id,
         "clusterDomain": dns.cluster_domain,
         "caAddress": ca.map(address),
@@ -190,6 +227,9 @@ fn shown(config: &Config) -> Value {
             Transparency::Never => Some(false),
         },
         "proxyArgs": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        "inpodUds": shared.map(|shared| &shared.agent),
+        "inpodPortReuse": shared.map(|shared| shared.reuse_port),
+        "ztunnelWorkload": shared.and_then(|shared| shared.own.as_ref()).map(information),
         "illegalPorts": illegal_ports,
         "ipv6Enabled": listen.ipv6,
         "localhostAppTunnel": config.localhost_app_tunnel

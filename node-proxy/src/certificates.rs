@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use adit_control::ca::{IstioCa, LocalCa, Request};
@@ -61,10 +61,11 @@ impl NodeCertificates {
             Authority::Files(directory) => Issuer::files(directory),
             Authority::Istio { upstream, lifetime } => {
                 tracing::info!(address = %upstream.server, "certificates come from the mesh's authority");
-                // In dedicated mode we ask as the workload itself.
-                let request = Request { lifetime: *lifetime, impersonate: false, signer: None };
+                // In dedicated mode we ask as the workload itself; in shared mode as the node, on behalf of its pods.
+                let impersonate = config.mode.shared().is_some();
+                let request = Request { lifetime: *lifetime, impersonate, signer: None };
                 Issuer::Istio(IstioCa::new(
-                    config.control.connector(upstream, config.sockets.mark, names)?,
+                    config.control.connector(upstream, config.control_mark(), names)?,
                     request,
                 ))
             }
@@ -110,6 +111,11 @@ impl NodeCertificates {
         let late = |_| Err("there was none in time".into());
         let answer = answered.recv_timeout(self.patience).unwrap_or_else(late);
         answer.map_err(|reason| StartError::Certificate { identity: identity.clone(), reason })
+    }
+
+    /// Keeps the certificates of these identities, new ones fetched ahead, and no others.
+    pub(crate) fn keep(&self, identities: BTreeSet<Identity>) {
+        self.manager.local(identities);
     }
 
     /// For the shard behind `handle`.
@@ -187,33 +193,23 @@ fn expiry(context: &TlsContext) -> Option<UnixTime> {
     Facts::of(leaf).ok().map(|facts| facts.validity.not_after)
 }
 
-/// One shard's way to the manager. Its requests are answered when the certificate is there; renewals and new revocation
-/// lists follow by themselves until the shard has ended.
+/// One shard's way to the manager. Its requests are answered when the certificate is there; what was fetched ahead, renewals
+/// and new revocation lists come by themselves until the shard has ended, which knows which of them it can use.
 #[derive(Debug)]
-pub struct ManagedCertificates {
-    certificates: Certificates,
-    /// What this shard has asked for; news of others are not for it.
-    asked: Arc<Mutex<BTreeSet<Identity>>>,
-}
+pub struct ManagedCertificates(Certificates);
 
 impl ManagedCertificates {
     fn new(certificates: Certificates, handle: Handle) -> Self {
-        let asked = Arc::<Mutex<BTreeSet<Identity>>>::default();
-        let wanted = Arc::clone(&asked);
         certificates.subscribe(move |identity, answer| {
-            // A set is whole whoever panicked beside it.
-            if wanted.lock().unwrap_or_else(PoisonError::into_inner).contains(identity) {
-                handle.certificate(identity.clone(), answer.clone());
-            }
+            handle.certificate(identity.clone(), answer.clone());
             !handle.is_ended()
         });
-        Self { certificates, asked }
+        Self(certificates)
     }
 }
 
 impl CertificateSource for ManagedCertificates {
     fn request(&mut self, identity: &Identity, reply: CertificateReply) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(identity.clone());
-        self.certificates.request(identity, move |answer| reply.send(answer));
+        self.0.request(identity, move |answer| reply.send(answer));
     }
 }

@@ -6,10 +6,11 @@ use adit_control::dns::Names;
 use adit_control::grpc::AuthError;
 use adit_control::xds::{Demands, Settings, Stats, Xds, node};
 use adit_core::mesh::Workload;
+use adit_core::proxy::LocalWorkload;
 use adit_core::xds::{Config as Machine, Reason, Subscription};
 use adit_ops::metrics::XdsFigures;
 
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Mode, Upstream};
 use crate::instance::{StartError, local_workload};
 use crate::tables::Tables;
 use crate::thread::TokioThread;
@@ -35,7 +36,7 @@ impl Discovery {
         thread: &TokioThread,
     ) -> Result<Self, AuthError> {
         let settings = Settings {
-            connector: config.control.connector(upstream, config.sockets.mark, names)?,
+            connector: config.control.connector(upstream, config.control_mark(), names)?,
             node: node(&config.control.node),
             machine: Machine {
                 addresses: if config.control.on_demand {
@@ -65,23 +66,48 @@ impl Discovery {
         Figures(Arc::clone(&self.stats))
     }
 
-    /// Waits until the control plane has sent every type, and the tables know whom we stand for.
+    /// Waits until the control plane has sent what we need before we listen: every type, and in dedicated mode whom we stand
+    /// for. A pod may come before its workload.
+    ///
+    /// # Errors
+    /// As [`known`](Self::known).
+    pub(crate) async fn begun(&self, config: &Config, tables: &Tables) -> Result<(), StartError> {
+        match &config.mode {
+            Mode::Dedicated(asked) => self.known(config, asked, tables).await.map(drop),
+            Mode::Shared(_) => {
+                self.synced().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the control plane has sent every type.
+    async fn synced(&self) {
+        self.stats.synced().await;
+    }
+
+    /// Waits until the control plane has sent every type, and the tables know whom we stand for, `asked`.
     ///
     /// # Errors
     /// They do, but it is of another trust domain than we were told.
-    pub(crate) async fn known(&self, config: &Config, tables: &Tables) -> Result<Arc<Workload>, StartError> {
-        self.stats.synced().await;
+    async fn known(
+        &self,
+        config: &Config,
+        asked: &LocalWorkload,
+        tables: &Tables,
+    ) -> Result<Arc<Workload>, StartError> {
+        self.synced().await;
         let mut changes = tables.watch();
         loop {
             let mesh = Arc::clone(&changes.borrow_and_update());
-            match local_workload(config, &mesh) {
+            match local_workload(config, asked, &mesh) {
                 Err(unknown @ StartError::UnknownWorkload { .. }) => {
                     tracing::warn!("waiting for our own workload: {unknown}");
                 }
                 decided => return decided,
             }
             let known = |mesh: &Arc<_>| {
-                !matches!(local_workload(config, mesh), Err(StartError::UnknownWorkload { .. }))
+                !matches!(local_workload(config, asked, mesh), Err(StartError::UnknownWorkload { .. }))
             };
             // In vain after a while: the next round says so again.
             let _ = tokio::time::timeout(REMIND, changes.wait_for(known)).await;

@@ -12,17 +12,17 @@ use adit_control::grpc::AuthError;
 use adit_control::local::LocalError;
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, Workload};
-use adit_core::proxy::{Listener, Observed, Shard};
+use adit_core::proxy::{Listener, LocalWorkload, Observed, Shard};
 use adit_ops::metrics::Runtimes;
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::handover::HandoverError;
 use adit_runtime::{
     BindError, BoundListener, Crew, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
-    ShardError, Shards, Transparency,
+    ShardError, Shards, SocketOptions, Transparency,
 };
 
 use crate::certificates::{ManagedCertificates, NodeCertificates};
-use crate::config::{Config, MeshSource, Runtime};
+use crate::config::{Config, MeshSource, Mode, Runtime};
 use crate::handover::Sockets;
 use crate::recordings::Recordings;
 use crate::shard_config::{Ports, shard_config};
@@ -165,14 +165,17 @@ pub fn load_mesh(config: &Config) -> Result<Arc<Mesh>, StartError> {
     Ok(Arc::new(mesh))
 }
 
-/// The workload in `mesh` that a proxy with `config` stands for.
+/// The entry in `mesh` of the workload that a dedicated proxy with `config` stands for, `asked`.
 ///
 /// # Errors
 /// There is none, or it is not of the trust domain that was asked for.
-pub fn local_workload(config: &Config, mesh: &Mesh) -> Result<Arc<Workload>, StartError> {
-    let asked = &config.workload;
+pub fn local_workload(
+    config: &Config,
+    asked: &LocalWorkload,
+    mesh: &Mesh,
+) -> Result<Arc<Workload>, StartError> {
     let found = asked.found_in(mesh);
-    let Some(workload) = found else { return Err(unknown_workload(config, mesh)) };
+    let Some(workload) = found else { return Err(unknown_workload(config, asked, mesh)) };
     let identity = workload.identity();
     match &config.trust_domain {
         Some(asked) if **asked != *identity.trust_domain() => {
@@ -182,9 +185,8 @@ pub fn local_workload(config: &Config, mesh: &Mesh) -> Result<Arc<Workload>, Sta
     }
 }
 
-fn unknown_workload(config: &Config, mesh: &Mesh) -> StartError {
+fn unknown_workload(config: &Config, asked: &LocalWorkload, mesh: &Mesh) -> StartError {
     const SHOWN: usize = 5;
-    let asked = &config.workload;
     let names: Vec<String> = mesh
         .workloads()
         .take(SHOWN)
@@ -210,11 +212,12 @@ fn unknown_workload(config: &Config, mesh: &Mesh) -> StartError {
 #[derive(Debug)]
 pub struct Instance {
     shards: Shards,
+    crew: Arc<Crew>,
     addresses: Addresses,
-    identity: Identity,
+    identity: Option<Identity>,
 }
 
-/// Where an instance listens.
+/// Where an instance listens; in shared mode, where it does in every pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Addresses {
     /// Captured outbound.
@@ -230,18 +233,30 @@ pub struct Addresses {
 }
 
 impl Instance {
-    /// Binds every listener, starts every shard, and returns when all of them run.
+    /// Binds every listener, starts every shard, and returns when all of them run. In shared mode that is the HBONE listener of
+    /// our own pod, if there is to be one: listeners of pods come later.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
         let mesh = parts.tables.current();
-        let identity = local_workload(config, &mesh)?.identity();
-        // A certificate that cannot be had is a startup error, not one of the first connection.
-        parts.certificates.prepare(&identity)?;
-        let (listeners, addresses) = bind(config, &parts.entries, parts.sockets)?;
+        let (identity, listeners, addresses) = match &config.mode {
+            Mode::Dedicated(workload) => {
+                let identity = local_workload(config, workload, &mesh)?.identity();
+                // A certificate that cannot be had is a startup error, not one of the first connection.
+                parts.certificates.prepare(&identity)?;
+                let (listeners, addresses) = bind(config, &parts.entries, parts.sockets)?;
+                (Some(identity), listeners, addresses)
+            }
+            Mode::Shared(shared) => {
+                let mut sockets = parts.sockets;
+                let own = shared.own.iter().map(|_| bind_own(config, &mut sockets));
+                (None, own.collect::<Result<_, _>>()?, in_pods(config))
+            }
+        };
         let count = config.threads.get();
-        let shares = share_out(listeners, count);
+        let crew = Crew::new(count);
+        let shares = share_out(listeners, &crew);
         let setup = ShardSetup {
             ports: Ports {
                 outbound: addresses.outbound.port(),
@@ -261,14 +276,14 @@ impl Instance {
             None => spawn(config.runtime, count, setup, |_, _, shard| Ok(shard)),
             Some(directory) => {
                 let clock = Arc::clone(parts.certificates.clock());
-                let recordings = Recordings::create(directory, &config.workload, count, clock)?;
+                let recordings = Recordings::create(directory, config.mode.own(), count, clock)?;
                 spawn(config.runtime, count, setup, move |index, seed, shard| {
                     recordings.record(index, seed, shard)
                 })
             }
         }?;
         parts.tables.attach(shards.handles(), &mesh);
-        Ok(Self { shards, addresses, identity })
+        Ok(Self { shards, crew, addresses, identity })
     }
 
     /// Where it listens.
@@ -277,10 +292,15 @@ impl Instance {
         &self.addresses
     }
 
-    /// Whom it stands for.
+    /// Whom it stands for, in dedicated mode.
     #[must_use]
-    pub const fn identity(&self) -> &Identity {
-        &self.identity
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Its shards, to share further listening sockets among.
+    pub(crate) const fn crew(&self) -> &Arc<Crew> {
+        &self.crew
     }
 
     /// Handles to its shards, to drain or end them from elsewhere.
@@ -333,11 +353,39 @@ fn bind(
     Ok((listeners, addresses))
 }
 
-fn share_out(listeners: Vec<BoundListener>, count: usize) -> Shares {
-    let crew = Crew::new(count);
-    let mut shares: Shares = (0..count).map(|_| Some(Vec::new())).collect();
+/// The HBONE listener of our own pod in shared mode. Nothing redirects there, so nothing is marked, and our own servers see
+/// us as their client (datapath §5.8).
+fn bind_own(config: &Config, sockets: &mut Sockets) -> Result<BoundListener, BindError> {
+    let spec = ListenerSpec {
+        listener: Listener::InboundHbone,
+        address: config.listen.hbone,
+        transparency: Transparency::Never,
+        reuse_port: false,
+    };
+    sockets.listen(&spec, None, &own_sockets(config))
+}
+
+/// How sockets are made that the shards' own proxy dials.
+fn own_sockets(config: &Config) -> SocketOptions {
+    SocketOptions { mark: config.control_mark(), ..config.sockets }
+}
+
+/// Where pods' proxies listen.
+fn in_pods(config: &Config) -> Addresses {
+    let listen = &config.listen;
+    Addresses {
+        outbound: listen.outbound,
+        inbound_plain: listen.inbound_plain,
+        hbone: listen.hbone,
+        socks5: listen.socks5,
+        entries: Vec::new(),
+    }
+}
+
+fn share_out(listeners: Vec<BoundListener>, crew: &Arc<Crew>) -> Shares {
+    let mut shares: Shares = (0..crew.count()).map(|_| Some(Vec::new())).collect();
     for listener in listeners {
-        for (share, listener) in shares.iter_mut().zip(listener.share(&crew, 0)) {
+        for (share, listener) in shares.iter_mut().zip(listener.share(crew, 0)) {
             share.get_or_insert_default().push(listener);
         }
     }
@@ -382,7 +430,7 @@ impl ShardSetup {
             listeners,
             mailbox,
             config: DriveConfig {
-                socket: self.config.sockets,
+                socket: own_sockets(&self.config),
                 wall_clock: Some(Arc::clone(self.certificates.clock())),
                 ..DriveConfig::default()
             },

@@ -12,6 +12,7 @@
 //! | [`demands`] | shards' questions to the control plane |
 //! | `discovery` | the mesh from the control plane |
 //! | [`handover`] | listening sockets from the proxy before this one, and for the next |
+//! | `inpod` | shared mode: the proxies of this node's pods |
 //! | [`instance`] | one running proxy: listeners and threads |
 //! | [`lookups`] | shards' questions for host names |
 //! | `names` | the DNS proxy |
@@ -35,6 +36,7 @@ pub mod demo;
 mod discovery;
 pub mod explain;
 pub mod handover;
+mod inpod;
 pub mod instance;
 pub mod lookups;
 mod names;

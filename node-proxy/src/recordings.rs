@@ -19,11 +19,11 @@ pub(crate) struct Recordings {
 }
 
 impl Recordings {
-    /// Makes `directory` and in it `shard-N.adit-record` for each of `count` shards of `workload`. None is ever
+    /// Makes `directory` and in it `shard-N.adit-record` for each of `count` shards of `workload`, or of many. None is ever
     /// overwritten.
     pub(crate) fn create(
         directory: &Path,
-        workload: &LocalWorkload,
+        workload: Option<&LocalWorkload>,
         count: usize,
         clock: Arc<WallClock>,
     ) -> Result<Self, StartError> {
@@ -35,7 +35,8 @@ impl Recordings {
             file.map(Some).map_err(failed(path))
         };
         let files = (0..count).map(file).collect::<Result<_, _>>()?;
-        let about = format!("adit-node {}: {workload}", env!("CARGO_PKG_VERSION"));
+        let whose = workload.map_or_else(|| "pods".to_owned(), ToString::to_string);
+        let about = format!("adit-node {}: {whose}", env!("CARGO_PKG_VERSION"));
         Ok(Self { files: Mutex::new(files), about, clock })
     }
 

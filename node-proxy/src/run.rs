@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use adit_core::inpod::ProtocolError;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::ShardConfig;
 use adit_ops::access;
@@ -14,18 +15,18 @@ use adit_ops::http::{Endpoint, Handler, ServerError, ServerThread};
 use adit_ops::logging::{self, Levels, LoggingError};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
-use adit_runtime::{NoDemands, Questions, ShardError};
+use adit_runtime::{NoDemands, PodAccessError, Questions, ShardError, check_pod_access};
 use signal_hook::consts::SIGTERM;
 
 use crate::admin::ProcessState;
 use crate::certificates::NodeCertificates;
 use crate::cli::Proxy;
-use crate::config::{Config, ConfigErrors, Cpus, LogConfig};
+use crate::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
 use crate::demands::OnDemand;
 use crate::discovery::Discovery;
 use crate::handover::{Handover, Sockets};
+use crate::inpod::{self, Pods};
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
-use crate::lookups::NodeNames;
 use crate::names::{DnsProxy, NodeResolver};
 use crate::stopping::Stopping;
 use crate::tables::Tables;
@@ -53,6 +54,12 @@ pub enum RunError {
     /// A shard failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// Shared mode is not possible here.
+    #[error(transparent)]
+    Access(#[from] PodAccessError),
+    /// The node's CNI agent cannot be followed.
+    #[error("the CNI agent does not keep to ZDS: {0}")]
+    Agent(#[from] ProtocolError),
 }
 
 /// The process's environment. What is not Unicode is shown as such in errors.
@@ -93,15 +100,20 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
 /// Starts everything, and waits for the end.
 fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunError> {
     let system = |error| RunError::Start(StartError::System(error));
+    if config.mode.shared().is_some()
+        && let Some(mark) = config.sockets.mark
+    {
+        check_pod_access(mark)?;
+    }
     let readiness = Readiness::new();
     let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
     let answering = config.dns.listen.is_some().then(|| readiness.wait_for("dns proxy"));
     let metrics = Metrics::new(&config.istio_version, config.metrics);
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
     let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
-    let resolver = NodeResolver::start(config, &tables, &metrics).map_err(system)?;
+    let resolver = Arc::new(NodeResolver::start(config, &tables, &metrics).map_err(system)?);
     // Where we mark our packets, redirection would bring the machine's own questions back to us, who cannot answer yet.
-    let names = config.sockets.mark.map(|_| resolver.names().clone());
+    let names = config.control_mark().map(|_| resolver.names().clone());
     let random = seed().map_err(system)?;
     let certificates = NodeCertificates::start(config, random, names.clone(), Arc::clone(&control))?;
     metrics.certificates.tell(certificates.figures());
@@ -110,9 +122,9 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let mut sockets =
         handover.as_ref().map_or_else(|| Ok(Sockets::default()), Handover::here).map_err(system)?;
     // These answer while the tables are still on their way.
-    let state = ProcessState::new(config, &tables, &certificates, &metrics);
-    let admin = Admin::new(Arc::new(state), Arc::new(levels));
-    let pages = serve_pages(config, readiness, &metrics, Arc::new(admin), &mut sockets)?;
+    let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
+    let admin = Admin::new(Arc::clone(&state), Arc::new(levels));
+    let pages = serve_pages(config, readiness.clone(), &metrics, Arc::new(admin), &mut sockets)?;
 
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
@@ -127,7 +139,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
             let begun = control.wait(async {
                 tokio::select! {
                     () = stopping.asked() => None,
-                    begun = discovery.known(config, &tables) => Some(begun),
+                    begun = discovery.begun(config, &tables) => Some(begun),
                 }
             });
             // Told to end before there was anything to drain.
@@ -137,8 +149,11 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         }
     };
     known.done();
-    let dns = config.dns.listen.map(|listen| resolver.serve(listen, &mut sockets, stopping.asked()));
-    let dns = dns.transpose().map_err(StartError::Dns)?;
+    // In shared mode questions are asked in pods.
+    let dns = match &config.mode {
+        Mode::Dedicated(_) => resolver.serve(&mut sockets, stopping.asked()).map_err(StartError::Dns)?,
+        Mode::Shared(_) => None,
+    };
 
     let counters = Arc::new(Counters::default());
     let observe = {
@@ -151,16 +166,37 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     };
     let parts = Parts {
         tables: Arc::clone(&tables),
-        certificates,
+        certificates: certificates.clone(),
         observe,
         questions: questions(config, &resolver, discovery.as_ref()),
-        runtimes: metrics.runtimes,
+        runtimes: metrics.runtimes.clone(),
         sockets,
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;
     tell_addresses(config, &instance, dns.as_ref().and_then(DnsProxy::address), pages.addresses());
     stopping.attach(instance.handles());
+    let pods = match &config.mode {
+        Mode::Dedicated(_) => None,
+        Mode::Shared(shared) => {
+            let parts = inpod::Parts {
+                config,
+                shared,
+                instance: &instance,
+                tables: &tables,
+                certificates: &certificates,
+                resolver: &resolver,
+                metrics: &metrics,
+                readiness: &readiness,
+                handover: handover.as_ref(),
+                stopping,
+                control: &control,
+            };
+            let pods = Pods::start(&parts).map_err(system)?;
+            state.follow(pods.view());
+            Some(pods)
+        }
+    };
     if let Some(handover) = handover {
         handover.offer().map_err(StartError::from)?;
         let stopped = stopping.asked();
@@ -182,8 +218,10 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     if let Some(dns) = dns {
         resolver.end(dns, config.drain);
     }
+    let agent = pods.map_or(Ok(()), |pods| pods.end(&control, config.drain));
     tracing::info!("drained; {}", counters.snapshot());
-    Ok(ended?)
+    ended?;
+    Ok(agent?)
 }
 
 /// Who answers the shards' questions.
@@ -192,10 +230,10 @@ fn questions(
     resolver: &NodeResolver,
     discovery: Option<&Discovery>,
 ) -> Arc<dyn Fn() -> Questions + Send + Sync> {
-    let names = resolver.names().clone();
+    let names = resolver.source();
     let demands = discovery.filter(|_| config.control.on_demand).map(|discovery| discovery.demands().clone());
     Arc::new(move || Questions {
-        names: Box::new(NodeNames(names.clone())),
+        names: Box::new(names.clone()),
         demands: match &demands {
             Some(demands) => Box::new(OnDemand::new(demands.clone(), ShardConfig::DEMAND_TIMEOUT)),
             None => Box::new(NoDemands),
@@ -249,7 +287,8 @@ fn tell_addresses(config: &Config, instance: &Instance, dns: Option<SocketAddr>,
     let at = instance.addresses();
     let [ready, stats, admin] = [0, 1, 2].map(|n| pages.get(n));
     tracing::info!(
-        identity = %instance.identity(),
+        identity = instance.identity().map(tracing::field::display),
+        agent = config.mode.shared().map(|shared| tracing::field::display(shared.agent.display())),
         runtime = ?config.runtime,
         shards = config.threads.get(),
         outbound = %at.outbound,

@@ -62,7 +62,7 @@ pub fn shard_config(config: &Config, ports: Ports, seed: u64) -> ShardConfig {
         max_held: share(config.limits.buffered),
         network: Arc::clone(&config.network),
         on_demand: config.control.on_demand && config.control.xds.is_some(),
-        ..ShardConfig::new(config.workload.clone(), route, seed)
+        ..ShardConfig::new(config.mode.own().cloned(), route, seed)
     }
 }
 

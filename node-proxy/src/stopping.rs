@@ -35,14 +35,15 @@ impl Stopping {
                     std::process::exit(0);
                 }
                 tracing::info!(signal = signal_name(signal), "draining");
-                heard.drain();
+                heard.begin();
             }
         };
         std::thread::Builder::new().name("adit-signals".to_owned()).spawn(work)?;
         Ok(stopping)
     }
 
-    fn drain(&self) {
+    /// Begins the drain, as a signal does.
+    pub(crate) fn begin(&self) {
         let shards = self.0.shards.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.asked.send_replace(true);
         shards.iter().for_each(Handle::drain);

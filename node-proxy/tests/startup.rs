@@ -48,7 +48,11 @@ fn help_and_version_go_to_stdout_and_succeed() {
 
 #[test]
 fn an_unusable_environment_says_all_that_is_wrong() {
-    let vars = [("KEEPALIVE_TIME", "soon".to_owned()), ("COMPLIANCE_POLICY", "fips".to_owned())];
+    let vars = [
+        ("KEEPALIVE_TIME", "soon".to_owned()),
+        ("COMPLIANCE_POLICY", "fips".to_owned()),
+        ("PROXY_MODE", "both".to_owned()),
+    ];
     for arguments in [&["proxy"][..], &[]] {
         let (code, output) = run(arguments, &vars);
         assert_eq!(code, 1, "{output}");
@@ -56,7 +60,7 @@ fn an_unusable_environment_says_all_that_is_wrong() {
             "error: the environment",
             "KEEPALIVE_TIME: read \"soon\"",
             "COMPLIANCE_POLICY",
-            "PROXY_MODE: not set",
+            "PROXY_MODE: read \"both\"",
         ] {
             assert!(output.contains(part), "{part} is missing in\n{output}");
         }

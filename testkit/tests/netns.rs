@@ -12,6 +12,10 @@ mod capture;
 mod closing;
 #[path = "netns/cluster.rs"]
 mod cluster;
+#[path = "netns/crowd.rs"]
+mod crowd;
+#[path = "netns/inpod.rs"]
+mod inpod;
 #[path = "netns/names.rs"]
 mod names;
 #[path = "netns/networks.rs"]
@@ -133,6 +137,36 @@ macro_rules! clusters {
             #[test]
             fn a_restart_of_the_control_plane_loses_nothing() -> Result<()> {
                 crate::restart::loses_nothing($runtime, $backend)
+            }
+
+            #[test]
+            fn two_pods_of_a_node_meet_as_who_they_are() -> Result<()> {
+                crate::inpod::two_pods($runtime, $backend)
+            }
+
+            #[test]
+            fn a_pod_that_goes_leaves_nothing() -> Result<()> {
+                crate::inpod::a_pod_goes($runtime, $backend)
+            }
+
+            #[test]
+            fn the_proxys_own_pod_is_reached_as_others_are() -> Result<()> {
+                crate::inpod::the_proxys_own_pod($runtime, $backend)
+            }
+
+            #[test]
+            fn two_hundred_pods_are_no_burden() -> Result<()> {
+                crate::crowd::two_hundred($runtime, $backend)
+            }
+
+            #[test]
+            fn a_drain_ends_all_pods_in_order() -> Result<()> {
+                crate::inpod::drain($runtime, $backend)
+            }
+
+            #[test]
+            fn a_pod_may_come_before_the_control_plane_knows_it() -> Result<()> {
+                crate::inpod::a_pod_comes_first($runtime, $backend)
             }
         }
     )* };

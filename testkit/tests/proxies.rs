@@ -15,6 +15,7 @@ const WORKLOADS: &str = "
 - {uid: a, name: a, namespace: ns, serviceAccount: one, workloadIps: [10.0.0.1], protocol: HBONE, services: {}}
 - {uid: b, name: b, namespace: ns, serviceAccount: two, workloadIps: [10.0.0.2], protocol: HBONE, services: {}}
 - {uid: c, name: c, namespace: ns, serviceAccount: one, workloadIps: [10.0.0.3], protocol: HBONE, services: {}}
+- {uid: d, name: d, namespace: ns, serviceAccount: three, workloadIps: [10.0.0.4], protocol: HBONE, services: {}}
 ";
 
 /// `two` lets nobody in but `one`.
@@ -177,28 +178,28 @@ fn a_proxy_that_goes_leaves_nothing_and_the_others_do_not_notice() {
 
     for round in 0..3 {
         let proxy = ProxyId(10 + round);
-        room.add_proxy(node, proxy, local("a", "one"), addr("10.0.0.1:0").ip());
+        room.add_proxy(node, proxy, local("d", "three"), addr("10.0.0.4:0").ip());
         let by = (node, proxy);
         // One of each kind: through a tunnel, held up; inbound in plaintext; inbound that has said nothing.
         let live = room.connect_by(
             by,
             Listener::Outbound,
-            addr("10.0.0.1:41000"),
+            addr("10.0.0.4:41000"),
             addr("10.0.0.2:80"),
             hold(3 << 20),
         );
         room.run(100_000);
-        room.serve(addr("10.0.0.1:80"), Script::echo());
+        room.serve(addr("10.0.0.4:80"), Script::echo());
         let plain =
-            room.connect_by(by, Listener::InboundPlain, addr("10.1.1.1:5"), addr("10.0.0.1:80"), hold(10));
+            room.connect_by(by, Listener::InboundPlain, addr("10.1.1.1:5"), addr("10.0.0.4:80"), hold(10));
         let silent = room.connect_by(
             by,
             Listener::InboundHbone,
             addr("10.1.1.1:6"),
-            addr("10.0.0.1:15008"),
+            addr("10.0.0.4:15008"),
             Script { hold: true, ..Script::default() },
         );
-        let into = connect(&mut room, (node, C), 42_000 + round as u16, "10.0.0.1:80", hold(10));
+        let into = connect(&mut room, (node, C), 42_000 + round as u16, "10.0.0.4:80", hold(10));
         room.run(100_000);
         let busy = room.shard(node).census();
         assert!(busy.connections >= before.connections + 3 && busy.handshakes == 1, "{busy:?}");
@@ -214,7 +215,7 @@ fn a_proxy_that_goes_leaves_nothing_and_the_others_do_not_notice() {
         assert_eq!(room.shard(node).census(), before, "round {round}");
         // Whatever is said late of it reaches nobody.
         let late =
-            room.connect_by(by, Listener::Outbound, addr("10.0.0.1:43000"), addr("10.0.0.2:80"), hold(1));
+            room.connect_by(by, Listener::Outbound, addr("10.0.0.4:43000"), addr("10.0.0.2:80"), hold(1));
         assert!(room.app(late).saw_reset());
     }
     room.release(other);

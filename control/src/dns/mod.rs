@@ -25,7 +25,7 @@ use tokio::sync::watch;
 pub use names::{NameServer, Names, NamesConfig};
 pub use resolv_conf::{ResolvConf, ResolvConfError};
 pub use server::serve;
-pub use sockets::{Direct, Egress, Listeners};
+pub use sockets::{Direct, Egress, ListenOptions, Listeners};
 
 /// Takes what the server tells about its work; must not block.
 pub type Observer = Arc<dyn Fn(&Asked<'_>, DnsObserved) + Send + Sync>;

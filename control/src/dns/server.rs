@@ -1,5 +1,6 @@
 //! The server: one task that owns the decisions, fed by tasks that each own a socket.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -174,10 +175,29 @@ pub(super) async fn run(
     }
 }
 
-async fn receive(socket: Arc<UdpSocket>, events: mpsc::Sender<Event>) {
-    let mut buffer = vec![0; usize::from(u16::MAX)];
+thread_local! {
+    /// Where datagrams are read into, by all sockets of a thread in turn: a node has two for every pod.
+    static DATAGRAM: RefCell<Vec<u8>> = RefCell::new(vec![0; usize::from(u16::MAX)]);
+}
+
+/// A datagram that has come, and whose it is.
+async fn datagram(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
     loop {
-        let (length, from) = match socket.recv_from(&mut buffer).await {
+        socket.readable().await?;
+        let received = DATAGRAM.with_borrow_mut(|buffer| {
+            let (length, from) = socket.try_recv_from(buffer)?;
+            Ok((buffer.get(..length).unwrap_or_default().to_vec(), from))
+        });
+        match received {
+            Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
+async fn receive(socket: Arc<UdpSocket>, events: mpsc::Sender<Event>) {
+    loop {
+        let (octets, from) = match datagram(&socket).await {
             Ok(received) => received,
             Err(error) => {
                 tracing::warn!(target: "dns", %error, "receive failed");
@@ -185,7 +205,6 @@ async fn receive(socket: Arc<UdpSocket>, events: mpsc::Sender<Event>) {
                 continue;
             }
         };
-        let octets = buffer.get(..length).unwrap_or_default().to_vec();
         let client = ReplyTo::Udp { socket: Arc::clone(&socket), to: from };
         let event = Event::Asked { client, source: from.ip(), octets, transport: Transport::Udp };
         if events.send(event).await.is_err() {

@@ -14,12 +14,45 @@ pub struct Listeners {
     pub tcp: Vec<TcpListener>,
 }
 
+/// How listening sockets are made (datapath §1.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ListenOptions {
+    /// Mark of what they send (`SO_MARK`, needs `CAP_NET_ADMIN`): in a pod, redirection leaves it alone.
+    pub mark: Option<u32>,
+    /// `SO_REUSEPORT`: another process of the same user may listen there too.
+    pub reuse_port: bool,
+}
+
+impl ListenOptions {
+    /// Waiting TCP clients, as the standard library has it.
+    const BACKLOG: i32 = 128;
+
+    fn socket(self, address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+        if kind == Type::STREAM && !self.reuse_port {
+            // What a process that is gone has left behind is not in the way.
+            socket.set_reuse_address(true)?;
+        }
+        if self.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
+        socket.bind(&address.into())?;
+        if kind == Type::STREAM {
+            socket.listen(Self::BACKLOG)?;
+        }
+        Ok(socket)
+    }
+}
+
 impl Listeners {
     /// Both kinds on each address, in this thread's network namespace.
     ///
     /// # Errors
-    /// An address that cannot be bound; the text names it.
-    pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+    /// An address that cannot be bound, or an option that cannot be set; the text names the address.
+    pub fn bind(addresses: &[SocketAddr], options: ListenOptions) -> io::Result<Self> {
         let mut listeners = Self::default();
         for address in addresses {
             let named = |protocol: &'static str| {
@@ -30,8 +63,10 @@ impl Listeners {
                     )
                 }
             };
-            listeners.udp.push(UdpSocket::bind(address).map_err(named("UDP"))?);
-            listeners.tcp.push(TcpListener::bind(address).map_err(named("TCP"))?);
+            let udp = options.socket(*address, Type::DGRAM, Protocol::UDP).map_err(named("UDP"))?;
+            let tcp = options.socket(*address, Type::STREAM, Protocol::TCP).map_err(named("TCP"))?;
+            listeners.udp.push(udp.into());
+            listeners.tcp.push(tcp.into());
         }
         Ok(listeners)
     }
@@ -40,10 +75,10 @@ impl Listeners {
     ///
     /// # Errors
     /// As [`bind`](Self::bind), but for an absent IPv6.
-    pub fn bind_loopback(port: u16, ipv6: bool) -> io::Result<Self> {
-        let mut listeners = Self::bind(&[(Ipv4Addr::LOCALHOST, port).into()])?;
+    pub fn bind_loopback(port: u16, ipv6: bool, options: ListenOptions) -> io::Result<Self> {
+        let mut listeners = Self::bind(&[(Ipv4Addr::LOCALHOST, port).into()], options)?;
         if ipv6 {
-            match Self::bind(&[(Ipv6Addr::LOCALHOST, port).into()]) {
+            match Self::bind(&[(Ipv6Addr::LOCALHOST, port).into()], options) {
                 Ok(six) => {
                     listeners.udp.extend(six.udp);
                     listeners.tcp.extend(six.tcp);

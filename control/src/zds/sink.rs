@@ -54,5 +54,5 @@ pub trait PodObserver: Send + 'static {
     fn stopped(&self);
 
     /// The readiness task `workload proxy manager`: not ready at first, then told on every change.
-    fn ready(&self, ready: bool);
+    fn ready(&mut self, ready: bool);
 }

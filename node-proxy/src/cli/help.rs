@@ -6,9 +6,13 @@ Environment variables. Names and defaults without ADIT_ are those of Istio's ztu
 `5s`, `10m`, `1h30m`; booleans are exactly `true` or `false`; sizes are octets, with Ki, Mi or Gi. A variable that ztunnel
 knows and Adit does not support is refused; one that has no effect beside the others is named in a warning.
 
-Required:
-  PROXY_MODE=dedicated        the only mode yet
-  PROXY_WORKLOAD_INFO         namespace/name/service-account of the workload this proxy stands for
+For whom:
+  PROXY_MODE                  `shared`: for the pods of this node, in their network namespaces, as the CNI agent names
+                              them; `dedicated`: for one workload, where we run [shared]
+  PROXY_WORKLOAD_INFO         dedicated: namespace/name/service-account of the workload this proxy stands for
+  INPOD_UDS                   shared: the CNI agent's socket [/var/run/ztunnel/ztunnel.sock]
+  INPOD_PORT_REUSE            shared: two proxies may listen in a pod at once, as during an upgrade [true]
+  SERVICE_ACCOUNT             shared: with POD_NAME and POD_NAMESPACE, our own pod: the mesh reaches it by HBONE
 
 The mesh:
   XDS_ADDRESS                 the control plane [discoveryAddress of PROXY_CONFIG; else istiod in its cluster, or on

@@ -7,6 +7,7 @@ mod authority;
 mod control;
 mod dns;
 mod error;
+mod mode;
 mod proxy_config;
 mod read;
 mod threads;
@@ -20,7 +21,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::proxy::shard::LocalWorkload;
 use adit_core::tls::RecordMode;
 use adit_ops::access::Decisions;
 use adit_ops::logging::Format;
@@ -31,19 +31,23 @@ pub use self::authority::Authority;
 pub use self::control::{ControlPlane, TokenSource, Upstream};
 pub use self::dns::{Dns, DnsListen};
 pub use self::error::{ConfigError, ConfigErrors};
+pub use self::mode::{Mode, Shared};
 use self::proxy_config::ProxyConfig;
 use self::read::Reader;
 pub use self::threads::Cpus;
 use self::unsupported::Effects;
-use self::value::{Entries, Octets, WorkloadInfo};
+use self::value::{Entries, Octets};
+
+/// The mark of packets in pods, unless `PACKET_MARK` says otherwise.
+const IN_POD_MARK: u32 = 1337;
 
 /// Everything `adit-node proxy` reads from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The local file (`LOCAL_XDS_PATH`, `LOCAL_XDS`): all of the mesh, or what is known before the control plane speaks.
     pub mesh: Option<MeshSource>,
-    /// The workload this proxy stands for (`PROXY_WORKLOAD_INFO`).
-    pub workload: LocalWorkload,
+    /// For whom the process works (`PROXY_MODE`).
+    pub mode: Mode,
     /// `NETWORK`; empty by default.
     pub network: Arc<str>,
     /// `TRUST_DOMAIN`: if set, our own identity must be of it.
@@ -244,6 +248,13 @@ impl Config {
         reader.finish(config)
     }
 
+    /// The mark of our packets to the control plane and to name servers for ourselves. In shared mode the namespace that they
+    /// leave from is nobody's pod, so that nothing redirects them.
+    #[must_use]
+    pub fn control_mark(&self) -> Option<u32> {
+        self.sockets.mark.filter(|_| self.mode.shared().is_none())
+    }
+
     /// Reads every variable. Where one is wrong the reader holds an error and the field a placeholder.
     fn read(reader: &mut Reader<'_>, cpus: Cpus) -> Self {
         let mut warnings = Vec::new();
@@ -257,6 +268,7 @@ impl Config {
             reader.refuse("XDS_ADDRESS", Some(""), expected);
         }
         let authority = Authority::read(reader, control.xds.is_some(), &mut warnings);
+        let mode = Mode::read(reader);
         let listen = listen(reader, socks5, &proxy);
         let dns = Dns::read(reader, &control, &listen);
         if control.on_demand && dns.listen.is_some() {
@@ -264,15 +276,18 @@ impl Config {
                 "`false`, or ISTIO_META_DNS_CAPTURE=false: the DNS proxy needs to know all of the mesh";
             reader.refuse("XDS_ON_DEMAND", Some("true"), expected);
         }
-        let effects = Effects::new(control.xds.is_some(), authority.as_ref());
+        let shared = mode.shared().is_some();
+        let entries = reader.parsed("ADIT_ENTRY").map_or_else(Vec::new, |Entries(entries)| entries);
+        if shared && let Some(entry) = reader.text("ADIT_ENTRY") {
+            reader.refuse("ADIT_ENTRY", Some(entry), "nothing in shared mode: pods are captured");
+        }
+        if shared {
+            same_ports_everywhere(reader, &listen);
+        }
+        let effects = Effects::new(shared, control.xds.is_some(), authority.as_ref());
         unsupported::warn(reader, &proxy, &effects, &mut warnings);
         Self {
             mesh,
-            workload: workload(reader).unwrap_or_else(|| LocalWorkload {
-                namespace: "".into(),
-                name: "".into(),
-                service_account: "".into(),
-            }),
             network: Arc::from(reader.text("NETWORK").unwrap_or_default()),
             trust_domain: reader.text("TRUST_DOMAIN").map(Arc::from),
             authority: authority.unwrap_or(Authority::BuiltIn { directory: None }),
@@ -284,8 +299,9 @@ impl Config {
             dns,
             listen,
             handover: reader.text("ADIT_HANDOVER_PATH").map(PathBuf::from),
-            entries: reader.parsed("ADIT_ENTRY").map_or_else(Vec::new, |Entries(entries)| entries),
-            sockets: sockets(reader),
+            entries,
+            sockets: sockets(reader, &mode),
+            mode,
             transparency: transparency(reader),
             deadlines: deadlines(reader),
             pool: pool(reader),
@@ -336,32 +352,6 @@ fn mesh_source(reader: &mut Reader<'_>) -> Option<MeshSource> {
     }
 }
 
-fn workload(reader: &mut Reader<'_>) -> Option<LocalWorkload> {
-    let mode = reader.text("PROXY_MODE");
-    if mode != Some("dedicated") {
-        let expected = match mode {
-            None | Some("shared") => {
-                "`dedicated`; shared mode (the default of Istio's node proxy) is not supported yet, so this must be set"
-            }
-            Some(_) => "`dedicated`",
-        };
-        reader.refuse("PROXY_MODE", mode, expected);
-    }
-    match reader.parsed("PROXY_WORKLOAD_INFO") {
-        Some(WorkloadInfo(workload)) => Some(workload),
-        None => {
-            if reader.text("PROXY_WORKLOAD_INFO").is_none() {
-                reader.refuse(
-                    "PROXY_WORKLOAD_INFO",
-                    None,
-                    "namespace/name/service-account: dedicated mode needs it",
-                );
-            }
-            None
-        }
-    }
-}
-
 fn recordings(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
     let directory = reader.text("ADIT_RECORD").map(PathBuf::from)?;
     warnings.push(format!(
@@ -399,7 +389,22 @@ fn listen(reader: &mut Reader<'_>, socks5: bool, proxy: &ProxyConfig) -> Listen 
     }
 }
 
-fn sockets(reader: &mut Reader<'_>) -> SocketOptions {
+/// What a port leads to must not depend on the pod, or a proxy could not tell calls to its own ports.
+fn same_ports_everywhere(reader: &mut Reader<'_>, listen: &Listen) {
+    let ports = [
+        ("ADIT_OUTBOUND_PORT", Some(listen.outbound)),
+        ("ADIT_INBOUND_PORT", Some(listen.inbound_plain)),
+        ("ADIT_HBONE_PORT", Some(listen.hbone)),
+        ("ADIT_SOCKS5_PORT", listen.socks5),
+    ];
+    for (name, _) in ports.into_iter().filter(|(_, at)| at.is_some_and(|at| at.port() == 0)) {
+        reader.refuse(name, Some("0"), "the same port in every pod: not 0 in shared mode");
+    }
+}
+
+fn sockets(reader: &mut Reader<'_>, mode: &Mode) -> SocketOptions {
+    // The redirection rules in pods know our packets by it (datapath §1.4).
+    let usual = mode.shared().map(|_| IN_POD_MARK);
     let enabled = reader.boolean("KEEPALIVE_ENABLED", true);
     let keepalive = Keepalive {
         time: reader.duration("KEEPALIVE_TIME", Duration::from_secs(180)),
@@ -410,7 +415,7 @@ fn sockets(reader: &mut Reader<'_>) -> SocketOptions {
         nodelay: true,
         keepalive: enabled.then_some(keepalive),
         user_timeout: reader.boolean("USER_TIMEOUT_ENABLED", false),
-        mark: reader.parsed("PACKET_MARK"),
+        mark: reader.parsed("PACKET_MARK").or(usual),
     }
 }
 

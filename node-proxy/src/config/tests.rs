@@ -1,4 +1,6 @@
 //! Defaults, every variable, and every refusal of the configuration.
+use adit_core::proxy::LocalWorkload;
+
 use super::*;
 
 const FOUR: Cpus = Cpus(NonZeroUsize::new(4).unwrap());
@@ -25,11 +27,11 @@ fn defaults_are_upstreams() {
     let seconds = Duration::from_secs;
     let expected = Config {
         mesh: Some(MeshSource::File("/mesh.yaml".into())),
-        workload: LocalWorkload {
+        mode: Mode::Dedicated(LocalWorkload {
             namespace: "shop".into(),
             name: "echo-1".into(),
             service_account: "echo".into(),
-        },
+        }),
         network: "".into(),
         trust_domain: None,
         authority: Authority::BuiltIn { directory: None },
@@ -218,9 +220,7 @@ fn yaml_may_be_inline() {
 fn each_bad_value_is_named_with_what_was_expected() {
     let cases = [
         ("LOCAL_XDS", "x", "both are set"),
-        ("PROXY_MODE", "shared", "not supported yet"),
-        ("PROXY_MODE", "", "not supported yet"),
-        ("PROXY_MODE", "sidecar", "`dedicated`"),
+        ("PROXY_MODE", "sidecar", "`shared` or `dedicated`"),
         ("PROXY_WORKLOAD_INFO", "a/b", "namespace/name/service-account"),
         ("FAKE_CA", "yes", "`true` or `false`"),
         ("IPV6_ENABLED", "TRUE", "`true` or `false`"),
@@ -268,8 +268,10 @@ fn each_bad_value_is_named_with_what_was_expected() {
 fn every_variable_refuses_nonsense() {
     // Any text is a name or a path; whether it exists is seen later (tests/startup.rs). RUST_LOG is judged there too, and
     // LOG_FORMAT knows one word, as upstream.
-    const TEXT: [&str; 20] = [
+    const TEXT: [&str; 22] = [
         "ADIT_HANDOVER_PATH",
+        "INPOD_UDS",
+        "SERVICE_ACCOUNT",
         "LOCAL_XDS",
         "LOCAL_XDS_PATH",
         "ISTIO_META_ISTIO_VERSION",
@@ -316,10 +318,28 @@ fn every_variable_refuses_nonsense() {
 }
 
 #[test]
-fn an_empty_environment_lists_all_that_is_missing() {
-    let errors = Config::from_vars(&BTreeMap::new(), FOUR).unwrap_err();
-    let names: Vec<_> = errors.iter().map(|error| error.variable.as_str()).collect();
-    assert_eq!(names, ["PROXY_MODE", "PROXY_WORKLOAD_INFO"]);
+fn an_empty_environment_is_that_of_a_node_in_a_mesh() {
+    let config = Config::from_vars(&BTreeMap::new(), FOUR).unwrap();
+    assert!(config.mode.shared().is_some() && config.control.xds.is_some());
+    assert!(matches!(config.authority, Authority::Istio { .. }), "{config:?}");
+    // datapath §1.4: without its mark a proxy in a pod would capture itself. Our own namespace is not captured.
+    assert_eq!((config.sockets.mark, config.control_mark()), (Some(1337), None));
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_for_one_workload_alone_is_refused_in_shared_mode() {
+    let mut vars = vars(&[("PROXY_MODE", "shared"), ("PACKET_MARK", "7")]);
+    let config = Config::from_vars(&vars, FOUR).unwrap();
+    assert_eq!(config.sockets.mark, Some(7));
+    let warning = config.warnings.iter().find(|w| w.contains("no effect")).unwrap();
+    assert!(warning.ends_with(": PROXY_WORKLOAD_INFO"), "{warning}");
+    vars.insert("ADIT_ENTRY".to_owned(), "127.0.0.1:1=10.0.0.7:80".to_owned());
+    let error = Config::from_vars(&vars, FOUR).unwrap_err().to_string();
+    assert!(error.contains("ADIT_ENTRY: ") && error.contains("shared mode"), "{error}");
+    vars.insert("ADIT_HBONE_PORT".to_owned(), "0".to_owned());
+    let error = Config::from_vars(&vars, FOUR).unwrap_err().to_string();
+    assert!(error.contains("ADIT_HBONE_PORT: read \"0\", expected the same port"), "{error}");
 }
 
 #[test]

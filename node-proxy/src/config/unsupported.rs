@@ -19,6 +19,8 @@ struct Part {
 
 /// What the configuration has turned out to be.
 pub(super) struct Effects {
+    /// Pods of the node are served.
+    pub(super) shared: bool,
     /// A control plane is asked for the mesh.
     pub(super) xds: bool,
     /// The mesh's authority is asked for certificates.
@@ -28,8 +30,9 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    pub(super) const fn new(xds: bool, authority: Option<&Authority>) -> Self {
+    pub(super) const fn new(shared: bool, xds: bool, authority: Option<&Authority>) -> Self {
         Self {
+            shared,
             xds,
             istio_ca: matches!(authority, Some(Authority::Istio { .. })),
             built_in_ca: matches!(authority, Some(Authority::BuiltIn { .. })),
@@ -38,21 +41,21 @@ impl Effects {
 }
 
 const PARTS: &[Part] = &[
+    // Upstream's chart sets it, and nobody reads it: that we are in pods is what it says.
+    Part { names: &["INPOD_ENABLED"], prefixes: &[], needs: |effects| effects.shared },
     Part {
-        names: &["SERVICE_ACCOUNT", "INPOD_UDS", "INPOD_PORT_REUSE", "INPOD_ENABLED"],
+        names: &["SERVICE_ACCOUNT", "INPOD_UDS", "INPOD_PORT_REUSE"],
         prefixes: &[],
-        needs: |_| false,
+        needs: |effects| effects.shared,
+    },
+    Part { names: &["PROXY_WORKLOAD_INFO"], prefixes: &[], needs: |effects| !effects.shared },
+    Part {
+        names: &["POD_NAME", "POD_NAMESPACE"],
+        prefixes: &[],
+        needs: |effects| effects.xds || effects.shared,
     },
     Part {
-        names: &[
-            "XDS_ON_DEMAND",
-            "XDS_ROOT_CA",
-            "ALT_XDS_HOSTNAME",
-            "NODE_NAME",
-            "POD_NAME",
-            "POD_NAMESPACE",
-            "INSTANCE_IP",
-        ],
+        names: &["XDS_ON_DEMAND", "XDS_ROOT_CA", "ALT_XDS_HOSTNAME", "NODE_NAME", "INSTANCE_IP"],
         prefixes: &["XDS_HEADER_", "ISTIO_META_", "ISTIO_METAJSON_"],
         needs: |effects| effects.xds,
     },
@@ -118,6 +121,6 @@ pub(super) fn warn<'a>(
 /// Every name there is a rule for.
 #[cfg(test)]
 pub(super) fn names() -> Vec<&'static str> {
-    let parts = PARTS.iter().filter(|part| part.names.contains(&"INPOD_UDS")).flat_map(|part| part.names);
+    let parts = PARTS.iter().filter(|part| part.names.contains(&"INPOD_ENABLED")).flat_map(|part| part.names);
     RULES.iter().map(|(name, ..)| *name).chain(parts.copied()).collect()
 }

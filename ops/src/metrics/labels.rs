@@ -110,6 +110,18 @@ fn parts(connection: &Connection) -> Parts<'_> {
     )
 }
 
+impl Key {
+    /// Whether it is what our proxy counts for this workload, as opposed to those that it speaks to.
+    pub(super) fn is_of(&self, namespace: &str, workload: &str) -> bool {
+        let Self::Like(connection) = self else { return false };
+        let own = match connection.direction {
+            Direction::Inbound => &connection.destination,
+            Direction::Outbound => &connection.source,
+        };
+        own.namespace.as_deref() == Some(namespace) && own.labels.workload.as_deref() == Some(workload)
+    }
+}
+
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {

@@ -76,6 +76,12 @@ impl Metrics {
         }
     }
 
+    /// The last proxy of a workload is gone from here; `workload` is its name in labels (the owner's of its pods). Its series are
+    /// dropped some minutes later, unless it comes back.
+    pub fn forget(&self, namespace: &str, workload: &str) {
+        self.traffic.forget(Instant::now(), namespace, workload);
+    }
+
     /// The connections that are open now, in no order.
     #[must_use]
     pub fn connections(&self) -> Vec<Arc<Connection>> {

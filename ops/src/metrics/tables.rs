@@ -12,6 +12,10 @@ use adit_core::proxy::observed::{Carrier, Connection, Direction, Flag};
 use super::labels::{FLAGS, Key, Security, flag};
 use super::traffic::Bounds;
 
+/// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
+/// whoever scrapes every minute.
+const LAST_SCRAPES: Duration = Duration::from_secs(150);
+
 /// One label set and its counters.
 #[derive(Debug)]
 struct Series {
@@ -23,6 +27,8 @@ struct Series {
     closed: [u64; FLAGS],
     live: usize,
     touched: Instant,
+    /// Since when the workload that we counted it for is not here any more.
+    gone: Option<Instant>,
 }
 
 /// A connection that is open, and the number of the series it is counted in.
@@ -59,6 +65,7 @@ impl Tables {
             series.opened += 1;
             series.live += 1;
             series.touched = now;
+            series.gone = None;
         }
         let live = Live { connection: Arc::clone(connection), series: number };
         self.live.insert(address(connection), live);
@@ -92,8 +99,8 @@ impl Tables {
         self.created += 1;
         self.numbers.insert(key.clone(), number);
         let closed = [0; FLAGS];
-        self.series
-            .insert(number, Series { key, opened: 0, forth: 0, back: 0, closed, live: 0, touched: now });
+        let series = Series { key, opened: 0, forth: 0, back: 0, closed, live: 0, touched: now, gone: None };
+        self.series.insert(number, series);
         number
     }
 
@@ -119,11 +126,21 @@ impl Tables {
         self.live.values().map(|live| &live.connection)
     }
 
-    /// Drops series that have had no connection for `idle`.
+    /// The workload of this name is not here any more: what was counted for it is dropped after some scrapes.
+    pub(super) fn forget(&mut self, now: Instant, namespace: &str, workload: &str) {
+        for series in self.series.values_mut().filter(|series| series.key.is_of(namespace, workload)) {
+            series.gone.get_or_insert(now);
+        }
+    }
+
+    /// Drops series that have had no connection for `idle`, and those of workloads that are gone.
     pub(super) fn expire(&mut self, now: Instant, idle: Duration) {
         let before = self.series.len();
-        self.series
-            .retain(|_, series| series.live > 0 || now.saturating_duration_since(series.touched) < idle);
+        let since = |then| now.saturating_duration_since(then);
+        self.series.retain(|_, series| {
+            let gone = series.gone.is_some_and(|gone| since(gone) >= LAST_SCRAPES);
+            series.live > 0 || !(gone || since(series.touched) >= idle)
+        });
         if self.series.len() < before {
             self.expired += u64::try_from(before - self.series.len()).unwrap_or(u64::MAX);
             self.numbers.retain(|_, number| self.series.contains_key(number));

@@ -209,6 +209,38 @@ fn too_many_series_collapse_and_idle_ones_make_room() {
 }
 
 #[test]
+fn series_of_a_workload_that_is_gone_outlive_it_by_some_scrapes() {
+    let traffic = Traffic::new(Bounds { series: 10, idle: Duration::from_secs(3600) });
+    let start = Instant::now();
+    let open = |at, connection: &Arc<Connection>| {
+        traffic.observe(at, &Observed::ConnectionOpened(Arc::clone(connection)));
+    };
+    let [a, b] = ["a", "b"].map(|client| connection(client, Carrier::Hbone));
+    for one in [&a, &b] {
+        open(start, one);
+        traffic.observe(start, &closed(one, Flag::None));
+    }
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(traffic.clone()));
+    let shown = |at| {
+        traffic.expire(at);
+        let mut text = String::new();
+        text::encode(&mut text, &registry).unwrap();
+        ["a", "b"].map(|client| text.contains(&format!("source_workload=\"{client}\"")))
+    };
+    // Whom our workloads speak to is not ours to forget.
+    traffic.forget(start, "shop", "echo");
+    traffic.forget(start, "shop", "a");
+    assert_eq!(shown(start + Duration::from_secs(100)), [true, true]);
+    assert_eq!(shown(start + Duration::from_secs(200)), [false, true]);
+    // It has come back in the meantime.
+    traffic.forget(start, "shop", "b");
+    open(start, &b);
+    traffic.observe(start, &closed(&b, Flag::None));
+    assert_eq!(shown(start + Duration::from_secs(200)), [false, true]);
+}
+
+#[test]
 fn connections_of_the_same_parties_share_a_series_unless_another_label_differs() {
     let bounds = Bounds { series: 9, idle: Duration::from_secs(60) };
     let traffic = Traffic::new(bounds);

@@ -75,6 +75,11 @@ impl Traffic {
         self.lock().connections().map(Arc::clone).collect()
     }
 
+    /// The last proxy of a workload is gone from here, by its name in labels: its series are dropped after some scrapes.
+    pub fn forget(&self, now: Instant, namespace: &str, workload: &str) {
+        self.lock().forget(now, namespace, workload);
+    }
+
     /// Drops series that have had no connection for the set time; done before every scrape, too.
     pub fn expire(&self, now: Instant) {
         self.lock().expire(now, self.bounds.idle);

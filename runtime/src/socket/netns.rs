@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -14,6 +14,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// A network namespace. It lives at least as long as this, or a clone.
 #[derive(Clone, Debug)]
 pub struct NetNs(Arc<OwnedFd>);
+
+impl AsFd for NetNs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// The namespace the process was started in, which its threads live in.
 static HOME: OnceLock<File> = OnceLock::new();

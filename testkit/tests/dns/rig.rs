@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adit_control::dns::{Direct, Listeners, Setup, serve};
+use adit_control::dns::{Direct, ListenOptions, Listeners, Setup, serve};
 use adit_core::dns::{ForwarderConfig, Resolver, Transport};
 use adit_core::identity::Identity;
 use adit_core::mesh::{Mesh, NetworkAddress, Service, ServiceName, Workload};
@@ -121,7 +121,7 @@ impl Proxy {
         listen: &str,
         change: impl FnOnce(&mut Setup),
     ) -> Self {
-        let listeners = Listeners::bind(&[listen.parse().unwrap()]).unwrap();
+        let listeners = Listeners::bind(&[listen.parse().unwrap()], ListenOptions::default()).unwrap();
         let udp = listeners.udp[0].local_addr().unwrap();
         let tcp = listeners.tcp[0].local_addr().unwrap();
         let (sender, mut setup, observed) = setup(mesh, servers);

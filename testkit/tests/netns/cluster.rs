@@ -177,7 +177,8 @@ pub(crate) fn wait_tables(host: &Host, what: &str, mut holds: impl FnMut(&Value)
     result
 }
 
-fn dump(host: &Host) -> std::io::Result<Value> {
+/// Everything that the admin pages of the proxy in `host`'s namespace show.
+pub(crate) fn dump(host: &Host) -> std::io::Result<Value> {
     let stream = host.connect((Ipv4Addr::LOCALHOST, 15000)).map_err(std::io::Error::other);
     let mut stream = stream?;
     stream.write_all(b"GET /config_dump HTTP/1.0\r\nhost: x\r\n\r\n")?;

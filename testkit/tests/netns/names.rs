@@ -13,14 +13,14 @@ use crate::world::{APP, FAMILIES, SERVICE};
 
 const PORT: u16 = 53;
 const PATIENCE: Duration = Duration::from_secs(15);
-const A: u16 = 1;
+pub(crate) const A: u16 = 1;
 const AAAA: u16 = 28;
 /// A type that nobody gave a meaning.
 const PRIVATE: u16 = 65_280;
 
 /// How an application may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+pub(crate) enum By {
     Udp,
     Tcp,
 }
@@ -101,7 +101,7 @@ fn answer(question: &[u8], by: By) -> Vec<u8> {
 const OPT: [u8; 18] = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 7, 255, 222, 0, 3, 1, 2, 3];
 
 /// A question, with EDNS.
-fn question(id: u16, name: &str, kind: u16) -> Vec<u8> {
+pub(crate) fn question(id: u16, name: &str, kind: u16) -> Vec<u8> {
     let mut octets = id.to_be_bytes().to_vec();
     octets.extend([1, 0x10, 0, 1, 0, 0, 0, 0, 0, 1]);
     for label in name.split('.') {
@@ -121,7 +121,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// What the application on `host` hears from whom it takes for `server`.
-fn ask(host: &Host, server: IpAddr, by: By, question: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn ask(host: &Host, server: IpAddr, by: By, question: &[u8]) -> Result<Vec<u8>> {
     let failed = || HarnessError::io(format!("asking {server} by {by:?}"));
     let server = SocketAddr::new(server, PORT);
     if by == By::Tcp {

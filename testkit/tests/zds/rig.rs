@@ -121,7 +121,7 @@ impl PodObserver for Observer {
         self.0.change(|seen| seen.metrics.3 += 1);
     }
 
-    fn ready(&self, ready: bool) {
+    fn ready(&mut self, ready: bool) {
         self.0.change(|seen| {
             assert_ne!(seen.ready, ready, "told twice");
             seen.ready = ready;
