@@ -14,14 +14,17 @@ use adit_runtime::{BindError, BoundListener, ListenerSpec, NetNs, SocketOptions}
 #[derive(Clone, Debug)]
 pub struct Handover {
     path: PathBuf,
+    predecessor: Option<Predecessor>,
     estate: Estate,
 }
 
 impl Handover {
-    /// With whom `path` is shared.
+    /// Meets whoever answers at `path` now.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), estate: Estate::default() }
+        let met =
+            Predecessor::meet(path).inspect_err(|error| tracing::warn!(%error, "binding sockets of our own"));
+        Self { path: path.to_owned(), predecessor: met.ok(), estate: Estate::default() }
     }
 
     /// The sockets of the namespace this process is in.
@@ -41,7 +44,8 @@ impl Handover {
     }
 
     fn sockets(&self, namespace: Namespace) -> Sockets {
-        let inherited = Predecessor::at(&self.path).sockets(namespace).unwrap_or_else(|error| {
+        let asked = self.predecessor.as_ref().map(|predecessor| predecessor.sockets(namespace));
+        let inherited = asked.unwrap_or_else(|| Ok(Inherited::default())).unwrap_or_else(|error| {
             tracing::warn!(%error, "binding sockets of our own");
             Inherited::default()
         });

@@ -32,6 +32,8 @@ mod relay;
 mod resources;
 #[path = "netns/restart.rs"]
 mod restart;
+#[path = "netns/upgrade.rs"]
+mod upgrade;
 #[path = "netns/waypoint.rs"]
 mod waypoint;
 #[path = "netns/world.rs"]
@@ -162,6 +164,11 @@ macro_rules! clusters {
             #[test]
             fn a_drain_ends_all_pods_in_order() -> Result<()> {
                 crate::inpod::drain($runtime, $backend)
+            }
+
+            #[test]
+            fn the_nodes_proxy_is_replaced_and_no_pod_notices() -> Result<()> {
+                crate::upgrade::under_load($runtime, $backend)
             }
 
             #[test]

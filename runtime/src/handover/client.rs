@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::wire::{self, Answer, Question, VERSION};
@@ -13,62 +14,83 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Packets of one answer: far more than a namespace has sockets.
 const MAX_PACKETS: usize = 64;
 
-/// The process that may have listened before this one.
+/// The process that listened before this one. Clones share the conversation with it.
 #[derive(Clone, Debug)]
 pub struct Predecessor {
     path: PathBuf,
-    patience: Duration,
+    /// Until it breaks off.
+    talk: Arc<Mutex<Option<OwnedFd>>>,
 }
 
 impl Predecessor {
-    /// The one that is asked at `path`.
-    #[must_use]
-    pub fn at(path: &Path) -> Self {
-        Self::patient(path, PATIENCE)
-    }
-
-    pub(super) fn patient(path: &Path, patience: Duration) -> Self {
-        Self { path: path.to_owned(), patience }
-    }
-
-    /// Its sockets in `namespace`; none where there is no such process. Blocks for some seconds at most.
+    /// Whoever answers at `path` now, if anybody does. The conversation lasts: it is this process that others meet there once
+    /// it [serves](super::serve).
     ///
     /// # Errors
-    /// Another user answers at the path, or what is answered makes no sense. Binding sockets of one's own is what is left.
-    pub fn sockets(&self, namespace: Namespace) -> Result<Inherited, HandoverError> {
-        let failed = |cause| HandoverError::Ask { path: self.path.clone(), cause };
-        let socket = match wire::connect(&self.path) {
-            Ok(socket) => socket,
+    /// Another user answers at the path, or it is no such path.
+    pub fn meet(path: &Path) -> Result<Self, HandoverError> {
+        Self::meet_patiently(path, PATIENCE)
+    }
+
+    pub(super) fn meet_patiently(path: &Path, patience: Duration) -> Result<Self, HandoverError> {
+        let failed = |cause| HandoverError::Ask { path: path.to_owned(), cause };
+        let talk = match wire::connect(path) {
+            Ok(socket) => Some(socket),
             // Nobody has been there, or whoever was is gone.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {
-                return Ok(Inherited::default());
+                None
             }
             Err(error) => return Err(failed(error)),
         };
-        let (uid, own) = (wire::peer(&socket).map_err(failed)?, rustix::process::geteuid().as_raw());
-        if uid != own {
-            return Err(HandoverError::Stranger { path: self.path.clone(), uid, own });
-        }
-        let talk = || {
-            wire::set_patience(&socket, self.patience)?;
-            wire::send(&socket, &Question { version: VERSION, namespace }, &[])?;
-            let mut inherited = Inherited::default();
-            for _ in 0..MAX_PACKETS {
-                let (answer, descriptors): (Answer, _) = wire::receive(&socket)?;
-                if answer.version != VERSION || answer.endpoints.len() != descriptors.len() {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks another version"));
-                }
-                inherited.sockets.extend(answer.endpoints.into_iter().zip(descriptors));
-                if answer.last {
-                    return Ok(inherited);
-                }
+        if let Some(socket) = &talk {
+            let (uid, own) = (wire::peer(socket).map_err(failed)?, rustix::process::geteuid().as_raw());
+            if uid != own {
+                return Err(HandoverError::Stranger { path: path.to_owned(), uid, own });
             }
-            Err(io::Error::new(io::ErrorKind::InvalidData, "its answer has no end"))
-        };
-        talk().map_err(failed)
+            wire::set_patience(socket, patience).map_err(failed)?;
+        }
+        Ok(Self { path: path.to_owned(), talk: Arc::new(Mutex::new(talk)) })
     }
+
+    /// Its sockets in `namespace`; none where there is no such process any more. Blocks for some seconds at most.
+    ///
+    /// # Errors
+    /// What is answered makes no sense, or comes too late; it is not asked again. Binding sockets of one's own is what is left.
+    pub fn sockets(&self, namespace: Namespace) -> Result<Inherited, HandoverError> {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(socket) = &*talk else { return Ok(Inherited::default()) };
+        let answered = ask(socket, namespace);
+        match answered {
+            Ok(inherited) => Ok(inherited),
+            Err(cause) => {
+                *talk = None;
+                let ended =
+                    [io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+                if ended.contains(&cause.kind()) {
+                    return Ok(Inherited::default());
+                }
+                Err(HandoverError::Ask { path: self.path.clone(), cause })
+            }
+        }
+    }
+}
+
+fn ask(socket: &OwnedFd, namespace: Namespace) -> io::Result<Inherited> {
+    wire::send(socket, &Question { version: VERSION, namespace }, &[])?;
+    let mut inherited = Inherited::default();
+    for _ in 0..MAX_PACKETS {
+        let (answer, descriptors): (Answer, _) = wire::receive(socket)?;
+        if answer.version != VERSION || answer.endpoints.len() != descriptors.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks another version"));
+        }
+        inherited.sockets.extend(answer.endpoints.into_iter().zip(descriptors));
+        if answer.last {
+            return Ok(inherited);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "its answer has no end"))
 }
 
 /// Sockets of another process, to go on with. Those that are not taken are closed.

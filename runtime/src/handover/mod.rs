@@ -8,9 +8,10 @@
 //!   old process                                             new process
 //!   Estate ◀── add / remove ── its listeners
 //!     │
-//!   serve(path) ◀──────── which sockets of this namespace? ── Predecessor::sockets
+//!   serve(path) ◀──────────────────────────────────────────── Predecessor::meet(path)
+//!     │                                                       serve(path): it is the one to meet from now on
+//!     │  ◀─────────────── which sockets of this namespace? ── Predecessor::sockets
 //!     └──────────────────── their addresses, descriptors ──▶ Inherited ── take(address) ──▶ listeners
-//!                                                             serve(path): it is the one to ask from now on
 //! ```
 //!
 //! Both sides check that the other runs as the same user (`SO_PEERCRED`); the path is for that user alone.
@@ -156,6 +157,10 @@ mod tests {
         directory.join("handover.sock")
     }
 
+    fn meet(path: &std::path::Path) -> Predecessor {
+        Predecessor::meet(path).unwrap()
+    }
+
     fn clean(path: &std::path::Path) {
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
@@ -174,7 +179,7 @@ mod tests {
 
         let waiting: Vec<_> =
             listeners.iter().map(|(address, _)| TcpStream::connect(address).unwrap()).collect();
-        let mut inherited = Predecessor::at(&path).sockets(here).unwrap();
+        let mut inherited = meet(&path).sockets(here).unwrap();
         // The old process goes.
         estate.clear();
         let addresses: Vec<_> = listeners.into_iter().map(|(address, _)| address).collect();
@@ -185,7 +190,7 @@ mod tests {
             assert_eq!(socket.accept().unwrap().1, waits.local_addr().unwrap());
             assert!(inherited.take(Endpoint::Tcp(address)).is_none(), "once");
         }
-        assert!(Predecessor::at(&path).sockets(here).unwrap().is_empty());
+        assert!(meet(&path).sockets(here).unwrap().is_empty());
         clean(&path);
     }
 
@@ -196,30 +201,30 @@ mod tests {
         let (address, socket) = listener();
         serve(&path, old).unwrap();
         new.add(here, Endpoint::Tcp(address), socket);
+        let met = meet(&path);
         serve(&path, new.clone()).unwrap();
-        assert!(Predecessor::at(&path).sockets(here).unwrap().take(Endpoint::Tcp(address)).is_some());
+        assert!(met.sockets(here).unwrap().is_empty(), "the conversation is with the one that was met");
+        assert!(meet(&path).sockets(here).unwrap().take(Endpoint::Tcp(address)).is_some());
         new.remove(here);
-        assert!(Predecessor::at(&path).sockets(here).unwrap().is_empty());
+        assert!(meet(&path).sockets(here).unwrap().is_empty());
         clean(&path);
     }
 
     #[test]
     fn nobody_there_is_no_error_and_nonsense_is() {
         let (path, here) = (path("nobody"), Namespace::current().unwrap());
-        assert!(Predecessor::at(&path).sockets(here).unwrap().is_empty());
+        assert!(meet(&path).sockets(here).unwrap().is_empty());
         let stream = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let error = Predecessor::at(&path).sockets(here).unwrap_err();
+        let error = Predecessor::meet(&path).unwrap_err();
         assert!(matches!(error, HandoverError::Ask { .. }), "of another kind: {error}");
         drop(stream);
-        assert!(
-            Predecessor::at(&path).sockets(here).unwrap().is_empty(),
-            "left behind by one that was killed"
-        );
+        assert!(meet(&path).sockets(here).unwrap().is_empty(), "left behind by one that was killed");
         fs::remove_file(&path).unwrap();
         let silent = wire::listen(&path).unwrap();
-        let error =
-            Predecessor::patient(&path, std::time::Duration::from_millis(50)).sockets(here).unwrap_err();
+        let met = Predecessor::meet_patiently(&path, std::time::Duration::from_millis(50)).unwrap();
+        let error = met.sockets(here).unwrap_err();
         assert!(error.to_string().contains("does not hand over"), "{error}");
+        assert!(met.sockets(here).unwrap().is_empty(), "not asked again");
         drop(silent);
         let missing = path.with_file_name("no/such/directory");
         assert!(matches!(serve(&missing, Estate::default()), Err(HandoverError::Listen { .. })));

@@ -4,18 +4,20 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::wire::{self, Answer, BATCH, Question, VERSION};
-use super::{Estate, HandoverError};
+use super::{Endpoint, Estate, HandoverError};
 
-/// How long a client may take for each packet, while others wait.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Clients at a time: one is usual.
+const MAX_TALKS: usize = 8;
 /// The rest after a failed accept: what is lacking may be back by then.
 const REST: Duration = Duration::from_millis(200);
 
-/// Answers at `path` with what is in `estate`, on a thread `adit-handover`, for as long as the process lives. Whoever answered
+/// Answers at `path` with what is in `estate`, on threads `adit-handover`, for as long as the process lives. Whoever answered
 /// there before is not asked any more.
 ///
 /// # Errors
@@ -44,15 +46,32 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn answer_all(listener: &OwnedFd, estate: &Estate) {
+    let talks = Arc::new(AtomicUsize::new(0));
     loop {
-        let answered = wire::accept(listener).inspect_err(|_| thread::sleep(REST));
-        if let Err(error) = answered.and_then(|client| answer(&client, estate)) {
-            tracing::warn!(%error, "the proxy that comes next was not given the listening sockets");
+        let Ok(client) = wire::accept(listener) else {
+            thread::sleep(REST);
+            continue;
+        };
+        // A successor that hangs does not keep away the one that is started in its place.
+        if talks.fetch_add(1, Ordering::AcqRel) >= MAX_TALKS {
+            talks.fetch_sub(1, Ordering::AcqRel);
+            continue;
+        }
+        let (estate, talks) = (estate.clone(), Arc::clone(&talks));
+        let spawned = thread::Builder::new().name("adit-handover".to_owned()).spawn(move || {
+            if let Err(error) = talk(&client, &estate) {
+                tracing::warn!(%error, "the proxy that comes next was not given the listening sockets");
+            }
+            talks.fetch_sub(1, Ordering::AcqRel);
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "the proxy that comes next is not answered");
         }
     }
 }
 
-fn answer(client: &OwnedFd, estate: &Estate) -> io::Result<()> {
+/// Answers one client until it goes.
+fn talk(client: &OwnedFd, estate: &Estate) -> io::Result<()> {
     let (uid, own) = (wire::peer(client)?, rustix::process::geteuid().as_raw());
     if uid != own {
         return Err(io::Error::new(
@@ -60,23 +79,33 @@ fn answer(client: &OwnedFd, estate: &Estate) -> io::Result<()> {
             format!("user {uid} asks for them, this proxy runs as user {own}"),
         ));
     }
-    wire::set_patience(client, PATIENCE)?;
-    let (question, _): (Question, _) = wire::receive(client)?;
-    // A question of another version is answered with nothing, in ours: the other side sees which that is.
-    let sockets = if question.version == VERSION { estate.of(question.namespace) } else { Vec::new() };
-    let mut batches = sockets.chunks(BATCH).peekable();
     loop {
-        let batch = batches.next().unwrap_or_default();
-        let (endpoints, descriptors) =
-            batch.iter().map(|(endpoint, socket)| (*endpoint, socket.as_fd())).unzip();
-        let descriptors: Vec<_> = descriptors;
-        let last = batches.peek().is_none();
-        wire::send(client, &Answer { version: VERSION, endpoints, last }, &descriptors)?;
-        if last {
+        let question: Question = match wire::receive(client) {
+            Ok((question, _)) => question,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // A question of another version is answered with nothing, in ours: the other side sees which that is.
+        let sockets = if question.version == VERSION { estate.of(question.namespace) } else { Vec::new() };
+        answer(client, &sockets)?;
+        if !sockets.is_empty() {
             tracing::info!(
                 sockets = sockets.len(),
                 "listening sockets were given to the proxy that comes next"
             );
+        }
+    }
+}
+
+fn answer(client: &OwnedFd, sockets: &[(Endpoint, Arc<OwnedFd>)]) -> io::Result<()> {
+    let mut batches = sockets.chunks(BATCH).peekable();
+    loop {
+        let batch = batches.next().unwrap_or_default();
+        let (endpoints, descriptors): (_, Vec<_>) =
+            batch.iter().map(|(endpoint, socket)| (*endpoint, socket.as_fd())).unzip();
+        let last = batches.peek().is_none();
+        wire::send(client, &Answer { version: VERSION, endpoints, last }, &descriptors)?;
+        if last {
             return Ok(());
         }
     }

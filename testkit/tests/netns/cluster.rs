@@ -120,7 +120,7 @@ impl Cluster {
         self.scratch.write(name, text)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.scratch.path().join(name).display().to_string()
     }
 

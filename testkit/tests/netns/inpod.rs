@@ -11,7 +11,7 @@ use adit_control::proto::istio::security::{Action, Scope};
 use adit_control::proto::istio::workload::Workload;
 use adit_testkit::cni::{Agent, Pod};
 use adit_testkit::netns::peer::{Script, Server};
-use adit_testkit::netns::{Backend, HarnessError, Host, Node, Result, Runtime, wait_until};
+use adit_testkit::netns::{Backend, HarnessError, Host, Node, NodeSpec, Result, Runtime, wait_until};
 
 use rustix::process::Signal;
 
@@ -23,17 +23,19 @@ use crate::world::{APP, FAMILIES, SERVICE, identity};
 const CLOSED: &str = "default/closed";
 
 /// A node with the pods `client`, `server` and `other`, of which `server` is enrolled from the start.
-struct World {
-    node: Node,
+pub(crate) struct World {
+    pub(crate) node: Node,
     agent: Agent,
     _app: Server,
-    client: Host,
+    pub(crate) client: Host,
     server: Host,
     other: Host,
     outside: Host,
     /// Where the proxy itself lives.
-    machine: Host,
-    cluster: Cluster,
+    pub(crate) machine: Host,
+    /// How it is started.
+    pub(crate) spec: NodeSpec,
+    pub(crate) cluster: Cluster,
 }
 
 /// A pod as the agent knows it.
@@ -55,7 +57,7 @@ fn guarded(host: &Host) -> Workload {
 }
 
 impl World {
-    fn new(runtime: Runtime, backend: Backend) -> Result<Self> {
+    pub(crate) fn new(runtime: Runtime, backend: Backend) -> Result<Self> {
         let mut cluster = Cluster::new(runtime, backend)?;
         let (client, pod_of_server, other) =
             (cluster.pod("client")?, cluster.pod("server")?, cluster.pod("other")?);
@@ -68,7 +70,7 @@ impl World {
         let socket = cluster.write("agent.sock", "")?;
         let agent = Agent::with_pods(&socket, [told("server", &pod_of_server)?])
             .map_err(HarnessError::io("starting the CNI agent"))?;
-        let node = cluster
+        let spec = cluster
             .spec("machine")
             .with("PROXY_MODE", "shared")
             .with("PROXY_WORKLOAD_INFO", "")
@@ -76,12 +78,24 @@ impl World {
             .with("UNSTABLE_ENABLE_SOCKS5", true)
             .with("POD_NAMESPACE", "default")
             .with("SERVICE_ACCOUNT", "machine")
-            .start(Some(machine.namespace()))?;
+            .with("ADIT_HANDOVER_PATH", cluster.path("handover.sock"));
+        let node = spec.start(Some(machine.namespace()))?;
         let app = app(&pod_of_server)?;
-        Ok(Self { node, agent, _app: app, client, server: pod_of_server, other, outside, machine, cluster })
+        Ok(Self {
+            node,
+            agent,
+            _app: app,
+            client,
+            server: pod_of_server,
+            other,
+            outside,
+            machine,
+            spec,
+            cluster,
+        })
     }
 
-    fn add(&self, name: &str, host: &Host) -> Result<()> {
+    pub(crate) fn add(&self, name: &str, host: &Host) -> Result<()> {
         self.agent.add(told(name, host)?).expect("the proxy takes the pod");
         Ok(())
     }
@@ -90,7 +104,7 @@ impl World {
         self.agent.del(&format!("uid-of-{name}")).expect("the proxy lets the pod go");
     }
 
-    fn server_at(&self, ipv6: bool) -> SocketAddr {
+    pub(crate) fn server_at(&self, ipv6: bool) -> SocketAddr {
         SocketAddr::new(self.server.address(ipv6), APP)
     }
 
