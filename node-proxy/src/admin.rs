@@ -9,6 +9,7 @@ use adit_core::mesh::Mesh;
 use adit_core::proxy::LocalWorkload;
 use adit_core::proxy::observed::Connection;
 use adit_ops::admin::{AdminState, CertificateStatus, ProxyState, ProxyStatus, Version};
+use adit_ops::capture::{Captures, PodCapture};
 use adit_ops::metrics::Metrics;
 use adit_runtime::Transparency;
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ pub(crate) struct ProcessState {
     local: Option<LocalWorkload>,
     /// Shared mode: the pods, once the CNI agent is followed.
     pods: OnceLock<View>,
+    captures: Captures,
     certificates: NodeCertificates,
     metrics: Metrics,
     config: Value,
@@ -45,11 +47,17 @@ impl ProcessState {
                 Mode::Shared(_) => None,
             },
             pods: OnceLock::new(),
+            captures: Captures::default(),
             certificates: certificates.clone(),
             metrics: metrics.clone(),
             config: shown(config),
             istio_version: config.istio_version.clone(),
         }
+    }
+
+    /// What is found of the pods' capture, to be filled in.
+    pub(crate) const fn found(&self) -> &Captures {
+        &self.captures
     }
 
     /// From now on the pods of `view` are shown.
@@ -98,6 +106,10 @@ impl AdminState for ProcessState {
     fn proxies(&self) -> Vec<ProxyState> {
         let pods = self.pods.get().map(View::pods).unwrap_or_default();
         self.own().into_iter().chain(pods.into_iter().map(pod)).collect()
+    }
+
+    fn captures(&self) -> Vec<PodCapture> {
+        self.captures.pods()
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {

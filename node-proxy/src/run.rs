@@ -188,6 +188,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
                 resolver: &resolver,
                 metrics: &metrics,
                 readiness: &readiness,
+                captures: state.found(),
                 handover: handover.as_ref(),
                 stopping,
                 control: &control,

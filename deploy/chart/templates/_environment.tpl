@@ -16,6 +16,7 @@ twice.
   "RUST_BACKTRACE" "1"
   "ISTIO_META_CLUSTER_ID" ($values.multiCluster.clusterName | default "Kubernetes")
   "INPOD_ENABLED" "true"
+  "ADIT_HANDOVER_PATH" "/var/run/adit/handover.sock"
   "TERMINATION_GRACE_PERIOD_SECONDS" $values.terminationGracePeriodSeconds
 -}}
 {{- if $values.logAsJson }}{{ $_ := set $ours "LOG_FORMAT" "json" }}{{ end -}}

@@ -9,13 +9,17 @@ use adit_core::proxy::LocalWorkload;
 use adit_ops::capture::{Captures, PodCapture};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::capture_state;
 
 /// How often all pods are looked at, unless the caller has reasons.
 pub const PERIOD: Duration = Duration::from_secs(30);
+
+/// From a new pod to the next look: others often come with it.
+const REST: Duration = Duration::from_secs(1);
 
 /// Probes at one time: each is a thread for as long as it takes.
 const AT_ONCE: usize = 16;
@@ -45,11 +49,11 @@ impl From<&PodStart> for Pod {
     }
 }
 
-/// Looks at all of `pods` every `period`, for ever: what is found goes to `captures` (the admin page), to the metric
+/// Looks at all of `pods` every `period`, and soon after `changed` says that there is a new one, for ever: what is found goes to `captures` (the admin page), to the metric
 /// `adit_capture_missing_pods`, to the remark of readiness, and, when it changes, to the log. Needs tokio's time.
 pub async fn watch(
     pods: impl Fn() -> Vec<Pod>,
-    period: Duration,
+    (period, changed): (Duration, &Notify),
     captures: &Captures,
     metrics: &Metrics,
     readiness: &Readiness,
@@ -57,7 +61,10 @@ pub async fn watch(
     let mut rounds = interval(period);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        rounds.tick().await;
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = changed.notified() => sleep(REST).await,
+        }
         round(pods(), captures, metrics, readiness).await;
     }
 }

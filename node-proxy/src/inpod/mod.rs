@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use adit_control::zds::{PodSink, PodStart, View, Zds, identify};
 use adit_core::inpod::{self, ProtocolError};
 use adit_core::proxy::ProxyId;
+use adit_ops::capture::Captures;
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
 use adit_runtime::{BoundListener, Crew, Handle, NetNs, NewProxy, SocketOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use self::identities::Identities;
@@ -26,6 +27,7 @@ use self::pod::PodListeners;
 use self::report::Reports;
 pub(crate) use self::resolver::FromPod;
 use crate::certificates::NodeCertificates;
+use crate::check::watch;
 use crate::config::{Config, Shared};
 use crate::handover::{Handover, Sockets};
 use crate::instance::{Instance, seed};
@@ -44,6 +46,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) resolver: &'a Arc<NodeResolver>,
     pub(crate) metrics: &'a Metrics,
     pub(crate) readiness: &'a Readiness,
+    /// What is found of the pods' capture.
+    pub(crate) captures: &'a Captures,
     /// Sockets from the process before this one, and for the next.
     pub(crate) handover: Option<&'a Handover>,
     pub(crate) stopping: &'a Stopping,
@@ -70,10 +74,14 @@ pub(crate) struct InPod {
     identities: Arc<Identities>,
     handover: Option<Handover>,
     running: Mutex<BTreeMap<ProxyId, Running>>,
+    /// There is a new pod.
+    come: Notify,
 }
 
 /// A pod that has a proxy.
 struct Running {
+    /// For looking whether its connections come here.
+    pod: watch::Pod,
     netns: NetNs,
     dns: Option<DnsProxy>,
 }
@@ -105,6 +113,7 @@ impl Pods {
             identities,
             handover: parts.handover.cloned(),
             running: Mutex::default(),
+            come: Notify::new(),
         });
         let settings = inpod::Settings {
             own_netns: Some(identify(std::fs::File::open("/proc/self/ns/net")?)?),
@@ -113,6 +122,12 @@ impl Pods {
         };
         let reports = Reports::new(parts.metrics.pods.clone(), parts.readiness.clone());
         let (client, view) = Zds::new(shared.agent.clone(), settings, Arc::clone(&sink), reports);
+        let (watched, captures) = (Arc::clone(&sink), parts.captures.clone());
+        let (metrics, readiness) = (parts.metrics.clone(), parts.readiness.clone());
+        parts.control.spawn(async move {
+            let pods = || watched.running().values().map(|running| running.pod.clone()).collect();
+            watch::watch(pods, (watch::PERIOD, &watched.come), &captures, &metrics, &readiness).await;
+        });
         let (asked, stopping) = (parts.stopping.asked(), parts.stopping.clone());
         let agent = parts.control.spawn(async move {
             let ended = client.run(asked).await;
@@ -177,7 +192,8 @@ impl InPod {
                 sockets: self.sockets,
             });
         }
-        self.running().insert(proxy, Running { netns, dns });
+        self.running().insert(proxy, Running { pod: watch::Pod::from(&pod), netns, dns });
+        self.come.notify_one();
         Ok(())
     }
 
@@ -210,7 +226,7 @@ impl PodSink for InPod {
     }
 
     async fn stop(&self, proxy: ProxyId) {
-        let Some(Running { netns, dns }) = self.running().remove(&proxy) else { return };
+        let Some(Running { netns, dns, .. }) = self.running().remove(&proxy) else { return };
         self.forget(&netns);
         let stopped: Vec<_> = self
             .shards

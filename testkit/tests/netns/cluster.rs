@@ -179,9 +179,14 @@ pub(crate) fn wait_tables(host: &Host, what: &str, mut holds: impl FnMut(&Value)
 
 /// Everything that the admin pages of the proxy in `host`'s namespace show.
 pub(crate) fn dump(host: &Host) -> std::io::Result<Value> {
+    page(host, "/config_dump")
+}
+
+/// An admin page of the proxy on `host`, in JSON.
+pub(crate) fn page(host: &Host, path: &str) -> std::io::Result<Value> {
     let stream = host.connect((Ipv4Addr::LOCALHOST, 15000)).map_err(std::io::Error::other);
     let mut stream = stream?;
-    stream.write_all(b"GET /config_dump HTTP/1.0\r\nhost: x\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);

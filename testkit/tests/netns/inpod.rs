@@ -14,8 +14,9 @@ use adit_testkit::netns::peer::{Script, Server};
 use adit_testkit::netns::{Backend, HarnessError, Host, Node, NodeSpec, Result, Runtime, wait_until};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::cluster::{Cluster, Echo, SOON, app, dump, wait_tables, who_am_i};
+use crate::cluster::{Cluster, Echo, SOON, app, dump, page, wait_tables, who_am_i};
 use crate::names::{A, By, ask, question};
 use crate::resources::{from, hostname, pod, policy, server, service, vip};
 use crate::world::{APP, FAMILIES, SERVICE, identity};
@@ -127,12 +128,25 @@ fn certificates(host: &Host) -> BTreeSet<String> {
     each.iter().filter_map(|each| each["identity"].as_str().map(str::to_owned)).collect()
 }
 
+/// Waits until the proxy has seen that connections of so many pods come to it.
+fn captured(machine: &Host, count: usize) -> Result<()> {
+    let captured = |family: &Value| family["outcome"] == "captured";
+    let found = || page(machine, "/capture").unwrap_or_default();
+    let all = |found: &Value| {
+        let pods = found.as_array().map_or(&[][..], Vec::as_slice);
+        pods.len() == count
+            && pods.iter().all(|pod| captured(&pod["state"]["ipv4"]) && captured(&pod["state"]["ipv6"]))
+    };
+    wait_until("capture of all pods", SOON, || all(&found()), || found().to_string())
+}
+
 /// Two pods of one node meet through HBONE as who they are, seen under their own addresses; policies, services, names and
 /// plaintext from outside are as with a proxy of each one's own.
 pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend)?;
     world.add("client", &world.client)?;
     world.add("other", &world.other)?;
+    captured(&world.machine, 3)?;
     for ipv6 in FAMILIES {
         let (client, target) = (world.client.address(ipv6), world.server_at(ipv6));
         assert_eq!(who_am_i(&world.client, target)?, Some(client.to_string()));

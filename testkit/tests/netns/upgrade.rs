@@ -42,6 +42,7 @@ pub(crate) fn under_load(runtime: Runtime, backend: Backend) -> Result<()> {
         let enough = || done.load(Ordering::Relaxed) >= wanted;
         wait_until("more connections", SOON, enough, || done.load(Ordering::Relaxed).to_string())
     };
+    let mut said = Vec::new();
     let node = &mut world.node;
     let failures = thread::scope(|scope| -> Result<Vec<String>> {
         let callers: Vec<_> =
@@ -58,6 +59,7 @@ pub(crate) fn under_load(runtime: Runtime, backend: Backend) -> Result<()> {
                 let status = old.process_mut().wait_exit(SOON)?;
                 assert!(status.success(), "{status:?}");
                 let given = "listening sockets were given to the proxy that comes next";
+                said.extend(old.process().lines().into_iter().filter(|line| line.contains("\"error\"")));
                 assert!(old.process().lines().iter().any(|line| line.contains(given)), "bound anew");
             }
             some_more()
@@ -69,6 +71,6 @@ pub(crate) fn under_load(runtime: Runtime, backend: Backend) -> Result<()> {
         replaced.map(|()| failures)
     })?;
     let done = done.into_inner();
-    assert!(failures.is_empty(), "{failures:#?} beside {done} that went well");
+    assert!(failures.is_empty(), "{failures:#?} beside {done} that went well; {said:#?}");
     Ok(())
 }
