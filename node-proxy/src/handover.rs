@@ -3,28 +3,34 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_control::dns::Listeners;
-use adit_runtime::handover::{self, Endpoint, Estate, HandoverError, Inherited, Namespace, Predecessor};
+use adit_runtime::handover::{
+    self, Endpoint, Estate, HandoverError, Inherited, Namespace, Predecessor, Prepared,
+};
 use adit_runtime::{BindError, BoundListener, ListenerSpec, NetNs, SocketOptions};
 
 /// This process between the one before and the one after it.
 #[derive(Clone, Debug)]
 pub struct Handover {
-    path: PathBuf,
+    /// Until it is offered.
+    prepared: Arc<Mutex<Option<Prepared>>>,
     predecessor: Option<Predecessor>,
     estate: Estate,
 }
 
 impl Handover {
-    /// Meets whoever answers at `path` now.
-    #[must_use]
-    pub fn new(path: &Path) -> Self {
+    /// Meets whoever answers at `path` now, and prepares to take their place.
+    ///
+    /// # Errors
+    /// There can be no socket at the path.
+    pub fn new(path: &Path) -> Result<Self, HandoverError> {
+        let prepared = Arc::new(Mutex::new(Some(handover::prepare(path)?)));
         let met =
             Predecessor::meet(path).inspect_err(|error| tracing::warn!(%error, "binding sockets of our own"));
-        Self { path: path.to_owned(), predecessor: met.ok(), estate: Estate::default() }
+        Ok(Self { prepared, predecessor: met.ok(), estate: Estate::new() })
     }
 
     /// The sockets of the namespace this process is in.
@@ -52,12 +58,14 @@ impl Handover {
         Sockets { inherited, estate: Some((self.estate.clone(), namespace)) }
     }
 
-    /// Whoever comes next asks this process from now on.
+    /// Whoever comes next meets this process from now on. To be called when it serves: if it fails before, the next one still
+    /// meets the one before it.
     ///
     /// # Errors
-    /// The path cannot be listened on.
+    /// The path cannot be taken.
     pub fn offer(&self) -> Result<(), HandoverError> {
-        handover::serve(&self.path, self.estate.clone())
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        prepared.map_or(Ok(()), |prepared| prepared.serve(self.estate.clone()))
     }
 
     /// A pod is gone.
@@ -71,7 +79,7 @@ impl Handover {
 
     /// Nothing is handed over any more: this process is about to stop listening.
     pub fn end(&self) {
-        self.estate.clear();
+        self.estate.close();
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_core::inpod::ProtocolError;
 use adit_core::mesh::Mesh;
@@ -97,6 +98,9 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How often it is looked whether this process is ready to hand over.
+const OFFER_POLL: Duration = Duration::from_millis(50);
+
 /// Starts everything, and waits for the end.
 fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunError> {
     let system = |error| RunError::Start(StartError::System(error));
@@ -118,7 +122,10 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let certificates = NodeCertificates::start(config, random, names.clone(), Arc::clone(&control))?;
     metrics.certificates.tell(certificates.figures());
 
-    let handover = config.handover.as_deref().map(Handover::new);
+    let handover = config.handover.as_deref().map(Handover::new).transpose().map_err(StartError::from)?;
+    if let Some(handover) = &handover {
+        stopping.ends(handover);
+    }
     let mut sockets =
         handover.as_ref().map_or_else(|| Ok(Sockets::default()), Handover::here).map_err(system)?;
     // These answer while the tables are still on their way.
@@ -198,18 +205,13 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
             Some(pods)
         }
     };
-    if let Some(handover) = handover {
-        handover.offer().map_err(StartError::from)?;
-        let stopped = stopping.asked();
-        control.spawn(async move {
-            stopped.await;
-            handover.end();
-        });
-    }
     drain_on_panic();
     listening.done();
     if let Some(answering) = answering {
         answering.done();
+    }
+    if let Some(handover) = handover {
+        control.spawn(offer(handover, readiness));
     }
 
     if let Err(error) = adit_runtime::settle() {
@@ -223,6 +225,17 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     tracing::info!("drained; {}", counters.snapshot());
     ended?;
     Ok(agent?)
+}
+
+/// Takes the place of the proxy before this one when this one is ready; until then, one that is started in its stead shall meet
+/// the same.
+async fn offer(handover: Handover, readiness: Readiness) {
+    while !readiness.pending().is_empty() {
+        tokio::time::sleep(OFFER_POLL).await;
+    }
+    if let Err(error) = handover.offer() {
+        tracing::warn!(%error, "the proxy that comes next will bind sockets of its own");
+    }
 }
 
 /// Who answers the shards' questions.

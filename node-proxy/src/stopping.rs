@@ -1,11 +1,13 @@
 //! The end of the process: asked for by signals or the admin pages, heard by shards and by whoever still starts.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use adit_ops::logging::LogGuard;
 use adit_runtime::Handle;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
+
+use crate::handover::Handover;
 
 /// Whether the process shall end. Clones share it.
 #[derive(Clone, Debug)]
@@ -15,13 +17,18 @@ pub(crate) struct Stopping(Arc<Inner>);
 struct Inner {
     asked: watch::Sender<bool>,
     shards: Mutex<Vec<Handle>>,
+    handover: OnceLock<Handover>,
 }
 
 impl Stopping {
     /// Listens to SIGTERM and SIGINT from now on: the first drains, a second SIGINT ends the process there and then.
     pub(crate) fn on_signals(guard: Arc<LogGuard>) -> std::io::Result<Self> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        let stopping = Self(Arc::new(Inner { asked: watch::Sender::new(false), shards: Mutex::default() }));
+        let stopping = Self(Arc::new(Inner {
+            asked: watch::Sender::new(false),
+            shards: Mutex::default(),
+            handover: OnceLock::new(),
+        }));
         let heard = stopping.clone();
         let work = move || {
             let mut interrupts = 0;
@@ -46,7 +53,21 @@ impl Stopping {
     pub(crate) fn begin(&self) {
         let shards = self.0.shards.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.asked.send_replace(true);
+        // Before listeners close, or their ports stay open.
+        if let Some(handover) = self.0.handover.get() {
+            handover.end();
+        }
         shards.iter().for_each(Handle::drain);
+    }
+
+    /// Nothing is handed over any more once the end is asked for.
+    pub(crate) fn ends(&self, handover: &Handover) {
+        let _shards = self.0.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        // Told once, at the start.
+        let _ = self.0.handover.set(handover.clone());
+        if *self.0.asked.borrow() {
+            handover.end();
+        }
     }
 
     /// These shards drain when the end is asked for: at once, if it was.

@@ -58,7 +58,8 @@ pub(super) fn questions(family: Family) -> [Step; 2] {
     let step = |words: &[&str]| {
         Step::new("ip", std::iter::once(flag(family)).chain(words.iter().copied()).map(str::to_owned))
     };
-    [step(&["rule", "show"]), step(&["route", "show", "table", TABLE])]
+    // Numbers, as a table may have a name (/etc/iproute2/rt_tables).
+    [step(&["-N", "rule", "show"]), step(&["route", "show", "table", TABLE])]
 }
 
 /// Whether a failure of the second question says that there is no such table.

@@ -1,5 +1,5 @@
 //! What a running proxy does about capture: looks at all its pods again and again, and tells.
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::capture_state;
 
-/// How often all pods are looked at, unless the caller has reasons.
-pub const PERIOD: Duration = Duration::from_secs(30);
+/// How often all pods are looked at, unless the caller has reasons: the kernel walks all connections of the machine to list
+/// those of one namespace, some milliseconds each time.
+pub const PERIOD: Duration = Duration::from_secs(300);
 
 /// From a new pod to the next look: others often come with it.
 const REST: Duration = Duration::from_secs(1);
@@ -61,19 +62,35 @@ pub async fn watch(
     let mut rounds = interval(period);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = rounds.tick() => {}
-            () = changed.notified() => sleep(REST).await,
+        let all = tokio::select! {
+            _ = rounds.tick() => true,
+            () = changed.notified() => false,
+        };
+        if !all {
+            sleep(REST).await;
         }
-        round(pods(), captures, metrics, readiness).await;
+        let known = if all { Vec::new() } else { captures.pods() };
+        let found = look(pods(), known).await;
+        // Without those that went meanwhile.
+        let still: BTreeSet<_> = pods().into_iter().map(|pod| pod.uid).collect();
+        let found = found.into_iter().filter(|pod| still.contains(&pod.uid)).collect();
+        tell(found, captures, metrics, readiness);
     }
 }
 
 /// Looks at all of `pods` once.
 pub async fn round(pods: Vec<Pod>, captures: &Captures, metrics: &Metrics, readiness: &Readiness) {
-    let mut left = VecDeque::from(pods);
+    tell(look(pods, Vec::new()).await, captures, metrics, readiness);
+}
+
+/// Looks at those of `pods` that are not among the `known` ones.
+async fn look(pods: Vec<Pod>, mut known: Vec<PodCapture>) -> Vec<PodCapture> {
+    let uids: BTreeSet<_> = pods.iter().map(|pod| Arc::clone(&pod.uid)).collect();
+    known.retain(|pod| uids.contains(&pod.uid));
+    let seen: BTreeSet<_> = known.iter().map(|pod| Arc::clone(&pod.uid)).collect();
+    let mut left: VecDeque<_> = pods.into_iter().filter(|pod| !seen.contains(&pod.uid)).collect();
     let mut probes = JoinSet::new();
-    let mut found = Vec::with_capacity(left.len());
+    let mut found = known;
     loop {
         while probes.len() < AT_ONCE
             && let Some(pod) = left.pop_front()
@@ -86,9 +103,12 @@ pub async fn round(pods: Vec<Pod>, captures: &Captures, metrics: &Metrics, readi
         match probes.join_next().await {
             Some(Ok(pod)) => found.push(pod),
             Some(Err(error)) => tracing::error!(%error, "a look at a pod's capture failed"),
-            None => break,
+            None => return found,
         }
     }
+}
+
+fn tell(found: Vec<PodCapture>, captures: &Captures, metrics: &Metrics, readiness: &Readiness) {
     for PodCapture { namespace, name, state, .. } in captures.replace(found) {
         if state.is_missing() {
             tracing::warn!("traffic of {namespace}/{name} is not captured: {state}; see `adit-node check`");

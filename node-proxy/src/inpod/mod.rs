@@ -124,9 +124,14 @@ impl Pods {
         let (client, view) = Zds::new(shared.agent.clone(), settings, Arc::clone(&sink), reports);
         let (watched, captures) = (Arc::clone(&sink), parts.captures.clone());
         let (metrics, readiness) = (parts.metrics.clone(), parts.readiness.clone());
+        let ended = parts.stopping.asked();
         parts.control.spawn(async move {
             let pods = || watched.running().values().map(|running| running.pod.clone()).collect();
-            watch::watch(pods, (watch::PERIOD, &watched.come), &captures, &metrics, &readiness).await;
+            tokio::select! {
+                () = watch::watch(pods, (watch::PERIOD, &watched.come), &captures, &metrics, &readiness) => {}
+                // From then on connections go to the next proxy.
+                () = ended => {}
+            }
         });
         let (asked, stopping) = (parts.stopping.asked(), parts.stopping.clone());
         let agent = parts.control.spawn(async move {
@@ -240,14 +245,21 @@ impl PodSink for InPod {
                 stopped
             })
             .collect();
-        if let Some(dns) = dns {
-            self.resolver.abort(dns).await;
+        let (resolver, identities) = (Arc::clone(&self.resolver), Arc::clone(&self.identities));
+        // A task, which goes on to its end when nobody waits for it any more.
+        let rest = tokio::spawn(async move {
+            if let Some(dns) = dns {
+                resolver.abort(dns).await;
+            }
+            for stopped in stopped {
+                // An error: the shard has ended.
+                let _ = stopped.await;
+            }
+            resolver.stop_names(proxy);
+            identities.remove(proxy);
+        });
+        if let Err(error) = rest.await {
+            tracing::error!(%error, "a pod's proxy was not taken down as a whole");
         }
-        for stopped in stopped {
-            // An error: the shard has ended.
-            let _ = stopped.await;
-        }
-        self.resolver.stop_names(proxy);
-        self.identities.remove(proxy);
     }
 }

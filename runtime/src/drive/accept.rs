@@ -60,12 +60,6 @@ impl<Io: Readiness> ListenerSlot<Io> {
         }
     }
 
-    /// Accepts without asking the reactor, which may not have heard yet of what came last; `None`: it is another shard's turn.
-    fn accept_now(&self) -> Option<io::Result<Accepted>> {
-        let elsewhere = self.bound.place().is_some_and(|place| !place.poll_turn(self.notifier.waker()));
-        (!elsewhere).then(|| self.bound.accept())
-    }
-
     /// A connection was accepted: it has a seat, and the turn may pass on.
     fn seat(&mut self, now: Instant) -> Option<Seat> {
         let seat = self.bound.place()?.sit();
@@ -130,18 +124,32 @@ where
     C: CertificateSource,
 {
     /// Accepts what waits in the queues of all listeners, before they are closed: a connection in a queue that closes is reset.
+    /// The last shard that does so leaves nothing behind.
     pub(super) fn empty_queues(&mut self) {
         let indices: Vec<u32> = self.listeners.keys().copied().collect();
         for index in indices {
             // Whoever connects all the time does not hold up the end.
             for _ in 0..BACKLOG {
                 let Some(slot) = self.listeners.get_mut(&index) else { break };
-                let Some(Ok(accepted)) = slot.accept_now() else { break };
+                // Whoever's turn it is, and without asking the reactor, which may not have heard yet of what came last.
+                let accepted = match slot.bound.accept() {
+                    Ok(accepted) => accepted,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhaustion(&error) => break,
+                    // One that is gone already says nothing of the next.
+                    Err(_) => continue,
+                };
                 let listener = slot.bound.listener();
                 let (proxy, seat) = (slot.proxy, slot.seat(self.now));
                 self.accepted((proxy, listener), accepted, seat);
             }
         }
+        self.stop_listening();
+    }
+
+    /// Closes all listeners, for good.
+    pub(super) fn stop_listening(&mut self) {
+        self.listeners.clear();
+        self.stopped_listening = true;
     }
 
     /// Accepts what waits at listener `index`, within the budget.

@@ -61,10 +61,7 @@ where
                 let reply = DemandReply::to_demand(self.mailbox.handle(), ticket);
                 self.questions.demands.request(&key, reply);
             }
-            Action::StopListening => {
-                self.listeners.clear();
-                self.stopped_listening = true;
-            }
+            Action::StopListening => self.stop_listening(),
             Action::Drained => self.drained = true,
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::wire::{self, Answer, Question, VERSION};
 use super::{Endpoint, HandoverError, Namespace};
 
-/// How long the other process may take for each packet.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the other process may take for each packet; a namespace's sockets are one.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Packets of one answer: far more than a namespace has sockets.
 const MAX_PACKETS: usize = 64;
 
@@ -24,7 +24,7 @@ pub struct Predecessor {
 
 impl Predecessor {
     /// Whoever answers at `path` now, if anybody does. The conversation lasts: it is this process that others meet there once
-    /// it [serves](super::serve).
+    /// it [serves](super::Prepared::serve).
     ///
     /// # Errors
     /// Another user answers at the path, or it is no such path.
@@ -34,7 +34,7 @@ impl Predecessor {
 
     pub(super) fn meet_patiently(path: &Path, patience: Duration) -> Result<Self, HandoverError> {
         let failed = |cause| HandoverError::Ask { path: path.to_owned(), cause };
-        let talk = match wire::connect(path) {
+        let talk = match wire::connect(path, patience) {
             Ok(socket) => Some(socket),
             // Nobody has been there, or whoever was is gone.
             Err(error)
@@ -49,7 +49,6 @@ impl Predecessor {
             if uid != own {
                 return Err(HandoverError::Stranger { path: path.to_owned(), uid, own });
             }
-            wire::set_patience(socket, patience).map_err(failed)?;
         }
         Ok(Self { path: path.to_owned(), talk: Arc::new(Mutex::new(talk)) })
     }

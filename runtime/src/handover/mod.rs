@@ -8,8 +8,8 @@
 //!   old process                                             new process
 //!   Estate ◀── add / remove ── its listeners
 //!     │
-//!   serve(path) ◀──────────────────────────────────────────── Predecessor::meet(path)
-//!     │                                                       serve(path): it is the one to meet from now on
+//!   prepare, serve ◀───────────────────────────────────────── Predecessor::meet
+//!     │                                                       prepare, serve: it is the one to meet from now on
 //!     │  ◀─────────────── which sockets of this namespace? ── Predecessor::sockets
 //!     └──────────────────── their addresses, descriptors ──▶ Inherited ── take(address) ──▶ listeners
 //! ```
@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 pub use client::{Inherited, Predecessor};
-pub use server::serve;
+pub use server::{Prepared, prepare};
 
 /// Which network namespace a socket is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,37 +67,54 @@ pub enum Endpoint {
 }
 
 /// The sockets that a successor may have. Clones are the same estate.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Estate {
-    sockets: Arc<Mutex<Sockets>>,
+    /// `None`: closed.
+    sockets: Arc<Mutex<Option<Sockets>>>,
 }
 
 type Sockets = BTreeMap<(Namespace, Endpoint), Arc<OwnedFd>>;
 
+impl Default for Estate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Estate {
-    /// A successor may have this socket, which stays open as long as it is listed here.
+    /// An empty estate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { sockets: Arc::new(Mutex::new(Some(Sockets::new()))) }
+    }
+
+    /// A successor may have this socket, which stays open as long as it is listed here. A closed estate takes none.
     pub fn add(&self, namespace: Namespace, endpoint: Endpoint, socket: Arc<OwnedFd>) {
-        self.sockets().insert((namespace, endpoint), socket);
+        if let Some(sockets) = &mut *self.sockets() {
+            sockets.insert((namespace, endpoint), socket);
+        }
     }
 
     /// What was in this namespace is no longer to be had.
     pub fn remove(&self, namespace: Namespace) {
-        self.sockets().retain(|(at, _), _| *at != namespace);
+        if let Some(sockets) = &mut *self.sockets() {
+            sockets.retain(|(at, _), _| *at != namespace);
+        }
     }
 
-    /// Nothing is to be had any more; to be called before listeners close, or their ports stay open.
-    pub fn clear(&self) {
-        self.sockets().clear();
+    /// Nothing is to be had from now on; to be called before listeners close, or their ports stay open.
+    pub fn close(&self) {
+        *self.sockets() = None;
     }
 
     /// What there is in a namespace.
     fn of(&self, namespace: Namespace) -> Vec<(Endpoint, Arc<OwnedFd>)> {
         let sockets = self.sockets();
-        let here = sockets.iter().filter(|((at, _), _)| *at == namespace);
+        let here = sockets.iter().flatten().filter(|((at, _), _)| *at == namespace);
         here.map(|((_, endpoint), socket)| (*endpoint, Arc::clone(socket))).collect()
     }
 
-    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+    fn sockets(&self) -> MutexGuard<'_, Option<Sockets>> {
         // Whole between any two statements.
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,21 +184,22 @@ mod tests {
 
     #[test]
     fn sockets_come_with_what_waits_in_their_queues() {
-        let (path, estate, here) = (path("queue"), Estate::default(), Namespace::current().unwrap());
+        let (path, estate, here) = (path("queue"), Estate::new(), Namespace::current().unwrap());
         let listeners: Vec<_> = (0..100).map(|_| listener()).collect();
         for (address, socket) in &listeners {
             estate.add(here, Endpoint::Tcp(*address), Arc::clone(socket));
         }
         let (elsewhere, other) = listener();
         estate.add(Namespace { device: 0, inode: 1 }, Endpoint::Tcp(elsewhere), other);
-        serve(&path, estate.clone()).unwrap();
+        prepare(&path).unwrap().serve(estate.clone()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         let waiting: Vec<_> =
             listeners.iter().map(|(address, _)| TcpStream::connect(address).unwrap()).collect();
         let mut inherited = meet(&path).sockets(here).unwrap();
         // The old process goes.
-        estate.clear();
+        estate.close();
+        estate.add(here, Endpoint::Tcp(elsewhere), listener().1);
         let addresses: Vec<_> = listeners.into_iter().map(|(address, _)| address).collect();
         assert!(inherited.take(Endpoint::Tcp(elsewhere)).is_none());
         assert!(inherited.take(Endpoint::Udp(addresses[0])).is_none());
@@ -197,12 +215,14 @@ mod tests {
     #[test]
     fn the_newest_is_the_one_to_ask() {
         let (path, here) = (path("newest"), Namespace::current().unwrap());
-        let (old, new) = (Estate::default(), Estate::default());
+        let (old, new) = (Estate::new(), Estate::new());
         let (address, socket) = listener();
-        serve(&path, old).unwrap();
+        prepare(&path).unwrap().serve(old).unwrap();
         new.add(here, Endpoint::Tcp(address), socket);
         let met = meet(&path);
-        serve(&path, new.clone()).unwrap();
+        let ahead = prepare(&path).unwrap();
+        assert!(meet(&path).sockets(here).unwrap().is_empty(), "it is not there yet");
+        ahead.serve(new.clone()).unwrap();
         assert!(met.sockets(here).unwrap().is_empty(), "the conversation is with the one that was met");
         assert!(meet(&path).sockets(here).unwrap().take(Endpoint::Tcp(address)).is_some());
         new.remove(here);
@@ -227,7 +247,7 @@ mod tests {
         assert!(met.sockets(here).unwrap().is_empty(), "not asked again");
         drop(silent);
         let missing = path.with_file_name("no/such/directory");
-        assert!(matches!(serve(&missing, Estate::default()), Err(HandoverError::Listen { .. })));
+        assert!(matches!(prepare(&missing), Err(HandoverError::Listen { .. })));
         clean(&path);
     }
 }

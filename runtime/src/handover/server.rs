@@ -2,8 +2,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -17,32 +16,64 @@ const MAX_TALKS: usize = 8;
 /// The rest after a failed accept: what is lacking may be back by then.
 const REST: Duration = Duration::from_millis(200);
 
-/// Answers at `path` with what is in `estate`, on threads `adit-handover`, for as long as the process lives. Whoever answered
-/// there before is not asked any more.
-///
-/// # Errors
-/// The path cannot be listened on, or no thread be started.
-pub fn serve(path: &Path, estate: Estate) -> Result<(), HandoverError> {
-    let failed = |cause| HandoverError::Listen { path: path.to_owned(), cause };
-    let listener = listen(path).map_err(failed)?;
-    let thread = thread::Builder::new().name("adit-handover".to_owned());
-    thread.spawn(move || answer_all(&listener, &estate)).map_err(failed)?;
-    Ok(())
+/// A socket beside the path, which takes its place when everything is there to be given.
+#[derive(Debug)]
+pub struct Prepared {
+    listener: OwnedFd,
+    beside: PathBuf,
+    path: PathBuf,
 }
 
-/// Listens beside the path and then takes its place: at no moment does nobody answer.
-fn listen(path: &Path) -> io::Result<OwnedFd> {
+/// Makes the socket that a successor will meet at `path`; until it [serves](Prepared::serve), whoever answers there goes on to.
+///
+/// # Errors
+/// The path's directory cannot be written to.
+pub fn prepare(path: &Path) -> Result<Prepared, HandoverError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
-    let beside = Path::new(&beside);
-    match fs::remove_file(beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let beside = PathBuf::from(beside);
+    let listen = || {
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        wire::listen(&beside)
+    };
+    let listener = listen().map_err(|cause| HandoverError::Listen { path: path.to_owned(), cause })?;
+    Ok(Prepared { listener, beside, path: path.to_owned() })
+}
+
+impl Prepared {
+    /// Answers with what is in `estate`, on threads `adit-handover`, for as long as the process lives. Whoever answered at the
+    /// path before is not met any more; at no moment is it nobody.
+    ///
+    /// # Errors
+    /// The path cannot be taken, or no thread be started.
+    pub fn serve(self, estate: Estate) -> Result<(), HandoverError> {
+        let Self { listener, beside, path } = self;
+        let failed = |cause| HandoverError::Listen { path: path.clone(), cause };
+        fs::rename(beside, &path).map_err(failed)?;
+        let thread = thread::Builder::new().name("adit-handover".to_owned());
+        thread.spawn(move || answer_all(&listener, &estate)).map_err(failed)?;
+        Ok(())
     }
-    let listener = wire::listen(beside)?;
-    fs::set_permissions(beside, fs::Permissions::from_mode(0o600))?;
-    fs::rename(beside, path)?;
-    Ok(listener)
+}
+
+/// One of the clients at a time.
+struct Talk(Arc<AtomicUsize>);
+
+impl Talk {
+    /// `None`: there are too many.
+    fn begin(talks: &Arc<AtomicUsize>) -> Option<Self> {
+        let talk = Self(Arc::clone(talks));
+        (talks.fetch_add(1, Ordering::AcqRel) < MAX_TALKS).then_some(talk)
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 fn answer_all(listener: &OwnedFd, estate: &Estate) {
@@ -53,16 +84,13 @@ fn answer_all(listener: &OwnedFd, estate: &Estate) {
             continue;
         };
         // A successor that hangs does not keep away the one that is started in its place.
-        if talks.fetch_add(1, Ordering::AcqRel) >= MAX_TALKS {
-            talks.fetch_sub(1, Ordering::AcqRel);
-            continue;
-        }
-        let (estate, talks) = (estate.clone(), Arc::clone(&talks));
+        let Some(one) = Talk::begin(&talks) else { continue };
+        let estate = estate.clone();
         let spawned = thread::Builder::new().name("adit-handover".to_owned()).spawn(move || {
+            let _one = one;
             if let Err(error) = talk(&client, &estate) {
                 tracing::warn!(%error, "the proxy that comes next was not given the listening sockets");
             }
-            talks.fetch_sub(1, Ordering::AcqRel);
         });
         if let Err(error) = spawned {
             tracing::warn!(%error, "the proxy that comes next is not answered");

@@ -46,6 +46,8 @@ fn socket() -> io::Result<OwnedFd> {
 /// A socket that listens at `path`, which must be free.
 pub(super) fn listen(path: &Path) -> io::Result<OwnedFd> {
     let socket = socket()?;
+    // The path gets the socket's own mode, for nobody else.
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&socket, 16)?;
     Ok(socket)
@@ -55,16 +57,13 @@ pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(rustix::net::accept_with(listener, SocketFlags::CLOEXEC)?)
 }
 
-pub(super) fn connect(path: &Path) -> io::Result<OwnedFd> {
+/// Connects; neither that nor what follows stands still for longer than `patience`.
+pub(super) fn connect(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
     let socket = socket()?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(patience))?;
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
-}
-
-/// How long either direction may stand still.
-pub(super) fn set_patience(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
-    set_socket_timeout(socket, Timeout::Recv, Some(patience))?;
-    Ok(set_socket_timeout(socket, Timeout::Send, Some(patience))?)
 }
 
 /// As which user the other side runs.

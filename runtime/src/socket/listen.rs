@@ -8,7 +8,7 @@ use adit_core::proxy::Listener;
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::options::set_transparent;
+use super::options::{clear_transparent, set_transparent};
 use super::{NetNs, SocketOptions, Transparency, canonical, internet, local_addr, netns};
 use crate::turns::{Crew, Place};
 
@@ -124,6 +124,12 @@ impl ListenerSpec {
     pub fn adopt(&self, socket: OwnedFd, options: &SocketOptions) -> Result<BoundListener, BindError> {
         let prepare = || {
             rustix::io::ioctl_fionbio(&socket, true)?;
+            let given = SockRef::from(&socket);
+            // The process before us may have had other settings.
+            SocketOptions::clear(&given);
+            clear_transparent(&given);
+            given.set_reuse_port(self.reuse_port)?;
+            given.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
             self.prepare(&socket, options)
         };
         match prepare() {

@@ -76,6 +76,13 @@ impl SocketOptions {
         Ok(())
     }
 
+    /// Takes back what may have been set by a process with other options. What cannot be set cannot have been.
+    pub(crate) fn clear(socket: &SockRef<'_>) {
+        let _ = socket.set_mark(0);
+        log_failure(socket.set_keepalive(false));
+        log_failure(socket.set_tcp_user_timeout(None));
+    }
+
     /// Turns keepalive on, if it is wanted.
     pub(crate) fn keep_alive(&self, socket: &SockRef<'_>) {
         if let Some(keepalive) = self.keepalive {
@@ -119,6 +126,12 @@ pub(crate) fn set_transparent(socket: &SockRef<'_>, ip: IpAddr) -> io::Result<()
         }
         IpAddr::V6(_) => socket.set_ip_transparent_v6(true),
     }
+}
+
+/// Takes back `IP_TRANSPARENT`, in either family that the socket has.
+pub(crate) fn clear_transparent(socket: &SockRef<'_>) {
+    let _ = socket.set_ip_transparent_v4(false);
+    let _ = socket.set_ip_transparent_v6(false);
 }
 
 #[cfg(test)]

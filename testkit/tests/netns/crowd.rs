@@ -1,15 +1,12 @@
 //! Two hundred pods on one node: what they cost, and how soon one more is served.
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_control::proto::istio::workload::{TunnelProtocol, Workload};
-use adit_testkit::cni::{Agent, Pod};
+use adit_testkit::cni::Agent;
 use adit_testkit::netns::{Backend, HarnessError, Namespace, Result, Runtime, wait_until};
 
 use crate::cluster::{Cluster, SOON, app, who_am_i};
+use crate::inpod::told;
 use crate::resources::{pod, uid};
 use crate::world::APP;
 
@@ -20,18 +17,6 @@ const RESIDENT_KIB: u64 = if cfg!(debug_assertions) { 80 << 10 } else { 40 << 10
 
 /// The bar is 200 ms; here the machine may be busy with other tests.
 const FIRST_BYTE: Duration = Duration::from_secs(2);
-
-fn told(name: &str, namespace: &str) -> Result<Pod> {
-    let path = Path::new("/run/netns").join(namespace);
-    let netns = File::open(&path).map_err(HarnessError::io(format!("opening {}", path.display())))?;
-    Ok(Pod {
-        uid: format!("uid-of-{name}"),
-        name: name.to_owned(),
-        namespace: "default".to_owned(),
-        service_account: name.to_owned(),
-        netns: Some(Arc::new(OwnedFd::from(netns))),
-    })
-}
 
 /// A pod that nobody calls, with an identity of its own.
 fn idle(name: &str, number: usize) -> Workload {
@@ -57,8 +42,8 @@ pub(crate) fn two_hundred(runtime: Runtime, backend: Backend) -> Result<()> {
     let workloads = names.iter().enumerate().map(|(number, name)| idle(name, number));
     cluster.push(workloads.chain([pod("client", &client), pod("server", &server)]), [], []);
     let socket = cluster.write("agent.sock", "")?;
-    let pods = names.iter().zip(&namespaces).map(|(name, namespace)| told(name, namespace.name()));
-    let pods: Vec<_> = pods.chain([told("server", server.namespace().name())]).collect::<Result<_>>()?;
+    let pods = names.iter().zip(&namespaces).map(|(name, namespace)| told(name, namespace));
+    let pods: Vec<_> = pods.chain([told("server", server.namespace())]).collect::<Result<_>>()?;
     let agent = Agent::with_pods(&socket, pods).map_err(HarnessError::io("starting the CNI agent"))?;
     let begun = Instant::now();
     let node = cluster
@@ -73,7 +58,7 @@ pub(crate) fn two_hundred(runtime: Runtime, backend: Backend) -> Result<()> {
     let _app = app(&server)?;
 
     let begun = Instant::now();
-    agent.add(told("client", client.namespace().name())?).expect("the proxy takes the pod");
+    agent.add(told("client", client.namespace())?).expect("the proxy takes the pod");
     let acknowledged = begun.elapsed();
     assert!(who_am_i(&client, (server.address(false), APP))?.is_some());
     let first_byte = begun.elapsed();

@@ -11,7 +11,9 @@ use adit_control::proto::istio::security::{Action, Scope};
 use adit_control::proto::istio::workload::Workload;
 use adit_testkit::cni::{Agent, Pod};
 use adit_testkit::netns::peer::{Script, Server};
-use adit_testkit::netns::{Backend, HarnessError, Host, Node, NodeSpec, Result, Runtime, wait_until};
+use adit_testkit::netns::{
+    Backend, HarnessError, Host, Namespace, Node, NodeSpec, Result, Runtime, wait_until,
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -40,8 +42,8 @@ pub(crate) struct World {
 }
 
 /// A pod as the agent knows it.
-fn told(name: &str, host: &Host) -> Result<Pod> {
-    let path = Path::new("/run/netns").join(host.namespace().name());
+pub(crate) fn told(name: &str, namespace: &Namespace) -> Result<Pod> {
+    let path = Path::new("/run/netns").join(namespace.name());
     let netns = File::open(&path).map_err(HarnessError::io(format!("opening {}", path.display())))?;
     Ok(Pod {
         uid: format!("uid-of-{name}"),
@@ -69,7 +71,7 @@ impl World {
             [policy(CLOSED, Scope::WorkloadSelector, Action::Deny, vec![from("other")])],
         );
         let socket = cluster.write("agent.sock", "")?;
-        let agent = Agent::with_pods(&socket, [told("server", &pod_of_server)?])
+        let agent = Agent::with_pods(&socket, [told("server", pod_of_server.namespace())?])
             .map_err(HarnessError::io("starting the CNI agent"))?;
         let spec = cluster
             .spec("machine")
@@ -97,7 +99,7 @@ impl World {
     }
 
     pub(crate) fn add(&self, name: &str, host: &Host) -> Result<()> {
-        self.agent.add(told(name, host)?).expect("the proxy takes the pod");
+        self.agent.add(told(name, host.namespace())?).expect("the proxy takes the pod");
         Ok(())
     }
 

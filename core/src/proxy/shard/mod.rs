@@ -429,12 +429,15 @@ impl Shard {
 
     /// Whether the last of the connections that were opening when the drain began has found its way just now.
     fn has_opened_all(&mut self) -> bool {
-        if self.opening.is_empty() {
-            return false;
+        let waited = !self.opening.is_empty();
+        // It is asked all the time: the first that is still opening is an answer.
+        while let Some(&id) = self.opening.last() {
+            if self.conns.get(id).is_some_and(Conn::is_opening) {
+                return false;
+            }
+            self.opening.pop();
         }
-        let conns = &self.conns;
-        self.opening.retain(|id| conns.get(*id).is_some_and(Conn::is_opening));
-        self.opening.is_empty()
+        waited
     }
 
     /// Gives back what a burst has made of the queues.
