@@ -162,7 +162,7 @@ pub fn load_mesh(config: &Config) -> Result<Arc<Mesh>, StartError> {
         }
         None => Mesh::empty(Arc::clone(&config.network)),
     };
-    Ok(Arc::new(mesh))
+    Ok(Arc::new(mesh.on_node(config.node())))
 }
 
 /// The entry in `mesh` of the workload that a dedicated proxy with `config` stands for, `asked`.

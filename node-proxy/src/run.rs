@@ -114,7 +114,8 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let answering = config.dns.listen.is_some().then(|| readiness.wait_for("dns proxy"));
     let metrics = Metrics::new(&config.istio_version, config.metrics);
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
-    let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
+    let mesh = Mesh::empty(Arc::clone(&config.network)).on_node(config.node());
+    let tables = Arc::new(Tables::new(Arc::new(mesh)));
     let resolver = Arc::new(NodeResolver::start(config, &tables, &metrics).map_err(system)?);
     // Where we mark our packets, redirection would bring the machine's own questions back to us, who cannot answer yet.
     let names = config.control_mark().map(|_| resolver.names().clone());

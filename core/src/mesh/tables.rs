@@ -42,6 +42,8 @@ use crate::identity::{Identity, IdentitySet};
 #[derive(Clone, Default)]
 pub struct Mesh {
     network: Arc<str>,
+    /// The node this proxy is on, where it knows.
+    node: Option<Arc<str>>,
     version: u64,
     workloads: Table<ByUid>,
     by_name: Table<ByName>,
@@ -75,6 +77,12 @@ impl Mesh {
     #[must_use]
     pub fn empty(network: Arc<str>) -> Self {
         Self { network, ..Self::default() }
+    }
+
+    /// The same of a proxy on `node` (Kubernetes; `NODE_NAME`): workloads of other nodes are not taken for its own.
+    #[must_use]
+    pub fn on_node(self, node: Option<Arc<str>>) -> Self {
+        Self { node, ..self }
     }
 
     /// Checks and indexes entries that are all there is; `network` is the one this proxy is in.
@@ -183,7 +191,9 @@ impl Mesh {
         here.next().map(|located| &located.workload)
     }
 
-    /// The workload this proxy stands for (dedicated mode); of several, that of the lowest uid.
+    /// The workload of these names on this proxy's node, or on any where it does not know which that is; of several, that of the
+    /// lowest uid. A pod of another cluster may have the same names, and so has, for a moment, one that has moved to another
+    /// node (datapath §2.1).
     #[must_use]
     pub fn workload_by_name(
         &self,
@@ -191,7 +201,12 @@ impl Mesh {
         name: &str,
         service_account: &str,
     ) -> Option<&Arc<Workload>> {
-        self.by_name.get([namespace, name, service_account])
+        let named = self.by_name.all([namespace, name, service_account]);
+        let here = |workload: &&Arc<Workload>| match &self.node {
+            Some(node) => workload.node == *node,
+            None => true,
+        };
+        named.into_iter().find(here)
     }
 
     /// The workload that has this hostname, as gateways are referred to; of several, that of the lowest uid.

@@ -24,7 +24,7 @@ The mesh:
   AUTH_TOKEN                  a token, or its file [./var/run/secrets/tokens/istio-token if it exists]
   CLUSTER_ID, ISTIO_META_CLUSTER_ID  our cluster, told with the token [Kubernetes]
   XDS_ON_DEMAND               ask for workloads and services when a connection needs them; not beside the DNS proxy [false]
-  NODE_NAME, POD_NAME, POD_NAMESPACE, INSTANCE_IP  who we are to the control plane
+  NODE_NAME, POD_NAME, POD_NAMESPACE, INSTANCE_IP  who we are to the control plane; only workloads of this node are ours [any]
   ISTIO_META_*, ISTIO_METAJSON_*  metadata told to it
   LOCAL_XDS_PATH | LOCAL_XDS  YAML file with workloads, services and policies, or the YAML itself; read once. Alone, or
                               what is known before the control plane speaks

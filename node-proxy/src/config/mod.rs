@@ -255,6 +255,14 @@ impl Config {
         self.sockets.mark.filter(|_| self.mode.shared().is_none())
     }
 
+    /// `NODE_NAME`: the node this process is on, where it was told and a control plane says of workloads where they are.
+    #[must_use]
+    pub fn node(&self) -> Option<Arc<str>> {
+        self.control.xds.as_ref()?;
+        let name = &self.control.node.node_name;
+        (!name.is_empty()).then(|| Arc::from(&**name))
+    }
+
     /// Reads every variable. Where one is wrong the reader holds an error and the field a placeholder.
     fn read(reader: &mut Reader<'_>, cpus: Cpus) -> Self {
         let mut warnings = Vec::new();

@@ -103,6 +103,21 @@ fn host_network_workloads_are_found_by_name_and_service_only() {
 }
 
 #[test]
+fn the_local_workload_is_one_of_this_node() {
+    let [mut a, mut b] = [workload("u/a", "10.0.0.1"), workload("u/b", "10.0.0.2")];
+    for (workload, node) in [(&mut a, "elsewhere"), (&mut b, "here")] {
+        workload.name = "same".into();
+        workload.node = node.into();
+    }
+    let mesh = mesh(vec![a, b], vec![]);
+    let found =
+        |mesh: &Mesh| mesh.workload_by_name("default", "same", "web").map(|found| found.uid.to_string());
+    assert_eq!(found(&mesh).as_deref(), Some("u/a"), "any node will do");
+    assert_eq!(found(&mesh.clone().on_node(Some("here".into()))).as_deref(), Some("u/b"));
+    assert_eq!(found(&mesh.on_node(Some("nowhere".into()))), None);
+}
+
+#[test]
 fn the_local_workload_is_found_by_all_three_parts() {
     let mesh = mesh(vec![workload("u/a", "10.0.0.1"), workload("u/b", "10.0.0.2")], vec![]);
     assert_eq!(&*mesh.workload_by_name("default", "b", "web").unwrap().uid, "u/b");
