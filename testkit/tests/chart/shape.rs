@@ -126,11 +126,12 @@ fn files_are_where_the_proxy_looks() {
 }
 
 #[test]
-fn variables_are_those_of_upstream() {
+fn variables_are_those_of_upstream_and_one_of_ours() {
     let objects = defaults();
     let mut variables = objects.variables();
     variables.sort_unstable();
     let expected = [
+        "ADIT_HANDOVER_PATH",
         "CA_ADDRESS",
         "INPOD_ENABLED",
         "INSTANCE_IP",
@@ -147,6 +148,9 @@ fn variables_are_those_of_upstream() {
         "ZTUNNEL_RESOURCE_CPU_REQUEST",
     ];
     assert_eq!(variables, expected);
+    // In the directory that is on the node (`adit.handoverPath`).
+    let handover = objects.variable("ADIT_HANDOVER_PATH").and_then(Value::as_str);
+    assert_eq!(handover, Some("/var/run/adit/handover.sock"));
     for (name, field) in [
         ("POD_NAME", "metadata.name"),
         ("POD_NAMESPACE", "metadata.namespace"),
