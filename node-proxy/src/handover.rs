@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_control::dns::Listeners;
-use adit_runtime::handover::{
-    self, Endpoint, Estate, HandoverError, Inherited, Namespace, Predecessor, Prepared,
-};
+use adit_control::zds::own_netns;
+use adit_core::inpod::NetnsId;
+use adit_runtime::handover::{self, Endpoint, Estate, HandoverError, Inherited, Predecessor, Prepared};
 use adit_runtime::{BindError, BoundListener, ListenerSpec, NetNs, SocketOptions};
 
 /// This process between the one before and the one after it.
@@ -38,18 +38,12 @@ impl Handover {
     /// # Errors
     /// The namespace cannot be looked at.
     pub fn here(&self) -> io::Result<Sockets> {
-        Ok(self.sockets(Namespace::current()?))
+        Ok(self.of(own_netns()?))
     }
 
-    /// The sockets of a pod's namespace.
-    ///
-    /// # Errors
-    /// It cannot be looked at.
-    pub fn of(&self, namespace: impl AsFd) -> io::Result<Sockets> {
-        Ok(self.sockets(Namespace::of(namespace)?))
-    }
-
-    fn sockets(&self, namespace: Namespace) -> Sockets {
+    /// The sockets of a namespace, such as a pod's.
+    #[must_use]
+    pub fn of(&self, namespace: NetnsId) -> Sockets {
         let asked = self.predecessor.as_ref().map(|predecessor| predecessor.sockets(namespace));
         let inherited = asked.unwrap_or_else(|| Ok(Inherited::default())).unwrap_or_else(|error| {
             tracing::warn!(%error, "binding sockets of our own");
@@ -69,12 +63,8 @@ impl Handover {
     }
 
     /// A pod is gone.
-    ///
-    /// # Errors
-    /// Its namespace cannot be looked at.
-    pub fn forget(&self, namespace: impl AsFd) -> io::Result<()> {
-        self.estate.remove(Namespace::of(namespace)?);
-        Ok(())
+    pub fn forget(&self, namespace: NetnsId) {
+        self.estate.remove(namespace);
     }
 
     /// Nothing is handed over any more: this process is about to stop listening.
@@ -88,7 +78,7 @@ impl Handover {
 #[derive(Debug, Default)]
 pub struct Sockets {
     inherited: Inherited,
-    estate: Option<(Estate, Namespace)>,
+    estate: Option<(Estate, NetnsId)>,
 }
 
 impl Sockets {

@@ -12,5 +12,5 @@ mod view;
 pub use client::Zds;
 pub use packet::{MAX_PACKET, PacketError, request};
 pub use sink::{PodObserver, PodSink, PodStart};
-pub use socket::identify;
+pub use socket::own_netns;
 pub use view::View;

@@ -83,10 +83,15 @@ fn namespaces(descriptors: Vec<OwnedFd>) -> Result<Vec<(NetnsId, Netns)>, Packet
 }
 
 /// Which network namespace `fd` leads to.
-///
-/// # Errors
-/// `fstat` fails.
-pub fn identify(fd: impl AsFd) -> io::Result<NetnsId> {
+fn identify(fd: impl AsFd) -> io::Result<NetnsId> {
     let stat = rustix::fs::fstat(fd)?;
     Ok(NetnsId { device: stat.st_dev, inode: stat.st_ino })
+}
+
+/// The network namespace that this process was started in.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn own_netns() -> io::Result<NetnsId> {
+    identify(std::fs::File::open("/proc/self/ns/net")?)
 }

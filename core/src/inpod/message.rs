@@ -4,10 +4,12 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::{ConnectionId, ProtocolError, Refusal};
+use serde::{Deserialize, Serialize};
+
 use crate::proxy::{LocalWorkload, ProxyId};
 
 /// Which network namespace a file descriptor leads to (`fstat`). Unique as long as somebody holds the namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetnsId {
     /// Device (`st_dev`).
     pub device: u64,

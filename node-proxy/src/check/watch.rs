@@ -50,8 +50,9 @@ impl From<&PodStart> for Pod {
     }
 }
 
-/// Looks at all of `pods` every `period`, and soon after `changed` says that there is a new one, for ever: what is found goes to `captures` (the admin page), to the metric
-/// `adit_capture_missing_pods`, to the remark of readiness, and, when it changes, to the log. Needs tokio's time.
+/// Looks at all of `pods` every `period`, and at new ones soon after `changed` says that there are some, for ever: what is found
+/// goes to `captures` (the admin page), to the metric `adit_capture_missing_pods`, to the remark of readiness, and, when it
+/// changes, to the log. Needs tokio's time.
 pub async fn watch(
     pods: impl Fn() -> Vec<Pod>,
     (period, changed): (Duration, &Notify),
@@ -84,9 +85,7 @@ pub async fn round(pods: Vec<Pod>, captures: &Captures, metrics: &Metrics, readi
 }
 
 /// Looks at those of `pods` that are not among the `known` ones.
-async fn look(pods: Vec<Pod>, mut known: Vec<PodCapture>) -> Vec<PodCapture> {
-    let uids: BTreeSet<_> = pods.iter().map(|pod| Arc::clone(&pod.uid)).collect();
-    known.retain(|pod| uids.contains(&pod.uid));
+async fn look(pods: Vec<Pod>, known: Vec<PodCapture>) -> Vec<PodCapture> {
     let seen: BTreeSet<_> = known.iter().map(|pod| Arc::clone(&pod.uid)).collect();
     let mut left: VecDeque<_> = pods.into_iter().filter(|pod| !seen.contains(&pod.uid)).collect();
     let mut probes = JoinSet::new();

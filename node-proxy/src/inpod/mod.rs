@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit_control::zds::{PodSink, PodStart, View, Zds, identify};
-use adit_core::inpod::{self, ProtocolError};
+use adit_control::zds::{PodSink, PodStart, View, Zds, own_netns};
+use adit_core::inpod::{self, NetnsId, ProtocolError};
 use adit_core::proxy::ProxyId;
 use adit_ops::capture::Captures;
 use adit_ops::metrics::Metrics;
@@ -82,7 +82,7 @@ pub(crate) struct InPod {
 struct Running {
     /// For looking whether its connections come here.
     pod: watch::Pod,
-    netns: NetNs,
+    netns: NetnsId,
     dns: Option<DnsProxy>,
 }
 
@@ -115,11 +115,8 @@ impl Pods {
             running: Mutex::default(),
             come: Notify::new(),
         });
-        let settings = inpod::Settings {
-            own_netns: Some(identify(std::fs::File::open("/proc/self/ns/net")?)?),
-            seed: seed()?,
-            ..inpod::Settings::default()
-        };
+        let settings =
+            inpod::Settings { own_netns: Some(own_netns()?), seed: seed()?, ..inpod::Settings::default() };
         let reports = Reports::new(parts.metrics.pods.clone(), parts.readiness.clone());
         let (client, view) = Zds::new(shared.agent.clone(), settings, Arc::clone(&sink), reports);
         let (watched, captures) = (Arc::clone(&sink), parts.captures.clone());
@@ -180,7 +177,7 @@ impl InPod {
     /// Starts a pod's proxy. Nothing here waits for anything, so a call is never left half done.
     fn bring_up(&self, pod: PodStart) -> Result<(), String> {
         let netns = NetNs::new(Arc::clone(&pod.netns));
-        let (listeners, dns) = self.listen(&netns, &pod).inspect_err(|_| self.forget(&netns))?;
+        let (listeners, dns) = self.listen(&netns, &pod).inspect_err(|_| self.forget(pod.netns_id))?;
         let proxy = pod.id;
         // Pods have different homes, so that quiet ones do not all wake one shard.
         let home = proxy.0 as usize;
@@ -197,7 +194,7 @@ impl InPod {
                 sockets: self.sockets,
             });
         }
-        self.running().insert(proxy, Running { pod: watch::Pod::from(&pod), netns, dns });
+        self.running().insert(proxy, Running { pod: watch::Pod::from(&pod), netns: pod.netns_id, dns });
         self.come.notify_one();
         Ok(())
     }
@@ -209,8 +206,7 @@ impl InPod {
         pod: &PodStart,
     ) -> Result<(Vec<BoundListener>, Option<DnsProxy>), String> {
         let handover = self.handover.as_ref();
-        let sockets = handover.map_or_else(|| Ok(Sockets::default()), |handover| handover.of(netns));
-        let mut sockets = sockets.map_err(|error| error.to_string())?;
+        let mut sockets = handover.map_or_else(Sockets::default, |handover| handover.of(pod.netns_id));
         let listeners = self.listeners.bind(netns, &mut sockets)?;
         let (reuse_port, drain) = (self.listeners.dns_reuses_port(), self.stopping.asked());
         let dns = self.resolver.serve_pod((netns, &mut sockets), &pod.workload, reuse_port, drain);
@@ -218,9 +214,9 @@ impl InPod {
     }
 
     /// Nobody gets the sockets of this namespace any more.
-    fn forget(&self, netns: &NetNs) {
-        if let Some(Err(error)) = self.handover.as_ref().map(|handover| handover.forget(netns)) {
-            tracing::warn!(%error, "sockets of a pod that is gone stay open");
+    fn forget(&self, netns: NetnsId) {
+        if let Some(handover) = &self.handover {
+            handover.forget(netns);
         }
     }
 }
@@ -232,7 +228,7 @@ impl PodSink for InPod {
 
     async fn stop(&self, proxy: ProxyId) {
         let Some(Running { netns, dns, .. }) = self.running().remove(&proxy) else { return };
-        self.forget(&netns);
+        self.forget(netns);
         let stopped: Vec<_> = self
             .shards
             .iter()

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use adit_core::inpod::NetnsId;
+
 use super::wire::{self, Answer, Question, VERSION};
-use super::{Endpoint, HandoverError, Namespace};
+use super::{Endpoint, HandoverError};
 
 /// How long the other process may take for each packet; a namespace's sockets are one.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -57,7 +59,7 @@ impl Predecessor {
     ///
     /// # Errors
     /// What is answered makes no sense, or comes too late; it is not asked again. Binding sockets of one's own is what is left.
-    pub fn sockets(&self, namespace: Namespace) -> Result<Inherited, HandoverError> {
+    pub fn sockets(&self, namespace: NetnsId) -> Result<Inherited, HandoverError> {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(socket) = &*talk else { return Ok(Inherited::default()) };
         let answered = ask(socket, namespace);
@@ -76,7 +78,7 @@ impl Predecessor {
     }
 }
 
-fn ask(socket: &OwnedFd, namespace: Namespace) -> io::Result<Inherited> {
+fn ask(socket: &OwnedFd, namespace: NetnsId) -> io::Result<Inherited> {
     wire::send(socket, &Question { version: VERSION, namespace }, &[])?;
     let mut inherited = Inherited::default();
     for _ in 0..MAX_PACKETS {

@@ -22,40 +22,15 @@ mod wire;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use adit_core::inpod::NetnsId;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Inherited, Predecessor};
 pub use server::{Prepared, prepare};
-
-/// Which network namespace a socket is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Namespace {
-    device: u64,
-    inode: u64,
-}
-
-impl Namespace {
-    /// The one that `fd` refers to.
-    ///
-    /// # Errors
-    /// `fstat` fails.
-    pub fn of(fd: impl AsFd) -> io::Result<Self> {
-        let stat = rustix::fs::fstat(fd)?;
-        Ok(Self { device: stat.st_dev, inode: stat.st_ino })
-    }
-
-    /// The one of the calling thread.
-    ///
-    /// # Errors
-    /// It cannot be looked at.
-    pub fn current() -> io::Result<Self> {
-        Self::of(std::fs::File::open("/proc/thread-self/ns/net")?)
-    }
-}
 
 /// What a socket is, as far as both processes must agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,7 +48,7 @@ pub struct Estate {
     sockets: Arc<Mutex<Option<Sockets>>>,
 }
 
-type Sockets = BTreeMap<(Namespace, Endpoint), Arc<OwnedFd>>;
+type Sockets = BTreeMap<(NetnsId, Endpoint), Arc<OwnedFd>>;
 
 impl Default for Estate {
     fn default() -> Self {
@@ -89,14 +64,14 @@ impl Estate {
     }
 
     /// A successor may have this socket, which stays open as long as it is listed here. A closed estate takes none.
-    pub fn add(&self, namespace: Namespace, endpoint: Endpoint, socket: Arc<OwnedFd>) {
+    pub fn add(&self, namespace: NetnsId, endpoint: Endpoint, socket: Arc<OwnedFd>) {
         if let Some(sockets) = &mut *self.sockets() {
             sockets.insert((namespace, endpoint), socket);
         }
     }
 
     /// What was in this namespace is no longer to be had.
-    pub fn remove(&self, namespace: Namespace) {
+    pub fn remove(&self, namespace: NetnsId) {
         if let Some(sockets) = &mut *self.sockets() {
             sockets.retain(|(at, _), _| *at != namespace);
         }
@@ -108,7 +83,7 @@ impl Estate {
     }
 
     /// What there is in a namespace.
-    fn of(&self, namespace: Namespace) -> Vec<(Endpoint, Arc<OwnedFd>)> {
+    fn of(&self, namespace: NetnsId) -> Vec<(Endpoint, Arc<OwnedFd>)> {
         let sockets = self.sockets();
         let here = sockets.iter().flatten().filter(|((at, _), _)| *at == namespace);
         here.map(|((_, endpoint), socket)| (*endpoint, Arc::clone(socket))).collect()
@@ -163,6 +138,8 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::fs::PermissionsExt as _;
 
+    const HERE: NetnsId = NetnsId { device: 4, inode: 1 };
+
     fn listener() -> (SocketAddr, Arc<OwnedFd>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         (listener.local_addr().unwrap(), Arc::new(listener.into()))
@@ -184,22 +161,22 @@ mod tests {
 
     #[test]
     fn sockets_come_with_what_waits_in_their_queues() {
-        let (path, estate, here) = (path("queue"), Estate::new(), Namespace::current().unwrap());
+        let (path, estate) = (path("queue"), Estate::new());
         let listeners: Vec<_> = (0..100).map(|_| listener()).collect();
         for (address, socket) in &listeners {
-            estate.add(here, Endpoint::Tcp(*address), Arc::clone(socket));
+            estate.add(HERE, Endpoint::Tcp(*address), Arc::clone(socket));
         }
         let (elsewhere, other) = listener();
-        estate.add(Namespace { device: 0, inode: 1 }, Endpoint::Tcp(elsewhere), other);
+        estate.add(NetnsId { inode: 2, ..HERE }, Endpoint::Tcp(elsewhere), other);
         prepare(&path).unwrap().serve(estate.clone()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         let waiting: Vec<_> =
             listeners.iter().map(|(address, _)| TcpStream::connect(address).unwrap()).collect();
-        let mut inherited = meet(&path).sockets(here).unwrap();
+        let mut inherited = meet(&path).sockets(HERE).unwrap();
         // The old process goes.
         estate.close();
-        estate.add(here, Endpoint::Tcp(elsewhere), listener().1);
+        estate.add(HERE, Endpoint::Tcp(elsewhere), listener().1);
         let addresses: Vec<_> = listeners.into_iter().map(|(address, _)| address).collect();
         assert!(inherited.take(Endpoint::Tcp(elsewhere)).is_none());
         assert!(inherited.take(Endpoint::Udp(addresses[0])).is_none());
@@ -208,43 +185,43 @@ mod tests {
             assert_eq!(socket.accept().unwrap().1, waits.local_addr().unwrap());
             assert!(inherited.take(Endpoint::Tcp(address)).is_none(), "once");
         }
-        assert!(meet(&path).sockets(here).unwrap().is_empty());
+        assert!(meet(&path).sockets(HERE).unwrap().is_empty());
         clean(&path);
     }
 
     #[test]
     fn the_newest_is_the_one_to_ask() {
-        let (path, here) = (path("newest"), Namespace::current().unwrap());
+        let path = path("newest");
         let (old, new) = (Estate::new(), Estate::new());
         let (address, socket) = listener();
         prepare(&path).unwrap().serve(old).unwrap();
-        new.add(here, Endpoint::Tcp(address), socket);
+        new.add(HERE, Endpoint::Tcp(address), socket);
         let met = meet(&path);
         let ahead = prepare(&path).unwrap();
-        assert!(meet(&path).sockets(here).unwrap().is_empty(), "it is not there yet");
+        assert!(meet(&path).sockets(HERE).unwrap().is_empty(), "it is not there yet");
         ahead.serve(new.clone()).unwrap();
-        assert!(met.sockets(here).unwrap().is_empty(), "the conversation is with the one that was met");
-        assert!(meet(&path).sockets(here).unwrap().take(Endpoint::Tcp(address)).is_some());
-        new.remove(here);
-        assert!(meet(&path).sockets(here).unwrap().is_empty());
+        assert!(met.sockets(HERE).unwrap().is_empty(), "the conversation is with the one that was met");
+        assert!(meet(&path).sockets(HERE).unwrap().take(Endpoint::Tcp(address)).is_some());
+        new.remove(HERE);
+        assert!(meet(&path).sockets(HERE).unwrap().is_empty());
         clean(&path);
     }
 
     #[test]
     fn nobody_there_is_no_error_and_nonsense_is() {
-        let (path, here) = (path("nobody"), Namespace::current().unwrap());
-        assert!(meet(&path).sockets(here).unwrap().is_empty());
+        let path = path("nobody");
+        assert!(meet(&path).sockets(HERE).unwrap().is_empty());
         let stream = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let error = Predecessor::meet(&path).unwrap_err();
         assert!(matches!(error, HandoverError::Ask { .. }), "of another kind: {error}");
         drop(stream);
-        assert!(meet(&path).sockets(here).unwrap().is_empty(), "left behind by one that was killed");
+        assert!(meet(&path).sockets(HERE).unwrap().is_empty(), "left behind by one that was killed");
         fs::remove_file(&path).unwrap();
         let silent = wire::listen(&path).unwrap();
         let met = Predecessor::meet_patiently(&path, std::time::Duration::from_millis(50)).unwrap();
-        let error = met.sockets(here).unwrap_err();
+        let error = met.sockets(HERE).unwrap_err();
         assert!(error.to_string().contains("does not hand over"), "{error}");
-        assert!(met.sockets(here).unwrap().is_empty(), "not asked again");
+        assert!(met.sockets(HERE).unwrap().is_empty(), "not asked again");
         drop(silent);
         let missing = path.with_file_name("no/such/directory");
         assert!(matches!(prepare(&missing), Err(HandoverError::Listen { .. })));

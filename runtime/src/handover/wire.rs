@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use adit_core::inpod::NetnsId;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -13,7 +14,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Namespace};
+use super::Endpoint;
 
 /// Of the conversation. Another version is refused, and then each process binds for itself.
 pub(super) const VERSION: u8 = 1;
@@ -26,7 +27,7 @@ const MAX_PACKET: usize = 4096;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Question {
     pub(super) version: u8,
-    pub(super) namespace: Namespace,
+    pub(super) namespace: NetnsId,
 }
 
 /// Part of the answer; the descriptors come with it, in the same order.
