@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_core::inpod::ProtocolError;
 use adit_core::mesh::Mesh;
@@ -97,9 +96,6 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
     ended?;
     Ok(ExitCode::SUCCESS)
 }
-
-/// How often it is looked whether this process is ready to hand over.
-const OFFER_POLL: Duration = Duration::from_millis(50);
 
 /// Starts everything, and waits for the end.
 fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunError> {
@@ -231,9 +227,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
 /// Takes the place of the proxy before this one when this one is ready; until then, one that is started in its stead shall meet
 /// the same.
 async fn offer(handover: Handover, readiness: Readiness) {
-    while !readiness.pending().is_empty() {
-        tokio::time::sleep(OFFER_POLL).await;
-    }
+    readiness.ready().await;
     if let Err(error) = handover.offer() {
         tracing::warn!(%error, "the proxy that comes next will bind sockets of its own");
     }

@@ -1,7 +1,10 @@
 //! Readiness: what startup still waits for, and the HTTP endpoint that kubelet and people ask.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::http::{Handler, Method, Request, Response};
 
@@ -13,6 +16,8 @@ pub const PATH: &str = "/healthz/ready";
 pub struct Readiness {
     pending: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     remark: Arc<Mutex<Option<String>>>,
+    /// The set has become empty.
+    emptied: Arc<Notify>,
 }
 
 /// Something startup waits for. Dropped without [`Task::done`] it stays pending: what failed is not ready.
@@ -52,6 +57,21 @@ impl Readiness {
     }
 }
 
+impl Readiness {
+    /// Waits until nothing is pending.
+    pub async fn ready(&self) {
+        loop {
+            // Before looking, so that what is done in between is not missed.
+            let mut emptied = pin!(self.emptied.notified());
+            emptied.as_mut().enable();
+            if self.pending().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
 impl Handler for Readiness {
     /// 200 when ready, with the remark if there is one; 500 with what is pending otherwise.
     fn answer(&self, request: &Request) -> Response {
@@ -78,6 +98,9 @@ impl Task {
             if *count == 0 {
                 pending.remove(self.name);
             }
+            if pending.is_empty() {
+                self.readiness.emptied.notify_waiters();
+            }
         }
     }
 }
@@ -85,6 +108,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::task::{Context, Waker};
 
     #[test]
     fn ready_when_every_task_is_done() {
@@ -99,6 +123,20 @@ mod tests {
         assert_eq!(readiness.pending(), ["state manager"]);
         drop(state);
         assert_eq!(readiness.pending(), ["state manager"], "a task that was given up never becomes ready");
+    }
+
+    #[test]
+    fn whoever_waits_hears_of_the_last_task() {
+        let readiness = Readiness::new();
+        let (proxy, state) = (readiness.wait_for("proxy"), readiness.wait_for("state manager"));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut waits = pin!(readiness.ready());
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        proxy.done();
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        state.done();
+        assert!(waits.as_mut().poll(&mut cx).is_ready());
+        assert!(pin!(readiness.ready()).poll(&mut cx).is_ready(), "nobody has to have waited");
     }
 
     #[test]
