@@ -41,6 +41,21 @@ pub enum Flag {
     /// `CERT_REVOKED`: the peer's certificate was revoked.
     CertRevoked,
 }
+
+impl Flag {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::None,
+        Self::Deny,
+        Self::Connect,
+        Self::TlsFailure,
+        Self::Http2HandshakeFailure,
+        Self::NetworkPolicy,
+        Self::IdentityError,
+        Self::CertRevoked,
+    ];
+}
+
 /// One side of a connection as the access log names it (interfaces §6.2); dereferences to its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Party {

@@ -13,7 +13,7 @@ const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
 
 /// How many flags there are.
-pub(super) const FLAGS: usize = 8;
+pub(super) const FLAGS: usize = Flag::ALL.len();
 
 /// Place of a flag in tables, and the word for it (datapath §8.5).
 pub(super) const fn flag(flag: Flag) -> (usize, &'static str) {
@@ -31,18 +31,6 @@ pub(super) const fn flag(flag: Flag) -> (usize, &'static str) {
 
 /// The word for "it went well".
 pub(super) const NO_FLAG: &str = "-";
-
-/// All flags, each at its place.
-pub(super) const ALL_FLAGS: [Flag; FLAGS] = [
-    Flag::None,
-    Flag::Deny,
-    Flag::Connect,
-    Flag::TlsFailure,
-    Flag::Http2HandshakeFailure,
-    Flag::NetworkPolicy,
-    Flag::IdentityError,
-    Flag::CertRevoked,
-];
 
 /// The word for a direction in metrics: which end of the connection tells.
 pub(super) const fn reporter(direction: Direction) -> &'static str {

@@ -11,7 +11,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
-use super::labels::{ALL_FLAGS, NO_FLAG, Row, flag, reporter};
+use super::labels::{NO_FLAG, Row, flag, reporter};
 use super::tables::{Counts, Tables};
 
 /// Bounds on what the traffic metrics keep.
@@ -137,7 +137,7 @@ impl Collector for Traffic {
         let e = &mut encoder;
         let opened = plain(|counts| counts.opened);
         counters(e, "istio_tcp_connections_opened", "The total number of TCP connections opened.", &opened)?;
-        let closed = flagged(&ALL_FLAGS);
+        let closed = flagged(&Flag::ALL);
         counters(e, "istio_tcp_connections_closed", "The total number of TCP connections closed.", &closed)?;
         let received = plain(|counts| counts.forth);
         let help = "The size of total bytes received during request in case of a TCP connection.";
@@ -145,7 +145,7 @@ impl Collector for Traffic {
         let sent = plain(|counts| counts.back);
         let help = "The size of total bytes sent during response in case of a TCP connection.";
         counters(e, "istio_tcp_sent_bytes", help, &sent)?;
-        let failed = flagged(&ALL_FLAGS[1..]);
+        let failed = flagged(&Flag::ALL[1..]);
         let help = "The total number of TCP connections that failed to establish (unstable).";
         counters(e, "istio_tcp_connections_failed", help, &failed)?;
 

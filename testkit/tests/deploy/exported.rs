@@ -17,17 +17,6 @@ use adit_ops::metrics::{Bounds, CertificateFigures, HeldCertificates, Metrics, X
 /// Labels that Prometheus adds to whatever it scrapes from a pod.
 pub(crate) const TARGET: [&str; 4] = ["pod", "namespace", "instance", "job"];
 
-const FLAGS: [Flag; 8] = [
-    Flag::None,
-    Flag::Deny,
-    Flag::Connect,
-    Flag::TlsFailure,
-    Flag::Http2HandshakeFailure,
-    Flag::NetworkPolicy,
-    Flag::IdentityError,
-    Flag::CertRevoked,
-];
-
 /// What is exported: metric, its labels, the values seen of each.
 #[derive(Debug, Default)]
 pub(crate) struct Exported(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
@@ -86,7 +75,7 @@ fn connection(direction: Direction, carrier: Carrier) -> Arc<Connection> {
 /// Tells `metrics` of all that can happen to connections and tunnels that are opened in `direction`.
 fn traffic(metrics: &Metrics, direction: Direction) {
     for carrier in [Carrier::Tcp, Carrier::Hbone] {
-        for flag in FLAGS {
+        for flag in Flag::ALL {
             let connection = connection(direction, carrier);
             metrics.observe(&Observed::ConnectionOpened(Arc::clone(&connection)));
             metrics.observe(&Observed::ConnectionClosed {
