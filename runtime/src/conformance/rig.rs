@@ -14,7 +14,7 @@ use crate::drive::{DriveConfig, Setup};
 use crate::engine::Engine;
 use crate::mailbox::{Handle, mailbox};
 use crate::ports::{CertificateAnswer, CertificateSource, Observer};
-use crate::socket::{ListenerSpec, SocketOptions, Transparency};
+use crate::socket::{BoundListener, ListenerSpec, SocketOptions, Transparency};
 use crate::stream::LocalListeners;
 
 /// No peer waits longer than this for anything: a hang becomes a failure.
@@ -60,13 +60,7 @@ impl Rig {
         local_listeners: LocalListeners,
         shape: impl FnOnce(Relay) -> Relay + Send + 'static,
     ) -> Self {
-        let spec = ListenerSpec {
-            listener: Listener::Outbound,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            transparency: Transparency::Never,
-            reuse_port: false,
-        };
-        let bound = spec.bind(&SocketOptions::default()).expect("a port is free");
+        let bound = listener();
         let address = bound.local_addr().expect("it is bound");
         let (handle, mailbox) = mailbox();
         let (report, ended) = mpsc::channel();
@@ -118,6 +112,17 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.handle.terminate();
     }
+}
+
+/// A listener for the relay.
+pub(super) fn listener() -> BoundListener {
+    let spec = ListenerSpec {
+        listener: Listener::Outbound,
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        transparency: Transparency::Never,
+        reuse_port: false,
+    };
+    spec.bind(&SocketOptions::default()).expect("a port is free")
 }
 
 fn patient(stream: &TcpStream) {

@@ -1,15 +1,15 @@
 //! Bodies over sockets.
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adit_core::proxy::{Listener, LocalWorkload, ProxyId};
+use adit_core::proxy::{LocalWorkload, ProxyId};
 
-use super::rig::{Host, Rig};
+use super::rig::{Host, Rig, listener};
 use crate::mailbox::NewProxy;
-use crate::socket::{ListenerSpec, SocketOptions, Transparency, reset_on_close};
+use crate::socket::{SocketOptions, reset_on_close};
 use crate::stream::LocalListeners;
 
 /// Octets that differ by place and by seed.
@@ -226,13 +226,7 @@ pub fn a_proxy_comes_and_goes(host: &impl Host) {
     let first = rig.address;
     for round in 1..4 {
         let id = ProxyId(round);
-        let spec = ListenerSpec {
-            listener: Listener::Outbound,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            transparency: Transparency::Never,
-            reuse_port: false,
-        };
-        let bound = spec.bind(&SocketOptions::default()).expect("a port is free");
+        let bound = listener();
         rig.address = bound.local_addr().expect("it is bound");
         // What has come before the shard has heard of the listener is not lost.
         let early = rig.client();

@@ -1,13 +1,13 @@
 //! Two hundred pods on one node: what they cost, and how soon one more is served.
 use std::time::{Duration, Instant};
 
-use adit_control::proto::istio::workload::{TunnelProtocol, Workload};
+use adit_control::proto::istio::workload::Workload;
 use adit_testkit::cni::Agent;
 use adit_testkit::netns::{Backend, HarnessError, Namespace, Result, Runtime, wait_until};
 
 use crate::cluster::{Cluster, SOON, app, who_am_i};
 use crate::inpod::told;
-use crate::resources::{pod, uid};
+use crate::resources::{captured, pod};
 use crate::world::APP;
 
 const PODS: usize = 200;
@@ -21,16 +21,7 @@ const FIRST_BYTE: Duration = Duration::from_secs(2);
 /// A pod that nobody calls, with an identity of its own.
 fn idle(name: &str, number: usize) -> Workload {
     let [_, _, high, low] = u32::try_from(number).expect("few").to_be_bytes();
-    Workload {
-        uid: uid(name),
-        name: name.to_owned(),
-        namespace: "default".to_owned(),
-        service_account: name.to_owned(),
-        trust_domain: "cluster.local".to_owned(),
-        addresses: vec![vec![10, 99, high, low]],
-        tunnel_protocol: TunnelProtocol::Hbone.into(),
-        ..Workload::default()
-    }
+    captured(name, vec![vec![10, 99, high, low]])
 }
 
 pub(crate) fn two_hundred(runtime: Runtime, backend: Backend) -> Result<()> {

@@ -55,13 +55,18 @@ fn port(from: u16, to: u16) -> Port {
 
 /// A captured pod.
 pub(crate) fn pod(name: &str, host: &Host) -> Workload {
+    captured(name, FAMILIES.map(|ipv6| octets(host.address(ipv6))).to_vec())
+}
+
+/// A captured pod of these addresses, in octets.
+pub(crate) fn captured(name: &str, addresses: Vec<Vec<u8>>) -> Workload {
     Workload {
         uid: uid(name),
         name: name.to_owned(),
         namespace: "default".to_owned(),
         service_account: name.to_owned(),
         trust_domain: "cluster.local".to_owned(),
-        addresses: FAMILIES.map(|ipv6| octets(host.address(ipv6))).to_vec(),
+        addresses,
         tunnel_protocol: TunnelProtocol::Hbone.into(),
         ..Workload::default()
     }
