@@ -63,11 +63,7 @@ impl NodeResolver {
                 preferred_namespace: config.dns.preferred_namespace.clone(),
             },
             // Without a workload of our own only names outside of the mesh are looked up for us.
-            subject: config.mode.own().cloned().unwrap_or_else(|| LocalWorkload {
-                namespace: "".into(),
-                name: "".into(),
-                service_account: "".into(),
-            }),
+            subject: config.mode.own().cloned().unwrap_or_default(),
             search: search.clone(),
             forwarder,
             egress: Arc::new(Direct { mark: config.control_mark() }),

@@ -84,12 +84,11 @@ pub async fn round(pods: Vec<Pod>, captures: &Captures, metrics: &Metrics, readi
     tell(look(pods, Vec::new()).await, captures, metrics, readiness);
 }
 
-/// Looks at those of `pods` that are not among the `known` ones.
-async fn look(pods: Vec<Pod>, known: Vec<PodCapture>) -> Vec<PodCapture> {
-    let seen: BTreeSet<_> = known.iter().map(|pod| Arc::clone(&pod.uid)).collect();
+/// Looks at those of `pods` that are not `found` yet, and adds them.
+async fn look(pods: Vec<Pod>, mut found: Vec<PodCapture>) -> Vec<PodCapture> {
+    let seen: BTreeSet<_> = found.iter().map(|pod| Arc::clone(&pod.uid)).collect();
     let mut left: VecDeque<_> = pods.into_iter().filter(|pod| !seen.contains(&pod.uid)).collect();
     let mut probes = JoinSet::new();
-    let mut found = known;
     loop {
         while probes.len() < AT_ONCE
             && let Some(pod) = left.pop_front()

@@ -55,8 +55,7 @@ impl Mode {
             Some(_) => reader.parsed("PROXY_WORKLOAD_INFO").map(|WorkloadInfo(workload)| workload),
         };
         // A placeholder where it was refused.
-        let nobody = || LocalWorkload { namespace: "".into(), name: "".into(), service_account: "".into() };
-        Self::Dedicated(workload.unwrap_or_else(nobody))
+        Self::Dedicated(workload.unwrap_or_default())
     }
 
     /// Shared mode's settings, in that mode.

@@ -108,7 +108,7 @@ impl ShardConfig {
 
 /// The workload a proxy stands for: `PROXY_WORKLOAD_INFO` in dedicated mode, the CNI agent's `workload_info` in in-pod
 /// mode. All three must be those of the entry in the tables: a pod is never served under another's identity.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LocalWorkload {
     /// Kubernetes namespace.
     pub namespace: Arc<str>,
