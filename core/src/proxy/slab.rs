@@ -179,10 +179,15 @@ impl<K: From<Key> + Into<Key>, T> Slab<K, T> {
 
     /// All keys in use, in slot order.
     pub(super) fn keys(&self) -> impl Iterator<Item = K> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// All keys in use with what they lead to, in slot order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.pages.iter().zip(0_u32..).flat_map(|(page, number)| {
             let first = number.saturating_mul(PAGE);
             page.slots.iter().zip(first..).filter_map(|(slot, index)| {
-                slot.value.as_ref().map(|_| Key { index, generation: slot.generation }.into())
+                slot.value.as_ref().map(|value| (Key { index, generation: slot.generation }.into(), value))
             })
         })
     }

@@ -328,8 +328,7 @@ impl Shard {
         self.actions.push_back(Action::StopListening);
         self.drain.begin(now, self.config.drain_grace, self.live());
         // What was accepted is served: the pool takes leave of its tunnels when all that look for one have theirs.
-        let conns = &self.conns;
-        self.opening = conns.keys().filter(|id| conns.get(*id).is_some_and(Conn::is_opening)).collect();
+        self.opening = self.conns.iter().filter(|(_, conn)| conn.is_opening()).map(|(id, _)| id).collect();
         if self.opening.is_empty() {
             self.pool.drain(now);
         }

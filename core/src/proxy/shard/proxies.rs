@@ -129,18 +129,12 @@ impl Shard {
         if self.proxies.all.remove(&id).is_none() {
             return;
         }
-        let of = |proxy: ProxyId| proxy == id;
-        let conns: Vec<_> =
-            self.conns.keys().filter(|key| self.conns.get(*key).is_some_and(|conn| of(conn.proxy))).collect();
-        for conn in conns {
+        let conns = self.conns.iter().filter(|(_, conn)| conn.proxy == id);
+        for conn in conns.map(|(key, _)| key).collect::<Vec<_>>() {
             self.cut_conn(now, conn, &report::drained());
         }
-        let tunnels: Vec<_> = self
-            .tunnels
-            .keys()
-            .filter(|key| self.tunnels.get(*key).is_some_and(|slot| of(slot.proxy)))
-            .collect();
-        for tunnel in tunnels {
+        let tunnels = self.tunnels.iter().filter(|(_, slot)| slot.proxy == id);
+        for tunnel in tunnels.map(|(key, _)| key).collect::<Vec<_>>() {
             self.drop_tunnel(now, tunnel, "removed", report::drained());
         }
         self.waits.forget(id);
