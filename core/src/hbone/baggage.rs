@@ -3,6 +3,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::str;
 
+use crate::http2::are_all;
+
 /// What kind of Kubernetes object a workload belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum WorkloadType {
@@ -146,8 +148,7 @@ impl Baggage {
 
 /// The text of a header value of visible ASCII, spaces and tabs.
 pub(super) fn visible(value: &[u8]) -> Option<&str> {
-    // Looked at as a whole, many octets at once.
-    let all = value.iter().fold(true, |all, b| all & matches!(b, b' '..=b'~' | b'\t'));
+    let all = are_all(value, |octet| matches!(octet, b' '..=b'~' | b'\t'));
     all.then(|| str::from_utf8(value).ok()).flatten()
 }
 

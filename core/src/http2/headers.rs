@@ -175,7 +175,7 @@ fn is_value(value: &[u8]) -> bool {
 }
 
 /// Whether `good` holds for all octets. None is looked at alone, so that the compiler looks at many at once.
-fn are_all(octets: &[u8], good: impl Fn(u8) -> bool) -> bool {
+pub(crate) fn are_all(octets: &[u8], good: impl Fn(u8) -> bool) -> bool {
     octets.iter().fold(true, |all, &octet| all & good(octet))
 }
 
