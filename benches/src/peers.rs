@@ -1,8 +1,10 @@
 //! The systems under test: how each is started as an outbound and an inbound process, and where its clients connect.
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -63,9 +65,17 @@ pub(crate) fn systems(node: &Path, set: &[(String, String)], envoy: Option<&Path
     all
 }
 
-/// A free port of `host`, released again: good enough on a machine where nothing else takes ports at random.
+/// A free port of `host` that the kernel gives to nobody by itself: below the range from which it takes the ports of those
+/// who ask for any.
 fn free(host: Ipv4Addr) -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind((host, 0))?.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    loop {
+        let address = SocketAddr::from((host, NEXT.fetch_add(1, Ordering::Relaxed)));
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && address.port() < 30_000 => {}
+            bound => return Ok(bound?.local_addr()?),
+        }
+    }
 }
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

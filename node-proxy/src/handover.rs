@@ -82,6 +82,15 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// This process's own listener, which it has already.
+    ///
+    /// # Errors
+    /// Its address cannot be read.
+    pub fn bound(listener: TcpListener) -> io::Result<Self> {
+        let endpoint = Endpoint::Tcp(listener.local_addr()?);
+        Ok(Self { inherited: [(endpoint, listener.into())].into_iter().collect(), estate: None })
+    }
+
     /// A listener for shards, in `netns` (where given, the namespace these sockets are of).
     ///
     /// # Errors

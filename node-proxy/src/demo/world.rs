@@ -65,7 +65,8 @@ pub(super) struct World {
     pub(super) web: Instance,
     pub(super) echo: Instance,
     runtime: Runtime,
-    hbone_port: u16,
+    /// The impostor's port, taken until it comes.
+    reserved: TcpListener,
     counters: [Arc<Counters>; 2],
 }
 
@@ -89,7 +90,7 @@ impl World {
     /// Starts the application and both proxies; they send what they show to `events`.
     pub(super) fn start(runtime: Runtime, events: &Sender<Event>) -> Result<Self, DemoError> {
         let application = Application::start(ECHO)?;
-        let hbone_port = common_port(&[WEB, ECHO, IMPOSTOR])?;
+        let (hbone_port, [at_web, at_echo, reserved]) = same_port([WEB, ECHO, IMPOSTOR])?;
         let counters = [Arc::default(), Arc::default()];
         let [web_counters, echo_counters] = &counters;
         let config = |who| config(who, &application, hbone_port, runtime);
@@ -104,7 +105,7 @@ impl World {
                 observe: observe(Who::Echo, events, echo_counters),
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
-                sockets: Sockets::default(),
+                sockets: Sockets::bound(at_echo)?,
                 entries: Vec::new(),
             },
         )?;
@@ -116,23 +117,24 @@ impl World {
                 observe: observe(Who::Web, events, web_counters),
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
-                sockets: Sockets::default(),
+                sockets: Sockets::bound(at_web)?,
                 entries: entries(),
             },
         )?;
-        Ok(Self { application, web, echo, runtime, hbone_port, counters })
+        Ok(Self { application, web, echo, runtime, reserved, counters })
     }
 
     /// Starts a proxy that claims to be `web` with a certificate of its own making; returns it with its entry.
     pub(super) fn impostor(&self, events: &Sender<Event>) -> Result<(Instance, SocketAddr), DemoError> {
-        let config = config(Who::Impostor, &self.application, self.hbone_port, self.runtime)?;
+        let config =
+            config(Who::Impostor, &self.application, self.reserved.local_addr()?.port(), self.runtime)?;
         let parts = Parts {
             tables: tables(&config)?,
             certificates: authority(&config)?,
             observe: observe(Who::Impostor, events, &Arc::default()),
             questions: Arc::new(Questions::default),
             runtimes: Runtimes::default(),
-            sockets: Sockets::default(),
+            sockets: Sockets::bound(self.reserved.try_clone()?)?,
             entries: entries(),
         };
         let instance = Instance::start(&config, parts)?;
@@ -296,15 +298,19 @@ policies:
     )
 }
 
-/// A port that is free on every one of `addresses`: peers are dialled on the port one listens on oneself.
-fn common_port(addresses: &[Ipv4Addr]) -> io::Result<u16> {
+/// Listeners on one port of all `addresses`: peers are dialled on the port one listens on oneself.
+fn same_port<const N: usize>(addresses: [Ipv4Addr; N]) -> io::Result<(u16, [TcpListener; N])> {
     const ATTEMPTS: usize = 32;
-    let Some((one, others)) = addresses.split_first() else { return Ok(0) };
     for _ in 0..ATTEMPTS {
-        let listener = TcpListener::bind((*one, 0))?;
-        let port = listener.local_addr()?.port();
-        if others.iter().all(|other| TcpListener::bind((*other, port)).is_ok()) {
-            return Ok(port);
+        let mut port = 0;
+        let bound = addresses.iter().map(|&address| {
+            let listener = TcpListener::bind((address, port))?;
+            port = listener.local_addr()?.port();
+            Ok(listener)
+        });
+        let Ok(bound) = bound.collect::<io::Result<Vec<_>>>() else { continue };
+        if let Ok(bound) = bound.try_into() {
+            return Ok((port, bound));
         }
     }
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no port is free on all of them"))

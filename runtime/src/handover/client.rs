@@ -100,6 +100,12 @@ pub struct Inherited {
     sockets: BTreeMap<Endpoint, OwnedFd>,
 }
 
+impl FromIterator<(Endpoint, OwnedFd)> for Inherited {
+    fn from_iter<I: IntoIterator<Item = (Endpoint, OwnedFd)>>(sockets: I) -> Self {
+        Self { sockets: sockets.into_iter().collect() }
+    }
+}
+
 impl Inherited {
     /// The socket that is `endpoint`, once.
     pub fn take(&mut self, endpoint: Endpoint) -> Option<OwnedFd> {

@@ -3,6 +3,7 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -94,9 +95,19 @@ impl Drop for Process {
     }
 }
 
-/// A port that was free a moment ago.
+/// A free port that no other test of this process is given, and that the kernel gives to nobody by itself: below the range
+/// from which it takes the ports of those who ask for any.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let offset = std::process::id() % u32::from(COUNT);
+    (0..COUNT)
+        .map(|_| u32::from(GIVEN.fetch_add(1, Ordering::Relaxed)) + offset)
+        .filter_map(|n| u16::try_from(n % u32::from(COUNT)).ok())
+        .map(|n| FIRST + n)
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("a port is free")
 }
 
 /// Our client on a connection to `port`.
