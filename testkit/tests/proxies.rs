@@ -50,7 +50,10 @@ fn identity(account: &str) -> Identity {
 
 /// A shard that serves nobody, in a room where `b` and `c` answer on port 80.
 fn node_with(mesh: Arc<Mesh>) -> (Room, NodeId) {
-    let config = ShardConfig::new(None, RouteConfig::default(), 7);
+    node_of(ShardConfig::new(None, RouteConfig::default(), 7), mesh)
+}
+
+fn node_of(config: ShardConfig, mesh: Arc<Mesh>) -> (Room, NodeId) {
     let shard = Shard::new(Arc::new(config), mesh, Instant::from_millis(1));
     let mut room = room(3, Weather::default());
     let node = room.add_node(shard, &[]);
@@ -268,4 +271,56 @@ fn a_pod_that_the_tables_know_under_another_account_is_refused_after_a_while() {
     room.connect_by((node, A), Listener::InboundHbone, from_outside, addr("10.0.0.1:15008"), peer);
     while room.shard(node).tunnels() > 0 && room.wait() {}
     assert_eq!(early(&room, node).last().map(String::as_str), Some(&*format!("tls handshake error: {text}")));
+}
+
+/// Whoever has many clients, welcome or not, leaves room for the clients of others.
+#[test]
+fn a_crowd_before_one_workload_does_not_shut_out_the_others() {
+    const LIMIT: usize = 12;
+    let limited = || ShardConfig {
+        max_handshakes: LIMIT,
+        max_connections: LIMIT,
+        ..ShardConfig::new(None, RouteConfig::default(), 7)
+    };
+    let (mut room, node) = node_of(limited(), mesh(WORKLOADS, "[]"));
+    add(&mut room, node, B);
+    let silent = || Script { hold: true, ..Script::default() };
+    let crowd = |room: &mut Room, node, listener, to: &str| {
+        for port in 0..20_u16 {
+            room.connect_by(
+                (node, B),
+                listener,
+                addr(&format!("10.9.9.9:{}", 1000 + port)),
+                addr(to),
+                silent(),
+            );
+        }
+        room.run(100_000);
+    };
+    crowd(&mut room, node, Listener::InboundHbone, "10.0.0.2:15008");
+    crowd(&mut room, node, Listener::InboundPlain, "10.0.0.2:80");
+    let census = room.shard(node).census();
+    assert_eq!((census.handshakes, census.connections), (LIMIT, LIMIT), "alone, it may have everything");
+
+    let (mut room, node) = node_of(limited(), mesh(WORKLOADS, "[]"));
+    for proxy in [A, B, C] {
+        add(&mut room, node, proxy);
+    }
+    crowd(&mut room, node, Listener::InboundHbone, "10.0.0.2:15008");
+    crowd(&mut room, node, Listener::InboundPlain, "10.0.0.2:80");
+    let census = room.shard(node).census();
+    assert_eq!((census.handshakes, census.connections), (LIMIT / 2, LIMIT / 2));
+    let told = early(&room, node);
+    let of = |text: &str| told.iter().filter(|error| error.contains(text)).count();
+    assert_eq!(of("too many connections of this workload: others share the limit of 12"), 14);
+    assert_eq!(of("too many tunnels or handshakes in progress to this workload"), 14);
+    // Another workload is called, and calls, as if nobody were there.
+    let app = connect(&mut room, (node, A), 40_000, "10.0.0.3:80", Script::send("x"));
+    room.run(100_000);
+    assert_eq!(room.app(app).got(), b"x");
+    // Who goes gives everything back.
+    room.remove_proxy(node, B);
+    room.run(100_000);
+    let census = room.shard(node).census();
+    assert_eq!((census.handshakes, census.connections), (0, 0));
 }

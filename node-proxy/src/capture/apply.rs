@@ -37,11 +37,12 @@ impl Plan {
         let wanted: BTreeMap<Family, Rules> =
             families.iter().map(|family| (*family, rules(&request.options, *family))).collect();
         // Redirection begins when everything that it needs is there, and what another tool wrote goes last.
-        let mut steps: Vec<Step> = families
-            .iter()
+        let mut steps: Vec<Step> = Family::ALL
+            .into_iter()
             .flat_map(|family| {
-                let seen = state.routes.get(family).copied().unwrap_or_default();
-                routes::steps(*family, seen, state.wanted_routes(*family))
+                let seen = state.routes.get(&family).copied().unwrap_or_default();
+                let wanted = families.contains(&family).then(|| state.wanted_routes(family));
+                routes::steps(family, seen, wanted.unwrap_or_default())
             })
             .collect();
         steps.extend(written(writer, &wanted));

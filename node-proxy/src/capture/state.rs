@@ -8,7 +8,7 @@ use super::namespace::Ipv6;
 use super::observed::Observed;
 use super::routes::{self, Routes};
 use super::tools::Step;
-use super::verify::{Problem, closest, verify, verify_routes};
+use super::verify::{Problem, closest, verify, verify_routes, verify_uncaptured};
 use super::{Options, Request, Verdict, iptables, nftables};
 
 /// What one tool sees.
@@ -106,6 +106,8 @@ impl State {
         let writer = self.writer(request.backend);
         let observed = writer.map_or(&nothing, |view| &view.observed);
         let mut problems = verify(&request.options, families, observed);
+        let unwanted = Family::ALL.into_iter().filter(|family| !families.contains(family));
+        problems.extend(unwanted.flat_map(|family| verify_uncaptured(family, observed)));
         for family in families {
             let seen = self.routes.get(family).copied().unwrap_or_default();
             problems.extend(verify_routes(*family, self.wanted_routes(*family), seen));

@@ -84,6 +84,13 @@ pub(super) fn verify(options: &Options, families: &[Family], observed: &Observed
     families.iter().flat_map(|family| of_family(&rules(options, *family), *family, observed)).collect()
 }
 
+/// What is there for a family of which nothing shall be captured. Chains may be shared with the other.
+#[must_use]
+pub(super) fn verify_uncaptured(family: Family, observed: &Observed) -> Vec<Problem> {
+    let seen = Chain::all().filter_map(|chain| Some((chain, observed.chain(family, chain)?)));
+    seen.flat_map(|(chain, seen)| of_lines(&[], family, chain, &seen.lines)).collect()
+}
+
 /// The differences of routes; without a loopback interface for the family there can be no route.
 #[must_use]
 pub(super) fn verify_routes(family: Family, wanted: Routes, seen: Routes) -> Vec<Problem> {

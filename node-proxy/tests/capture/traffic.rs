@@ -1,7 +1,7 @@
 //! Where connections end under the rules, and without them.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use adit_node::capture::{Options, Request, apply, remove};
+use adit_node::capture::{Options, Request, apply, remove, verify};
 use adit_testkit::netns::Result;
 
 use crate::world::{APP, APPLICATION, As, BACKENDS, DNS, FAMILIES, OTHER, PROXY, World, request, tcp, udp};
@@ -135,9 +135,23 @@ fn annotations_change_what_is_captured() -> Result<()> {
 fn ipv6_can_be_left_alone() -> Result<()> {
     for backend in BACKENDS {
         let world = World::new()?;
-        apply(Some(&world.netns()), &Request { ipv4_only: true, ..request(backend) }).expect("applied");
+        let (pod, half) = (world.netns(), Request { ipv4_only: true, ..request(backend) });
+        apply(Some(&pod), &half).expect("applied");
         let taken = |ipv6| tcp(&world.pod, world.to_outside(ipv6, APP), APPLICATION);
         assert_eq!((taken(false)?.expect("captured"), taken(true)?.expect("passed")), (15001, APP));
+        for ask in [tcp, udp] {
+            let asked = |ipv6| ask(&world.pod, world.to_outside(ipv6, DNS), APPLICATION);
+            assert_eq!((asked(false)?.expect("captured"), asked(true)?.expect("passed")), (15053, DNS));
+        }
+        let problems = || verify(Some(&pod), &half).expect("a verdict").problems;
+        assert_eq!(problems(), []);
+        // What was captured before is not any more.
+        apply(Some(&pod), &request(backend)).expect("applied");
+        assert!(!problems().is_empty());
+        apply(Some(&pod), &half).expect("applied");
+        assert_eq!((problems(), taken(true)?.expect("passed")), (Vec::new(), APP));
+        remove(Some(&pod)).expect("removed");
+        assert_direct(&world)?;
     }
     Ok(())
 }

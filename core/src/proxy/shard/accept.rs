@@ -2,6 +2,7 @@
 use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 
+use super::shares::Usage;
 use super::state::{Attach, Conn, ConnId, Phase, Role, Socket, SocketId};
 use super::waiting::Tried;
 use super::{Listener, ProxyId, Shard, report};
@@ -37,7 +38,7 @@ impl Shard {
             Listener::Outbound | Listener::Socks5 => Direction::Outbound,
             Listener::InboundPlain | Listener::InboundHbone => Direction::Inbound,
         };
-        if listener != Listener::InboundHbone && self.is_full(direction, peer, original) {
+        if listener != Listener::InboundHbone && self.is_full(proxy, direction, peer, original) {
             return None;
         }
         let socket = match listener {
@@ -81,13 +82,17 @@ impl Shard {
     }
 
     /// Whether there are as many user connections as there may be; says so if that is so.
-    pub(super) fn is_full(&mut self, direction: Direction, source: SocketAddr, to: SocketAddr) -> bool {
+    pub(super) fn is_full(
+        &mut self,
+        proxy: ProxyId,
+        direction: Direction,
+        source: SocketAddr,
+        to: SocketAddr,
+    ) -> bool {
+        let Err(full) = self.admits_connection(proxy) else { return false };
         let limit = self.config.max_connections;
-        let full = self.conns.len() >= limit;
-        if full {
-            self.observed.push_back(report::too_many_connections(direction, source, to, limit));
-        }
-        full
+        self.observed.push_back(report::too_many_connections(direction, source, to, limit, full));
+        true
     }
 
     /// A connection whose downstream end is an accepted socket.
@@ -96,6 +101,7 @@ impl Shard {
         let role = Role::App { conn: id, end: End::Downstream };
         let Some(socket) = self.sockets.insert(Socket::new(role, true)) else {
             self.conns.remove(id);
+            self.count(proxy, Usage::connection_gone);
             return None;
         };
         if let Some(conn) = self.conns.get_mut(id) {
@@ -106,7 +112,7 @@ impl Shard {
 
     /// A connection that is attached to nothing yet.
     pub(super) fn new_conn(&mut self, now: Instant, proxy: ProxyId, phase: Phase) -> Option<ConnId> {
-        self.conns.insert(Conn {
+        let id = self.conns.insert(Conn {
             proxy,
             phase,
             relay: Relay::new(now, self.config.half_closed_idle),
@@ -121,7 +127,9 @@ impl Shard {
             judged: None,
             failure: None,
             nested: None,
-        })
+        })?;
+        self.count(proxy, Usage::connection_made);
+        Some(id)
     }
 
     /// Starts the TCP connection to the upstream end.

@@ -41,7 +41,7 @@ impl Shard {
             tunnels: self.tunnels.len(),
             pooled: self.pooled.len(),
             sockets: self.sockets.len(),
-            handshakes: self.handshakes,
+            handshakes: self.usage.handshakes,
             timers: self.timers.len(),
             questions: self.waits.len(),
             held: (self.held_total, self.held.len()),

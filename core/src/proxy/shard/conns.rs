@@ -3,6 +3,7 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 
+use super::shares::Usage;
 use super::state::{Attach, ConnId, Failure, Phase, Role, SocketId, Timer};
 use super::{Action, Shard, SocketError, report};
 use crate::http2::ErrorCode;
@@ -152,6 +153,7 @@ impl Shard {
     /// Forgets a connection: closes what is attached, gives back buffers, reports its end.
     pub(super) fn release_conn(&mut self, now: Instant, id: ConnId, reset: bool) {
         let Some(mut conn) = self.conns.remove(id) else { return };
+        self.count(conn.proxy, Usage::connection_gone);
         match &conn.phase {
             Phase::Leasing(_) => self.pool.cancel(now, id.into()),
             Phase::Waiting(wait) => self.waits_no_longer(id, wait, conn.failure.as_deref()),

@@ -2,6 +2,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::shares::Usage;
 use super::state::{Attach, Closing, Conn, Failure, Phase, Timer, TunnelRef};
 use super::{Shard, report};
 use crate::hbone::TunnelError;
@@ -161,9 +162,9 @@ impl Shard {
             self.hold(peer, slot.held, 0);
         }
         if slot.direction == Direction::Inbound {
-            self.inbound_tunnels = self.inbound_tunnels.saturating_sub(1);
+            self.count(slot.proxy, Usage::tunnel_gone);
             if !slot.ready {
-                self.handshakes = self.handshakes.saturating_sub(1);
+                self.count(slot.proxy, Usage::handshake_done);
                 if slot.closing.is_none() {
                     let denied =
                         report::handshake_denied(slot.remote, slot.local, &failure.text, failure.flag);

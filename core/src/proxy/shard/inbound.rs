@@ -191,10 +191,10 @@ impl Shard {
         peer: SocketAddr,
         to: SocketAddr,
     ) -> Option<ConnId> {
-        if self.is_full(Direction::Inbound, peer, to) {
+        let proxy = self.tunnels.get(asked.tunnel)?.proxy;
+        if self.is_full(proxy, Direction::Inbound, peer, to) {
             return None;
         }
-        let proxy = self.tunnels.get(asked.tunnel)?.proxy;
         let id = self.new_conn(now, proxy, Phase::Dialing)?;
         if let Some(conn) = self.conns.get_mut(id) {
             conn.downstream = Attach::Stream(asked.tunnel, asked.stream);

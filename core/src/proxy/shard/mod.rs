@@ -40,6 +40,7 @@ mod proxies;
 mod report;
 mod revocation;
 mod rounds;
+mod shares;
 mod state;
 mod tunnels;
 mod waiting;
@@ -53,6 +54,7 @@ use proxies::Proxies;
 pub use proxies::ProxyId;
 use revocation::Revocation;
 use rounds::Rounds;
+use shares::Usage;
 use state::{Conn, ConnId, Loan, PoolKey, Socket, Timer, TunnelRef, TunnelSlot};
 pub use state::{Failure, SocketId};
 pub use waiting::Unanswered;
@@ -176,8 +178,8 @@ pub struct Shard {
     pooled: BTreeMap<TunnelId, TunnelRef>,
     held: BTreeMap<Identity, usize>,
     held_total: usize,
-    handshakes: usize,
-    inbound_tunnels: usize,
+    /// What all proxies together have.
+    usage: Usage,
     tunnels_opened: u64,
     conns_opened: u64,
     parties: Parties,
@@ -222,8 +224,7 @@ impl Shard {
             pooled: BTreeMap::new(),
             held: BTreeMap::new(),
             held_total: 0,
-            handshakes: 0,
-            inbound_tunnels: 0,
+            usage: Usage::default(),
             tunnels_opened: 0,
             conns_opened: 0,
             parties: Parties::default(),

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::policies::Policies;
+use super::shares::{Full, Usage, admit};
 use super::state::Failure;
 use super::{Action, LocalWorkload, Shard, TRIM_INTERVAL, report};
 use crate::identity::Identity;
@@ -26,7 +27,7 @@ impl ProxyId {
 }
 
 /// One proxy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Proxy {
     /// Whom it stands for.
     pub(super) local: LocalWorkload,
@@ -35,6 +36,8 @@ pub(super) struct Proxy {
     /// Who the workload is, or was when last known.
     pub(super) identity: Option<Identity>,
     pub(super) policies: Policies,
+    /// What it has of what all share.
+    usage: Usage,
 }
 
 /// The certificate of an identity, for all proxies that have it.
@@ -116,7 +119,7 @@ impl Shard {
         if self.proxies.contains(id) {
             return;
         }
-        let proxy = Proxy { local, workload: None, identity: None, policies: Policies::default() };
+        let proxy = Proxy { local, ..Proxy::default() };
         self.proxies.all.insert(id, Box::new(proxy));
         self.look_up(now, id);
         self.work(now);
@@ -146,6 +149,33 @@ impl Shard {
     }
 
     // ---- inside
+
+    /// Changes what `proxy` and all together have.
+    pub(super) fn count(&mut self, proxy: ProxyId, change: fn(&mut Usage)) {
+        change(&mut self.usage);
+        // One that is being removed is there no more.
+        if let Some(proxy) = self.proxies.get_mut(proxy) {
+            change(&mut proxy.usage);
+        }
+    }
+
+    /// Whether there is room for one more inbound tunnel to `proxy`.
+    pub(super) fn admits_tunnel(&self, proxy: ProxyId) -> Result<(), Full> {
+        let (own, alone) = self.usage_of(proxy);
+        admit(own.handshakes, self.usage.handshakes, self.config.max_handshakes, alone)?;
+        admit(own.tunnels, self.usage.tunnels, self.config.max_inbound_tunnels, alone)
+    }
+
+    /// Whether there is room for one more user connection of `proxy`.
+    pub(super) fn admits_connection(&self, proxy: ProxyId) -> Result<(), Full> {
+        let (own, alone) = self.usage_of(proxy);
+        admit(own.connections, self.usage.connections, self.config.max_connections, alone)
+    }
+
+    /// What `proxy` has, and whether it shares with nobody.
+    fn usage_of(&self, proxy: ProxyId) -> (Usage, bool) {
+        (self.proxies.get(proxy).map(|proxy| proxy.usage).unwrap_or_default(), self.proxies.len() <= 1)
+    }
 
     /// The tables have changed: looks every proxy's workload up again.
     pub(super) fn look_up_all(&mut self, now: Instant) {

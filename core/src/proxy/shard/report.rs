@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::LocalWorkload;
 use super::outbound::dialled;
 use super::parties::Parties;
+use super::shares::Full;
 use super::state::Failure;
 use crate::hbone::{Baggage, ConnectRequest, TraceParent, TunnelError};
 use crate::http2::{ErrorCode, Initiator, OpenError};
@@ -317,23 +318,35 @@ pub(super) fn too_many_connections(
     source: SocketAddr,
     destination: SocketAddr,
     limit: usize,
+    full: Full,
 ) -> Observed {
     Observed::EarlyDenied {
         source: Some(source),
         destination: Some(destination),
         direction,
-        error: alloc::format!("too many connections: the limit of {limit} is reached"),
+        error: match full {
+            Full::All => alloc::format!("too many connections: the limit of {limit} is reached"),
+            Full::Share => {
+                alloc::format!("too many connections of this workload: others share the limit of {limit}")
+            }
+        },
         flag: Flag::Connect,
     }
 }
 
 /// An inbound tunnel refused because there are too many.
-pub(super) fn overloaded(peer: SocketAddr, local: SocketAddr) -> Observed {
+pub(super) fn overloaded(peer: SocketAddr, local: SocketAddr, full: Full) -> Observed {
     Observed::EarlyDenied {
         source: Some(peer),
         destination: Some(local),
         direction: Direction::Inbound,
-        error: "too many tunnels or handshakes in progress".to_string(),
+        error: match full {
+            Full::All => "too many tunnels or handshakes in progress".to_string(),
+            Full::Share => {
+                "too many tunnels or handshakes in progress to this workload: others share the limit"
+                    .to_string()
+            }
+        },
         flag: Flag::Connect,
     }
 }

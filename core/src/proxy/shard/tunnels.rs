@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::shares::Usage;
 use super::state::{Attach, Failure, Phase, PoolKey, Role, Socket, SocketId, TunnelRef, TunnelSlot};
 use super::{Action, ProxyId, Shard, SocketError, report};
 use crate::hbone::establish::{Establish, EstablishError, EstablishEvent};
@@ -44,10 +45,8 @@ impl Shard {
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Option<SocketId> {
-        if self.handshakes >= self.config.max_handshakes
-            || self.inbound_tunnels >= self.config.max_inbound_tunnels
-        {
-            self.observed.push_back(report::overloaded(peer, local));
+        if let Err(full) = self.admits_tunnel(proxy) {
+            self.observed.push_back(report::overloaded(peer, local, full));
             return None;
         }
         let establish = Establish::server(now, self.config.establish);
@@ -60,8 +59,7 @@ impl Shard {
         if let Some(slot) = self.tunnels.get_mut(id) {
             slot.socket = Some(socket);
         }
-        self.handshakes = self.handshakes.saturating_add(1);
-        self.inbound_tunnels = self.inbound_tunnels.saturating_add(1);
+        self.count(proxy, Usage::tunnel_accepted);
         self.pump_establish(now, id);
         Some(socket)
     }
@@ -222,6 +220,7 @@ impl Shard {
         }
         let Some(slot) = self.tunnels.get_mut(id) else { return };
         slot.ready = true;
+        let proxy = slot.proxy;
         if let Some(peer) = slot.peer().cloned() {
             self.observed.push_back(Observed::TunnelOpened {
                 id: slot.id,
@@ -237,7 +236,7 @@ impl Shard {
                 self.open_inner(now, id, user);
             }
             (None, None) => {
-                self.handshakes = self.handshakes.saturating_sub(1);
+                self.count(proxy, Usage::handshake_done);
                 if !self.drain.is_open() {
                     self.drain_tunnel(now, id);
                 }

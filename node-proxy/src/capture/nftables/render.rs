@@ -12,6 +12,10 @@ use crate::capture::rules::Rules;
 #[must_use]
 pub(crate) fn script(rules: &BTreeMap<Family, Rules>) -> String {
     let mut script = String::new();
+    let only = match rules.keys().collect::<Vec<_>>()[..] {
+        [family] => Some(*family),
+        _ => None,
+    };
     for table in Table::ALL {
         // A table that may not be there can be deleted in every version of nft only so.
         script += &format!("add table inet {PREFIX}{table}\ndelete table inet {PREFIX}{table}\n");
@@ -27,7 +31,9 @@ pub(crate) fn script(rules: &BTreeMap<Family, Rules>) -> String {
         // A chain must be known before something jumps to it.
         for chain in &chains {
             script += &format!("  chain {} {{\n", own(chain.hook));
-            script.extend(merged(rules, *chain).map(|rule| format!("    {}\n", self::rule(rule))));
+            script.extend(
+                merged(rules, *chain).map(|rule| format!("    {}{}\n", guard(rule, only), self::rule(rule))),
+            );
             script += "  }\n";
         }
         for chain in &chains {
@@ -49,6 +55,15 @@ fn merged(rules: &BTreeMap<Family, Rules>, chain: Chain) -> impl Iterator<Item =
         here.dedup();
         here
     })
+}
+
+/// What keeps a rule without addresses from packets of other families than `only`.
+fn guard(rule: &Rule, only: Option<Family>) -> &'static str {
+    match only.filter(|_| rule.family().is_none()) {
+        Some(Family::V4) => "meta nfproto ipv4 ",
+        Some(Family::V6) => "meta nfproto ipv6 ",
+        None => "",
+    }
 }
 
 /// A rule.

@@ -91,6 +91,25 @@ fn without_ipv6_nothing_speaks_of_it() {
 }
 
 #[test]
+fn rules_of_one_family_hold_for_no_other() {
+    let script = script(&all(&virtual_interface(), &[Family::V4]));
+    for table in ["raw", "mangle", "nat"] {
+        for own in ["istio-prerouting", "istio-output"] {
+            let rules = chain(&script, table, own);
+            assert!(!rules.is_empty());
+            for rule in rules {
+                assert!(
+                    rule.starts_with("meta nfproto ipv4 ")
+                        || rule.contains("ip saddr")
+                        || rule.contains("ip daddr"),
+                    "{rule}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn tables_that_should_not_be_are_removed_and_all_others_made_anew() {
     let without_dns = script(&all(&Options::default(), &Family::ALL));
     for table in ["raw", "mangle", "nat"] {

@@ -63,6 +63,21 @@ proptest! {
     }
 
     #[test]
+    fn what_is_for_one_family_leaves_the_other_alone(options in any_options()) {
+        for family in Family::ALL {
+            let all = BTreeMap::from([(family, rules(&options, family))]);
+            let observed = nftables::parse(&nftables::script(&all), &Family::ALL).observed;
+            prop_assert_eq!(verify(&options, &[family], &observed), []);
+            let other = Family::ALL.into_iter().find(|other| *other != family).unwrap();
+            prop_assert_eq!(verify_uncaptured(other, &observed), []);
+        }
+        for observed in written(&options) {
+            let rules = rules(&options, Family::V6).values().map(Vec::len).sum::<usize>();
+            prop_assert_eq!(verify_uncaptured(Family::V6, &observed).len(), rules);
+        }
+    }
+
+    #[test]
     fn any_one_rule_removed_is_named(options in any_options(), pick in any::<prop::sample::Index>()) {
         for mut observed in written(&options) {
             let places = places(&observed);
