@@ -124,19 +124,11 @@ impl Sockets {
         Ok(listener)
     }
 
-    /// The DNS proxy's sockets at `addresses`, if the proxy before this one had the first of them.
-    pub fn dns(&mut self, addresses: &[SocketAddr]) -> Option<Listeners> {
-        let mut listeners = Listeners::default();
-        for &address in addresses {
-            let udp = self.inherited.take(Endpoint::Udp(address));
-            if let Some((udp, tcp)) = udp.zip(self.inherited.take(Endpoint::Tcp(address))) {
-                listeners.udp.push(udp.into());
-                listeners.tcp.push(tcp.into());
-            } else if listeners.udp.is_empty() {
-                return None;
-            }
-        }
-        Some(listeners)
+    /// The DNS proxy's sockets at `address`, if the proxy before this one had both.
+    pub fn dns(&mut self, address: SocketAddr) -> Option<Listeners> {
+        let udp = self.inherited.take(Endpoint::Udp(address));
+        let (udp, tcp) = udp.zip(self.inherited.take(Endpoint::Tcp(address)))?;
+        Some(Listeners { udp: vec![udp.into()], tcp: vec![tcp.into()] })
     }
 
     /// Whoever comes next may have the DNS proxy's.

@@ -166,15 +166,10 @@ impl NodeResolver {
         sockets: &mut Sockets,
         options: ListenOptions,
     ) -> io::Result<Listeners> {
+        let mut get = |address| sockets.dns(address).map_or_else(|| Listeners::bind(&[address], options), Ok);
         let listeners = match listen {
-            DnsListen::Loopback(port) => {
-                let addresses = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-                let bind = || Listeners::bind_loopback(port, self.setup.resolver.ipv6, options);
-                sockets.dns(&addresses).map_or_else(bind, Ok)?
-            }
-            DnsListen::At(address) => {
-                sockets.dns(&[address]).map_or_else(|| Listeners::bind(&[address], options), Ok)?
-            }
+            DnsListen::Loopback(port) => Listeners::on_loopback(port, self.setup.resolver.ipv6, get)?,
+            DnsListen::At(address) => get(address)?,
         };
         sockets.offer_dns(&listeners);
         Ok(listeners)

@@ -267,7 +267,7 @@ proptest! {
             let pending = node.pending.keys().map(|uid| (*uid, true));
             let running = node.running.keys().map(|uid| (*uid, false));
             prop_assert_eq!(known, pending.chain(running).collect::<BTreeMap<_, _>>());
-            prop_assert_eq!(world.machine.pending(), node.pending.len());
+            prop_assert_eq!(world.machine.pending(), node.pending.len() + node.refused.len());
             prop_assert_eq!(world.machine.is_ready(), node.is_ready());
         }
     }

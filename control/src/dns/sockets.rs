@@ -71,14 +71,18 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Both kinds on `port` of loopback: IPv4, and IPv6 where `ipv6` asks for it and the namespace has it.
+    /// What `get` has for `port` of loopback: for IPv4, and for IPv6 where `ipv6` asks for it and the namespace has it.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind), but for an absent IPv6.
-    pub fn bind_loopback(port: u16, ipv6: bool, options: ListenOptions) -> io::Result<Self> {
-        let mut listeners = Self::bind(&[(Ipv4Addr::LOCALHOST, port).into()], options)?;
+    /// Those of `get`, but for an absent IPv6.
+    pub fn on_loopback(
+        port: u16,
+        ipv6: bool,
+        mut get: impl FnMut(SocketAddr) -> io::Result<Self>,
+    ) -> io::Result<Self> {
+        let mut listeners = get((Ipv4Addr::LOCALHOST, port).into())?;
         if ipv6 {
-            match Self::bind(&[(Ipv6Addr::LOCALHOST, port).into()], options) {
+            match get((Ipv6Addr::LOCALHOST, port).into()) {
                 Ok(six) => {
                     listeners.udp.extend(six.udp);
                     listeners.tcp.extend(six.tcp);

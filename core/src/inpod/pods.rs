@@ -1,6 +1,6 @@
 //! The machine: pods, what is to be done for them, and the answers.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -17,7 +17,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// The namespace of the proxy itself, which no pod can have.
     pub own_netns: Option<NetnsId>,
-    /// How many pods are taken. Each costs no more than one packet of the agent and its namespace.
+    /// How many pods are taken, and how many of those that are not are remembered. Each costs no more than one packet of the
+    /// agent and its namespace.
     pub max_pods: usize,
     /// Decides the jitter of delays.
     pub seed: u64,
@@ -102,6 +103,8 @@ pub struct Pods<N> {
     settings: Settings,
     link: Link,
     pods: BTreeMap<Arc<str>, Pod<N>>,
+    /// Pods that the agent has named on this connection and for which there was no room.
+    refused: BTreeSet<Arc<str>>,
     steps: VecDeque<Step>,
     busy: Option<Busy>,
     /// The `add` that is answered when this proxy has been started, or has not.
@@ -121,6 +124,7 @@ impl<N: Clone> Pods<N> {
             link: Link::new(settings.seed),
             settings,
             pods: BTreeMap::new(),
+            refused: BTreeSet::new(),
             steps: VecDeque::new(),
             busy: None,
             owed: None,
@@ -138,6 +142,7 @@ impl<N: Clone> Pods<N> {
         }
         self.era = self.era.saturating_add(1);
         self.pods.retain(|_, pod| matches!(pod.progress, Progress::Up | Progress::Starting));
+        self.refused.clear();
         (self.owed, self.retry_at) = (None, None);
         self.steps.push_back(Step::Hello(connection));
     }
@@ -276,10 +281,11 @@ impl<N: Clone> Pods<N> {
         self.pods.values().filter(|pod| pod.progress == Progress::Up).count()
     }
 
-    /// How many pods have no proxy because it could not be started.
+    /// How many pods have no proxy because it could not be started, or because there were too many.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.pods.values().filter(|pod| pod.failure.is_some()).count()
+        let failed = self.pods.values().filter(|pod| pod.failure.is_some()).count();
+        failed.saturating_add(self.refused.len())
     }
 
     /// All pods, by uid.
@@ -307,6 +313,9 @@ impl<N: Clone> Pods<N> {
         let mut failure = None;
         match self.pods.get_mut(&uid) {
             None if count >= self.settings.max_pods => {
+                if self.refused.len() < self.settings.max_pods {
+                    self.refused.insert(uid);
+                }
                 return self.reply(connection, Some(Refusal::TooManyPods(count)));
             }
             None => {}
@@ -324,6 +333,7 @@ impl<N: Clone> Pods<N> {
             }
             Some(pod) => failure = pod.failure.take(),
         }
+        self.refused.remove(&uid);
         let id = self.next_id();
         let pod = Pod {
             id,
@@ -352,6 +362,7 @@ impl<N: Clone> Pods<N> {
 
     /// Before the snapshot a proxy that runs is only no longer named: it stops when all pods are known.
     fn del(&mut self, connection: ConnectionId, uid: &Arc<str>) {
+        self.refused.remove(uid);
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.named_in = None;
             if self.link.has_snapshot() || pod.progress != Progress::Up {
@@ -455,6 +466,7 @@ impl<N: Clone> Pods<N> {
     /// Forgets whatever has no proxy.
     fn end(&mut self) {
         self.over = true;
+        self.refused.clear();
         self.retry_at = None;
         self.owed = None;
         self.pods.retain(|_, pod| pod.progress == Progress::Up);

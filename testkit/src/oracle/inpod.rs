@@ -32,6 +32,8 @@ pub struct Node {
     pub running: BTreeMap<u8, Pod>,
     /// Pods whose proxies could not be started.
     pub pending: BTreeMap<u8, Pod>,
+    /// Pods named since the connection was made for which there was no room.
+    pub refused: BTreeSet<u8>,
     /// Pods named since the connection was made.
     snapshot: BTreeSet<u8>,
     /// The snapshot is complete.
@@ -49,6 +51,7 @@ impl Node {
         Self {
             running: BTreeMap::new(),
             pending: BTreeMap::new(),
+            refused: BTreeSet::new(),
             snapshot: BTreeSet::new(),
             received: false,
             own,
@@ -60,6 +63,7 @@ impl Node {
     pub fn connected(&mut self) {
         self.snapshot.clear();
         self.pending.clear();
+        self.refused.clear();
         self.received = false;
     }
 
@@ -67,8 +71,10 @@ impl Node {
     pub fn add(&mut self, uid: u8, pod: Pod, can_start: impl Fn(u8) -> bool) -> Answer {
         let known = self.running.contains_key(&uid) || self.pending.contains_key(&uid);
         if !known && self.running.len() + self.pending.len() >= self.max {
+            self.refused.insert(uid);
             return Answer::Error;
         }
+        self.refused.remove(&uid);
         self.snapshot.insert(uid);
         if let Some(running) = self.running.get(&uid) {
             if running.workload != pod.workload {
@@ -102,6 +108,7 @@ impl Node {
     pub fn del(&mut self, uid: u8) -> Answer {
         self.snapshot.remove(&uid);
         self.pending.remove(&uid);
+        self.refused.remove(&uid);
         if self.received {
             self.running.remove(&uid);
         }
@@ -134,7 +141,7 @@ impl Node {
     /// Whether the node proxy is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.received && self.pending.is_empty()
+        self.received && self.pending.is_empty() && self.refused.is_empty()
     }
 
     /// Whether a pod that is pending runs now.

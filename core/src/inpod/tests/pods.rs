@@ -172,9 +172,24 @@ fn pods_are_bounded() {
     node.broken.insert("b");
     node.tell(add("a", 1));
     node.tell(add("b", 2));
-    assert_eq!(node.tell(add("c", 3)), ["ack: this proxy has 2 pods and takes no more"]);
+    node.tell(Message::SnapshotSent);
+    for _ in 0..2 {
+        assert_eq!(node.tell(add("c", 3)), ["ack: this proxy has 2 pods and takes no more"]);
+        assert_eq!(
+            (node.machine.pending(), node.machine.is_ready()),
+            (2, false),
+            "b cannot be started, c is not taken"
+        );
+    }
     // Those that are known may still change, and an end makes room.
     assert_eq!(node.tell(add("a", 4)), ["stop a", "start a 4", "ack"]);
     assert_eq!(node.tell(del("b")), ["ack"]);
+    assert_eq!((node.machine.pending(), node.machine.is_ready()), (1, false));
     assert_eq!(node.tell(add("c", 3)), ["start c 3", "ack"]);
+    assert_eq!((node.machine.pending(), node.machine.is_ready()), (0, true));
+    // One that was not taken and is gone is missed by nobody.
+    node.tell(add("d", 5));
+    assert!(!node.machine.is_ready());
+    assert_eq!(node.tell(del("d")), ["ack"]);
+    assert!(node.machine.is_ready());
 }
