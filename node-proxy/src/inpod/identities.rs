@@ -12,6 +12,9 @@ use crate::certificates::NodeCertificates;
 use crate::tables::Tables;
 use crate::thread::TokioThread;
 
+/// Two words that name something.
+type Name = (Arc<str>, Arc<str>);
+
 /// The identities of the pods here.
 pub(super) struct Identities {
     certificates: NodeCertificates,
@@ -59,17 +62,22 @@ impl Identities {
 
     /// A pod has gone.
     pub(super) fn remove(&self, proxy: ProxyId) {
-        let mut gone = None;
+        let (mut last_of_workload, mut last_of_service) = (None, None);
         self.change(|known| {
-            let Some((_, Some(removed))) = known.pods.remove(&proxy) else { return };
-            let named =
-                |workload: &Workload| (Arc::clone(&workload.namespace), Arc::clone(&workload.workload_name));
-            let mut left = known.pods.values().filter_map(|(_, workload)| workload.as_deref());
-            let name = named(&removed);
-            gone = (!left.any(|workload| named(workload) == name)).then_some(name);
+            let Some((_, Some(gone))) = known.pods.remove(&proxy) else { return };
+            let workload = |it: &Workload| (Arc::clone(&it.namespace), Arc::clone(&it.workload_name));
+            let service =
+                |it: &Workload| (Arc::clone(&it.canonical_name), Arc::clone(&it.canonical_revision));
+            let left = || known.pods.values().filter_map(|(_, workload)| workload.as_deref());
+            let is_last = |name: fn(&Workload) -> Name| left().all(|it| name(it) != name(&gone));
+            last_of_workload = is_last(workload).then(|| workload(&gone));
+            last_of_service = is_last(service).then(|| service(&gone));
         });
-        if let Some((namespace, workload)) = gone {
+        if let Some((namespace, workload)) = last_of_workload {
             self.metrics.forget(&namespace, &workload);
+        }
+        if let Some((service, revision)) = last_of_service {
+            self.metrics.dns.forget_service(&service, &revision);
         }
     }
 

@@ -1,13 +1,10 @@
-//! Metrics of everything that is not traffic: control plane, certificates, DNS, pods, and the build (interfaces §5.2, §5.3).
-use std::collections::HashSet;
+//! Metrics of everything that is neither traffic nor names: control plane, certificates, pods, and the build (interfaces §5.2,
+//! §5.3).
 use std::fmt;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use adit_core::dns::{Asked, DnsObserved};
-use adit_core::mesh::Workload;
-use adit_core::proxy::observed::{Direction, Party};
+use adit_core::proxy::observed::Direction;
 use adit_core::time::UnixTime;
 use adit_core::xds::Reason as Termination;
 use prometheus_client::collector::Collector;
@@ -16,13 +13,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::labels::{OnDemand, reporter};
-
-/// Label sets that one of these metrics keeps; those that come later count as `other`.
-const MAX_LABEL_SETS: usize = 1000;
+use super::labels::reporter;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -53,14 +46,6 @@ struct Holds {
 struct Build {
     component: &'static str,
     tag: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Query {
-    request_query_type: &'static str,
-    request_protocol: &'static str,
-    source_canonical_service: String,
-    source_canonical_revision: String,
 }
 
 /// What the client of the control plane has counted, whenever it is asked.
@@ -130,31 +115,6 @@ impl<F: ?Sized> fmt::Debug for Source<F> {
     }
 }
 
-/// The label sets that were seen first.
-#[derive(Clone, Debug)]
-struct Known<S>(Arc<Mutex<HashSet<S>>>);
-
-impl<S> Default for Known<S> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<S: Clone + Hash + Eq> Known<S> {
-    /// `key`, or `other` when there are [`MAX_LABEL_SETS`] and `key` is none of them.
-    fn admit(&self, key: S, other: impl FnOnce() -> S) -> S {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(&key) {
-            return key;
-        }
-        if known.len() >= MAX_LABEL_SETS {
-            return other();
-        }
-        known.insert(key.clone());
-        key
-    }
-}
-
 /// What the client of the control plane has to tell.
 #[derive(Clone, Debug, Default)]
 pub struct Xds(Source<dyn XdsFigures>);
@@ -195,75 +155,6 @@ impl Collector for Xds {
         encoder
             .encode_descriptor("adit_xds_staleness_seconds", help, None, MetricType::Gauge)?
             .encode_gauge(&figures.staleness().as_secs_f64())
-    }
-}
-
-/// What the DNS proxy has to tell.
-#[derive(Clone, Debug)]
-pub struct Dns {
-    queries: Known<Query>,
-    resolved: Known<OnDemand>,
-    requests: Family<Query, Counter>,
-    upstream: Family<Query, Counter>,
-    failures: Family<Query, Counter>,
-    durations: Family<Query, Histogram, fn() -> Histogram>,
-    on_demand: Family<OnDemand, Counter>,
-}
-
-impl Default for Dns {
-    fn default() -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new([0.0005, 0.001, 0.01, 0.1, 1.0, 5.0]);
-        Self {
-            queries: Known::default(),
-            resolved: Known::default(),
-            requests: Family::default(),
-            upstream: Family::default(),
-            failures: Family::default(),
-            durations: Family::new_with_constructor(histogram),
-            on_demand: Family::default(),
-        }
-    }
-}
-
-impl Dns {
-    fn key(&self, asked: &Asked<'_>) -> Query {
-        let named = |of: fn(&Workload) -> &Arc<str>| {
-            let text = asked.source.map(of).filter(|text| !text.is_empty());
-            text.map_or_else(|| "unknown".to_owned(), ToString::to_string)
-        };
-        let request_protocol = asked.transport.label();
-        let key = Query {
-            request_query_type: asked.record_type.label(),
-            request_protocol,
-            source_canonical_service: named(|workload| &workload.canonical_name),
-            source_canonical_revision: named(|workload| &workload.canonical_revision),
-        };
-        let other = || Query {
-            request_query_type: "other",
-            request_protocol,
-            source_canonical_service: "other".to_owned(),
-            source_canonical_revision: "other".to_owned(),
-        };
-        self.queries.admit(key, other)
-    }
-
-    /// Counts one event of the proxy.
-    pub fn observe(&self, asked: &Asked<'_>, what: DnsObserved) {
-        let key = self.key(asked);
-        match what {
-            DnsObserved::Request => drop(self.requests.get_or_create(&key).inc()),
-            DnsObserved::UpstreamRequest => drop(self.upstream.get_or_create(&key).inc()),
-            DnsObserved::UpstreamAnswered { took } => {
-                self.durations.get_or_create(&key).observe(took.as_secs_f64());
-            }
-            DnsObserved::UpstreamFailed { .. } => drop(self.failures.get_or_create(&key).inc()),
-        }
-    }
-
-    /// The name of a workload without an address was resolved for `source`.
-    pub fn on_demand(&self, source: &Party, hostname: &str) {
-        let key = self.resolved.admit(OnDemand::new(source, hostname), OnDemand::other);
-        self.on_demand.get_or_create(&key).inc();
     }
 }
 
@@ -368,24 +259,13 @@ impl Pods {
 pub(super) fn register(
     registry: &mut Registry,
     tag: &str,
-    (xds, dns, certificates, pods): (&Xds, &Dns, &Certificates, &Pods),
+    (xds, certificates, pods): (&Xds, &Certificates, &Pods),
 ) {
     let build = Family::<Build, Gauge>::default();
     build.get_or_create(&Build { component: "ztunnel", tag: tag.to_owned() }).set(1);
     registry.register("istio_build", "Istio component build info", build);
 
     registry.register_collector(Box::new(xds.clone()));
-
-    let help = "Total number of DNS requests (unstable)";
-    registry.register("istio_dns_requests", help, dns.requests.clone());
-    let help = "Total number of DNS requests forwarded to upstream (unstable)";
-    registry.register("istio_dns_upstream_requests", help, dns.upstream.clone());
-    let help = "Total number of DNS requests forwarded to upstream that failed (unstable)";
-    registry.register("istio_dns_upstream_failures", help, dns.failures.clone());
-    let help = "Total time in seconds Istio takes to get DNS response from upstream (unstable)";
-    registry.register("istio_dns_upstream_request_duration_seconds", help, dns.durations.clone());
-    let help = "The total number of requests that used on-demand DNS (unstable)";
-    registry.register("istio_on_demand_dns", help, dns.on_demand.clone());
 
     let help = "The total number of connections rejected because of a revoked certificate (unstable)";
     registry.register("istio_crl_policy_rejections", help, certificates.rejections.clone());

@@ -273,6 +273,14 @@ impl OnDemand {
         Self { source, hostname: hostname.into() }
     }
 
+    /// Whether the client is this workload.
+    pub(super) fn is_of(&self, namespace: &str, workload: &str) -> bool {
+        let named: [(&str, &str); 2] =
+            [("source_workload", workload), ("source_workload_namespace", namespace)];
+        let texts = || SOURCE.iter().zip(&self.source);
+        named.iter().all(|(name, wanted)| texts().any(|(label, text)| label == name && **text == **wanted))
+    }
+
     pub(super) fn other() -> Self {
         Self { source: [OTHER; 8].map(Into::into), hostname: OTHER.into() }
     }

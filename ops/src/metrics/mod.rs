@@ -4,6 +4,7 @@
 //! connections expire and have a cap ([`Bounds`]), the others have a fixed cap; what comes beyond counts as `other`.
 
 mod control;
+mod dns;
 mod labels;
 mod process;
 mod tables;
@@ -11,17 +12,22 @@ mod traffic;
 mod tunnels;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adit_core::proxy::Observed;
 use adit_core::proxy::observed::{Connection, Flag};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-pub use self::control::{CertificateFigures, Certificates, Dns, HeldCertificates, Pods, Xds, XdsFigures};
+pub use self::control::{CertificateFigures, Certificates, HeldCertificates, Pods, Xds, XdsFigures};
+pub use self::dns::Dns;
 pub use self::process::Runtimes;
 pub use self::traffic::{Bounds, Traffic};
 use self::tunnels::Tunnels;
+
+/// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
+/// whoever scrapes every minute.
+const LAST_SCRAPES: Duration = Duration::from_secs(150);
 
 /// All metrics of a process. Clones share them.
 #[derive(Clone, Debug)]
@@ -54,7 +60,8 @@ impl Metrics {
         let tunnels = Tunnels::default();
         registry.register_collector(Box::new(traffic.clone()));
         registry.register_collector(Box::new(tunnels.clone()));
-        control::register(&mut registry, tag, (&xds, &dns, &certificates, &pods));
+        control::register(&mut registry, tag, (&xds, &certificates, &pods));
+        dns.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(runtimes.clone()));
         Self { registry: Arc::new(registry), traffic, tunnels, xds, dns, certificates, pods, runtimes }
@@ -79,7 +86,9 @@ impl Metrics {
     /// The last proxy of a workload is gone from here; `workload` is its name in labels (the owner's of its pods). Its series are
     /// dropped some minutes later, unless it comes back.
     pub fn forget(&self, namespace: &str, workload: &str) {
-        self.traffic.forget(Instant::now(), namespace, workload);
+        let now = Instant::now();
+        self.traffic.forget(now, namespace, workload);
+        self.dns.forget(now, namespace, workload);
     }
 
     /// The connections that are open now, in no order.
@@ -91,6 +100,7 @@ impl Metrics {
     /// Everything as OpenMetrics text, ending in `# EOF`.
     #[must_use]
     pub fn text(&self) -> String {
+        self.dns.expire(Instant::now());
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);

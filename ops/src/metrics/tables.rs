@@ -9,12 +9,9 @@ use std::time::{Duration, Instant};
 
 use adit_core::proxy::observed::{Carrier, Connection, Direction, Flag};
 
+use super::LAST_SCRAPES;
 use super::labels::{FLAGS, Key, Security, flag};
 use super::traffic::Bounds;
-
-/// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
-/// whoever scrapes every minute.
-const LAST_SCRAPES: Duration = Duration::from_secs(150);
 
 /// One label set and its counters.
 #[derive(Debug)]

@@ -406,6 +406,43 @@ fn label_sets_of_hooks_are_bounded() {
 }
 
 #[test]
+fn names_that_a_workload_asked_for_are_forgotten_some_scrapes_after_it_is_gone() {
+    let (start, metrics) = (Instant::now(), Metrics::new("x", Bounds::default()));
+    let ask = |name: &str| {
+        let source = workload(name);
+        let asked = Asked { record_type: RecordType::A, transport: Transport::Tcp, source: Some(&source) };
+        metrics.dns.observe(&asked, DnsObserved::Request);
+        metrics.dns.observe(&asked, DnsObserved::UpstreamAnswered { took: Duration::ZERO });
+        metrics.dns.on_demand(&connection(name, Carrier::Tcp).source, "db.example");
+    };
+    ["web", "back", "stays"].iter().for_each(|name| ask(name));
+    for name in ["web", "back"] {
+        metrics.dns.forget(start, "shop", name);
+        metrics.dns.forget_service_at(start, name, "");
+    }
+    metrics.dns.forget(start, "elsewhere", "stays");
+    let told = |after: u64| {
+        metrics.dns.expire(start + Duration::from_secs(after));
+        let text = metrics.text();
+        ["web", "back", "stays"].map(|name| {
+            ["source_canonical_service", "source_workload"]
+                .map(|label| text.matches(&format!("{label}=\"{name}\"")).count())
+        })
+    };
+    let whole = told(149)[0];
+    assert!(whole[0] > 2 && whole[1] == 1, "{whole:?}");
+    assert_eq!(told(149), [whole; 3]);
+    // It has come back meanwhile.
+    ask("back");
+    assert_eq!(told(150), [[0, 0], whole, whole]);
+    // Those that follow find room again.
+    for n in 0..998 {
+        ask(&format!("web-{n}"));
+    }
+    assert!(!metrics.text().contains("\"other\""));
+}
+
+#[test]
 fn workers_are_told_of_when_a_runtime_is_named() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let metrics = Metrics::new("x", Bounds::default());
