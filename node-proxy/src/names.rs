@@ -2,7 +2,7 @@
 //! thread of its own: a push of the whole mesh never makes a question wait.
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
