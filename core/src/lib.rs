@@ -31,6 +31,7 @@ pub mod hbone;
 pub mod http2;
 pub mod identity;
 pub mod inpod;
+pub mod l7;
 pub mod mesh;
 pub mod policy;
 pub mod pool;

@@ -1,0 +1,53 @@
+//! Decisions about HTTP requests, as functions of what is configured, the request, time and chance; each can say why.
+//!
+//! ```text
+//!   routes (Gateway API) ──▶ Frontends ── service, port, client's namespace ──▶ Table ── request ──▶ Found
+//!                                                                                                      │
+//!                              status 404 ◀── nothing ──┘        redirect, refusal, CORS answer ◀── Rule ──▶ rewrite, mirrors,
+//!                                                                                                           backend drawn
+//! ```
+//!
+//! Beside the choice stand machines that see many requests: [`Exchange`] (one request and its attempts), [`RetryBudget`],
+//! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing).
+//!
+//! Nothing here parses HTTP or knows a library that does: a request is whatever implements [`Request`]. Resources are compiled
+//! to these types once, where they are read; what they say that cannot be done becomes [`Action::Invalid`], never nothing.
+mod backends;
+mod breaker;
+mod budget;
+mod fault;
+mod filters;
+mod frontends;
+mod hash;
+mod limit;
+mod matching;
+mod outlier;
+mod path;
+mod request;
+mod retry;
+mod route;
+mod table;
+mod text;
+
+pub use self::backends::{Backend, Backends, NoBackend, Target};
+pub use self::breaker::{Breaker, Counted, Limits, Overflow};
+pub use self::budget::RetryBudget;
+pub use self::fault::{Abort, Faults, Injected};
+pub use self::filters::{
+    AllowOrigin, AllowOriginError, Allowed, Cors, Fraction, HeaderChanges, Headers, Location, Mirror,
+    PathRewrite, Preflight, Redirect, Rewrite,
+};
+pub use self::frontends::{Conflict, Frontends};
+pub use self::hash::{KeyHash, Ring};
+pub use self::limit::{Bucket, Limiter, Rate, Verdict};
+pub use self::matching::{Mismatch, Named, Rank, RouteMatch};
+pub use self::outlier::{Ejection, Outcome, OutlierDetection, Outliers};
+pub use self::path::{PathError, PathMatch, Prefix, valid_path};
+pub use self::request::{Request, Scheme};
+pub use self::retry::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, RetryOn, RetryPolicy};
+pub use self::route::{Action, Forward, Kind, Parent, Route, RouteId, Rule};
+pub use self::table::{Found, Table};
+pub use self::text::{Regex, RegexError, TextMatch};
+
+#[cfg(test)]
+mod tests;
