@@ -4,12 +4,17 @@ use super::{cargo, members, read};
 
 /// Every crate in adit-core's tree on the bare target, build-time ones included, with the features it is built with.
 const CORE: &str = "\
+aho-corasick [perf-literal]
 cobs []
 ipnet [serde]
+memchr []
 once_cell [alloc,race]
 postcard [alloc]
 proc-macro2 [default,proc-macro]
 quote [default,proc-macro]
+regex [perf-backtrack,perf-dfa,perf-inline,perf-literal,perf-onepass]
+regex-automata [alloc,dfa-onepass,hybrid,meta,nfa-backtrack,nfa-pikevm,nfa-thompson,perf-inline,perf-literal,perf-literal-multisubstring,perf-literal-substring,syntax]
+regex-syntax []
 rustls []
 rustls-pki-types [alloc,default]
 rustls-webpki [alloc]

@@ -5,7 +5,7 @@ use super::rust_files;
 /// Ground floor first.
 const ROOMS: [&str; 18] = [
     "time", "rng", "buffer", "identity", "tls", "http2", "hbone", "mesh", "policy", "pool", "route",
-    "explain", "dns", "xds", "cert", "drain", "proxy", "inpod",
+    "explain", "dns", "xds", "cert", "l7", "drain", "proxy", "inpod",
 ];
 
 /// From, to, why it is allowed all the same.
