@@ -20,6 +20,8 @@ mod inpod;
 mod names;
 #[path = "netns/networks.rs"]
 mod networks;
+#[path = "netns/nodes.rs"]
+mod nodes;
 #[path = "netns/paths.rs"]
 mod paths;
 #[path = "netns/pushes.rs"]
@@ -32,6 +34,10 @@ mod relay;
 mod resources;
 #[path = "netns/restart.rs"]
 mod restart;
+#[path = "netns/site.rs"]
+mod site;
+#[path = "netns/traffic.rs"]
+mod traffic;
 #[path = "netns/upgrade.rs"]
 mod upgrade;
 #[path = "netns/waypoint.rs"]
@@ -169,6 +175,11 @@ macro_rules! clusters {
             #[test]
             fn the_nodes_proxy_is_replaced_and_no_pod_notices() -> Result<()> {
                 crate::upgrade::under_load($runtime, $backend)
+            }
+
+            #[test]
+            fn pods_of_several_machines_meet_as_who_they_are() -> Result<()> {
+                crate::nodes::all_meet($runtime, $backend)
             }
 
             #[test]

@@ -47,6 +47,8 @@ pub enum Behaviour {
     Empty,
     /// Valid for this long from now, and for as long before.
     Valid(Duration),
+    /// Sign, but for so long only: the authority's own idea of how long certificates should live.
+    Short(Duration),
 }
 
 /// One request as it came.
@@ -67,6 +69,7 @@ pub struct Seen {
 #[derive(Default)]
 struct State {
     behaviours: BTreeMap<String, Behaviour>,
+    otherwise: Behaviour,
     seen: Vec<Seen>,
     in_flight: usize,
     most_in_flight: usize,
@@ -145,6 +148,11 @@ impl ScriptedCa {
     /// From now on, for this SPIFFE URI.
     pub fn behave(&self, identity: &str, behaviour: Behaviour) {
         self.state().behaviours.insert(identity.to_owned(), behaviour);
+    }
+
+    /// From now on, for whoever has no behaviour of its own.
+    pub fn behave_otherwise(&self, behaviour: Behaviour) {
+        self.state().otherwise = behaviour;
     }
 
     /// Answers what is held.
@@ -283,8 +291,11 @@ impl ScriptedCa {
             sans,
             validity: request.validity_duration,
         };
-        self.state().seen.push(seen);
-        let mut behaviour = self.state().behaviours.get(&identity).cloned().unwrap_or_default();
+        let mut behaviour = {
+            let mut state = self.state();
+            state.seen.push(seen);
+            state.behaviours.get(&identity).unwrap_or(&state.otherwise).clone()
+        };
         if behaviour == Behaviour::Hold {
             let mut released = self.shared.released.subscribe();
             let _ = released.changed().await;
@@ -303,8 +314,11 @@ impl ScriptedCa {
         let now = SystemTime::now();
         let mut back = Duration::from_secs(120);
         let mut ahead = Duration::from_secs(validity.unsigned_abs());
-        if let Behaviour::Valid(each) = behaviour {
-            (back, ahead) = (each, each);
+        match behaviour {
+            Behaviour::Valid(each) => (back, ahead) = (each, each),
+            // A second before, for times in certificates are whole seconds.
+            Behaviour::Short(life) => (back, ahead) = (Duration::from_secs(1), life),
+            _ => {}
         }
         (csr.params.not_before, csr.params.not_after) = ((now - back).into(), (now + ahead).into());
         csr.params.extended_key_usages =
@@ -327,7 +341,7 @@ impl ScriptedCa {
                 let leaf = csr.signed_by(&signer.issuer).map_err(failed)?;
                 return Ok(IstioCertificateResponse { cert_chain: vec![leaf.pem()] });
             }
-            Behaviour::Sign | Behaviour::Hold | Behaviour::Valid(_) => {
+            Behaviour::Sign | Behaviour::Hold | Behaviour::Valid(_) | Behaviour::Short(_) => {
                 csr.signed_by(&signer.issuer).map_err(failed)?
             }
         };

@@ -6,8 +6,8 @@ use adit_testkit::cni::Agent;
 use adit_testkit::netns::{Backend, HarnessError, Namespace, Result, Runtime, wait_until};
 
 use crate::cluster::{Cluster, SOON, app, who_am_i};
-use crate::inpod::told;
 use crate::resources::{captured, pod};
+use crate::site::told;
 use crate::world::APP;
 
 const PODS: usize = 200;

@@ -1,19 +1,12 @@
 //! In-pod mode: one proxy process in a namespace of its own serves the pods that the CNI agent names.
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::Arc;
 
 use adit_control::proto::istio::security::{Action, Scope};
 use adit_control::proto::istio::workload::Workload;
-use adit_testkit::cni::{Agent, Pod};
 use adit_testkit::netns::peer::{Script, Server};
-use adit_testkit::netns::{
-    Backend, HarnessError, Host, Namespace, Node, NodeSpec, Result, Runtime, wait_until,
-};
+use adit_testkit::netns::{Backend, HarnessError, Host, Result, Runtime, wait_until};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -21,37 +14,23 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Echo, SOON, app, dump, page, wait_tables, who_am_i};
 use crate::names::{A, By, ask, question};
 use crate::resources::{from, hostname, pod, policy, server, service, vip};
+use crate::site::{Machine, on, told};
 use crate::world::{APP, FAMILIES, SERVICE, identity};
 
 const CLOSED: &str = "default/closed";
 
-/// A node with the pods `client`, `server` and `other`, of which `server` is enrolled from the start.
+/// The name of the one machine.
+const MACHINE: &str = "machine";
+
+/// A machine with the pods `client`, `server` and `other`, of which `server` is enrolled from the start.
 pub(crate) struct World {
-    pub(crate) node: Node,
-    agent: Agent,
+    pub(crate) machine: Machine,
     _app: Server,
     pub(crate) client: Host,
     server: Host,
     other: Host,
-    outside: Host,
-    /// Where the proxy itself lives.
-    pub(crate) machine: Host,
-    /// How it is started.
-    pub(crate) spec: NodeSpec,
+    pub(crate) outside: Host,
     pub(crate) cluster: Cluster,
-}
-
-/// A pod as the agent knows it.
-pub(crate) fn told(name: &str, namespace: &Namespace) -> Result<Pod> {
-    let path = Path::new("/run/netns").join(namespace.name());
-    let netns = File::open(&path).map_err(HarnessError::io(format!("opening {}", path.display())))?;
-    Ok(Pod {
-        uid: format!("uid-of-{name}"),
-        name: name.to_owned(),
-        namespace: "default".to_owned(),
-        service_account: name.to_owned(),
-        netns: Some(Arc::new(OwnedFd::from(netns))),
-    })
 }
 
 /// `server`, which lets everybody in but `other`.
@@ -64,62 +43,26 @@ impl World {
         let mut cluster = Cluster::new(runtime, backend)?;
         let (client, pod_of_server, other) =
             (cluster.pod("client")?, cluster.pod("server")?, cluster.pod("other")?);
-        let (outside, machine) = (cluster.host("outside")?, cluster.host("machine")?);
+        let (outside, host) = (cluster.host("outside")?, cluster.host(MACHINE)?);
+        let workloads =
+            [pod("client", &client), guarded(&pod_of_server), pod("other", &other), pod(MACHINE, &host)];
         cluster.push(
-            [pod("client", &client), guarded(&pod_of_server), pod("other", &other), pod("machine", &machine)],
+            workloads.map(|workload| on(MACHINE, workload)),
             [service("server", 1, (SERVICE, APP))],
             [policy(CLOSED, Scope::WorkloadSelector, Action::Deny, vec![from("other")])],
         );
-        let socket = cluster.write("agent.sock", "")?;
-        let agent = Agent::with_pods(&socket, [told("server", pod_of_server.namespace())?])
-            .map_err(HarnessError::io("starting the CNI agent"))?;
-        let spec = cluster
-            .spec("machine")
-            .with("PROXY_MODE", "shared")
-            .with("PROXY_WORKLOAD_INFO", "")
-            .with("INPOD_UDS", socket.display())
-            .with("UNSTABLE_ENABLE_SOCKS5", true)
-            .with("POD_NAMESPACE", "default")
-            .with("SERVICE_ACCOUNT", "machine")
-            .with("ADIT_HANDOVER_PATH", cluster.path("handover.sock"));
-        let node = spec.start(Some(machine.namespace()))?;
+        let pods = [told("server", pod_of_server.namespace())?];
+        let machine = Machine::start(&cluster, MACHINE, host, pods, &[("UNSTABLE_ENABLE_SOCKS5", "true")])?;
         let app = app(&pod_of_server)?;
-        Ok(Self {
-            node,
-            agent,
-            _app: app,
-            client,
-            server: pod_of_server,
-            other,
-            outside,
-            machine,
-            spec,
-            cluster,
-        })
+        Ok(Self { machine, _app: app, client, server: pod_of_server, other, outside, cluster })
     }
 
     pub(crate) fn add(&self, name: &str, host: &Host) -> Result<()> {
-        self.agent.add(told(name, host.namespace())?).expect("the proxy takes the pod");
-        Ok(())
-    }
-
-    fn del(&self, name: &str) {
-        self.agent.del(&format!("uid-of-{name}")).expect("the proxy lets the pod go");
+        self.machine.add(name, host.namespace())
     }
 
     pub(crate) fn server_at(&self, ipv6: bool) -> SocketAddr {
         SocketAddr::new(self.server.address(ipv6), APP)
-    }
-
-    /// Waits until the proxy has no more descriptors than that.
-    fn wait_descriptors(&self, most: usize) -> Result<()> {
-        let process = self.node.process();
-        let done = || process.descriptors().is_ok_and(|now| now <= most);
-        wait_until(&format!("{most} descriptors"), SOON, done, || {
-            let links = std::fs::read_dir(format!("/proc/{}/fd", process.id())).into_iter().flatten();
-            let links = links.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
-            format!("{:?}", links.collect::<Vec<_>>())
-        })
     }
 }
 
@@ -148,14 +91,14 @@ pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
     let world = World::new(runtime, backend)?;
     world.add("client", &world.client)?;
     world.add("other", &world.other)?;
-    captured(&world.machine, 3)?;
+    captured(&world.machine.host, 3)?;
     for ipv6 in FAMILIES {
         let (client, target) = (world.client.address(ipv6), world.server_at(ipv6));
         assert_eq!(who_am_i(&world.client, target)?, Some(client.to_string()));
         let hbone = SocketAddr::new(target.ip(), 15008).to_string();
         let (client_id, server_id) = (identity("client"), identity("server"));
         for direction in ["outbound", "inbound"] {
-            world.node.wait_access(&[
+            world.machine.node.wait_access(&[
                 ("message", "connection complete"),
                 ("direction", direction),
                 ("src.addr", &client.to_string()),
@@ -171,7 +114,7 @@ pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
 
         // The policy of the one who is called, by the identity of the one who calls.
         assert_eq!(who_am_i(&world.other, target)?, None);
-        world.node.wait_access(&[
+        world.machine.node.wait_access(&[
             ("direction", "inbound"),
             ("src.addr", &world.other.address(ipv6).to_string()),
             ("src.identity", &identity("other")),
@@ -192,14 +135,14 @@ pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
     let client = world.client.address(false).to_string();
     assert_eq!(by_socks(&world.client, "server", SERVICE)?, client);
     let all: BTreeSet<_> = ["client", "machine", "other", "server"].map(identity).into();
-    assert_eq!(certificates(&world.machine), all);
-    wait_tables(&world.machine, "three pods that are up", |dump| {
+    assert_eq!(certificates(&world.machine.host), all);
+    wait_tables(&world.machine.host, "three pods that are up", |dump| {
         let state = |name: &str| &dump["workloadState"][format!("uid-of-{name}")];
         ["client", "server", "other"]
             .iter()
             .all(|name| state(name)["state"] == "Up" && state(name)["info"]["name"] == *name)
     })?;
-    let complaints = world.node.complaints();
+    let complaints = world.machine.node.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
     Ok(())
 }
@@ -232,7 +175,7 @@ pub(crate) fn a_pod_goes(runtime: Runtime, backend: Backend) -> Result<()> {
     // Of the shards' own, everything that appears with the first connection.
     assert!(who_am_i(&world.outside, target)?.is_some());
     let mut plain = Echo::open(&world.outside, target)?;
-    let before = world.node.process().descriptors()?;
+    let before = world.machine.node.process().descriptors()?;
     for round in 0..3 {
         world.add("client", &world.client)?;
         for ipv6 in FAMILIES {
@@ -243,20 +186,20 @@ pub(crate) fn a_pod_goes(runtime: Runtime, backend: Backend) -> Result<()> {
             .iter()
             .map(|ipv6| Echo::open(&world.client, world.server_at(*ipv6)))
             .collect::<Result<_>>()?;
-        assert!(certificates(&world.machine).contains(&identity("client")));
-        world.del("client");
+        assert!(certificates(&world.machine.host).contains(&identity("client")));
+        world.machine.del("client");
         for live in lives {
             live.wait_cut();
         }
-        world.wait_descriptors(before)?;
+        world.machine.wait_descriptors(before)?;
         let left: BTreeSet<_> = ["machine", "other", "server"].map(identity).into();
-        wait_until("its certificate to go", SOON, || certificates(&world.machine) == left, String::new)?;
+        wait_until("its certificate to go", SOON, || certificates(&world.machine.host) == left, String::new)?;
         plain.exchange("still here")?;
     }
     // The server goes under the client's eyes: its listeners are closed, the client's proxy says so and goes on.
     world.add("client", &world.client)?;
     let live = Echo::open(&world.client, target)?;
-    world.del("server");
+    world.machine.del("server");
     live.wait_cut();
     assert_eq!(who_am_i(&world.client, target)?, None);
     world.add("server", &world.server)?;
@@ -274,11 +217,11 @@ pub(crate) fn a_pod_comes_first(runtime: Runtime, backend: Backend) -> Result<()
         let asking = scope.spawn(|| who_am_i(&late, target));
         // It waits by now, or will find what it needs at once.
         wait_until("the connection", SOON, || connections(&late, 15001), String::new)?;
-        world.cluster.push([pod("late", &late)], [], []);
+        world.cluster.push([on(MACHINE, pod("late", &late))], [], []);
         asking.join().expect("no panic")
     })?;
     assert_eq!(asked, Some(late.address(false).to_string()));
-    world.node.wait_access(&[
+    world.machine.node.wait_access(&[
         ("direction", "inbound"),
         ("src.workload", "late"),
         ("src.identity", &identity("late")),
@@ -292,14 +235,14 @@ pub(crate) fn the_proxys_own_pod(runtime: Runtime, backend: Backend) -> Result<(
     let world = World::new(runtime, backend)?;
     world.add("client", &world.client)?;
     for ipv6 in FAMILIES {
-        let mut stream = world.client.connect((world.machine.address(ipv6), 15020))?;
+        let mut stream = world.client.connect((world.machine.host.address(ipv6), 15020))?;
         let mut page = String::new();
         let asked = stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: x\r\n\r\n");
         asked.and_then(|()| stream.read_to_string(&mut page)).map_err(HarnessError::io("scraping"))?;
         assert!(page.contains("\nworkload_manager_active_proxy_count 2\n"), "{page}");
         drop(stream);
-        let hbone = SocketAddr::new(world.machine.address(ipv6), 15008).to_string();
-        world.node.wait_access(&[
+        let hbone = SocketAddr::new(world.machine.host.address(ipv6), 15008).to_string();
+        world.machine.node.wait_access(&[
             ("direction", "inbound"),
             ("src.identity", &identity("client")),
             ("dst.addr", &hbone),
@@ -316,16 +259,16 @@ pub(crate) fn drain(runtime: Runtime, backend: Backend) -> Result<()> {
     world.add("client", &world.client)?;
     let target = world.server_at(true);
     let mut live = Echo::open(&world.client, target)?;
-    world.node.process().signal(Signal::TERM)?;
+    world.machine.node.process().signal(Signal::TERM)?;
     for host in [&world.client, &world.server] {
         let closed = || !listens(host);
         wait_until("listeners to close", SOON, closed, String::new)?;
     }
     live.exchange("still here")?;
     // The agent learns that it has lost the proxy, and tells it of no more pods.
-    assert!(world.agent.connected(0, SOON).is_ok());
+    assert!(world.machine.agent().connected(0, SOON).is_ok());
     drop(live);
-    let status = world.node.process_mut().wait_exit(SOON)?;
+    let status = world.machine.node.process_mut().wait_exit(SOON)?;
     assert!(status.success(), "{status:?}");
     Ok(())
 }

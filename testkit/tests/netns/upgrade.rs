@@ -35,7 +35,7 @@ pub(crate) fn under_load(runtime: Runtime, backend: Backend) -> Result<()> {
     world.add("client", &world.client)?;
     let second = world.cluster.host("machine-2")?;
     let targets = FAMILIES.map(|ipv6| world.server_at(ipv6));
-    let (client, machines) = (&world.client, [&second, &world.machine]);
+    let (client, machines) = (&world.client, [&second, &world.machine.host]);
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     let some_more = || {
         let wanted = done.load(Ordering::Relaxed) + BETWEEN;
@@ -43,7 +43,7 @@ pub(crate) fn under_load(runtime: Runtime, backend: Backend) -> Result<()> {
         wait_until("more connections", SOON, enough, || done.load(Ordering::Relaxed).to_string())
     };
     let mut said = Vec::new();
-    let node = &mut world.node;
+    let node = &mut world.machine.node;
     let failures = thread::scope(|scope| -> Result<Vec<String>> {
         let callers: Vec<_> =
             targets.iter().map(|target| scope.spawn(|| call(client, *target, &stop, &done))).collect();
@@ -51,7 +51,7 @@ pub(crate) fn under_load(runtime: Runtime, backend: Backend) -> Result<()> {
             for (_, machine) in (0..UPGRADES).zip(machines.iter().cycle()) {
                 some_more()?;
                 let mut open = Echo::open(client, targets[0])?;
-                let next = world.spec.start(Some(machine.namespace()))?;
+                let next = world.machine.spec.start(Some(machine.namespace()))?;
                 let mut old = std::mem::replace(node, next);
                 old.process().signal(Signal::TERM)?;
                 open.exchange("goes on")?;

@@ -1,0 +1,239 @@
+//! Steady traffic: connections on which octets go to an echo and come back, each of them compared, and what became of them.
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use adit_testkit::netns::peer::{End, Script};
+use adit_testkit::netns::{Host, Pattern, Result, enter, wait_until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::cluster::SOON;
+
+/// Whoever waits longer for an octet hangs.
+const SILENCE: Duration = SOON;
+
+/// How a flow goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Octets of a round: they go there and come back before the next.
+    pub(crate) octets: usize,
+    /// Between rounds, and between connections.
+    pub(crate) pause: Duration,
+    /// Rounds of one connection.
+    pub(crate) rounds: u64,
+    /// Whether a connection follows the one that has ended, well or not.
+    pub(crate) again: bool,
+}
+
+/// One connection that ends only if something ends it.
+pub(crate) const LONG: Manner =
+    Manner { octets: 8 << 10, pause: Duration::from_millis(10), rounds: u64::MAX, again: false };
+
+/// A connection after the other.
+pub(crate) const CALLS: Manner = Manner { rounds: 1, again: true, ..LONG };
+
+/// A stream of connections between two pods, or one that lasts.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    what: String,
+    manner: Manner,
+    rounds: AtomicU64,
+    connections: AtomicU64,
+    failures: Mutex<Vec<End>>,
+    ended: AtomicBool,
+}
+
+impl Flow {
+    /// Rounds that went well.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were opened.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How its connections ended that did not end well.
+    pub(crate) fn failures(&self) -> Vec<End> {
+        self.failed().clone()
+    }
+
+    /// Waits until something has ended it: not with silence, and not with a wrong octet.
+    pub(crate) fn wait_cut(&self) -> Result<()> {
+        let ended = || self.ended.load(Ordering::Relaxed);
+        wait_until(&format!("the end of {}", self.what), SILENCE + SOON, ended, String::new)?;
+        let failures = self.failures();
+        assert!(matches!(failures[..], [End::Reset | End::Eof]), "{}: {failures:?}", self.what);
+        Ok(())
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Vec<End>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(&self, namespace: String, to: SocketAddr, seed: u64, mut stop: watch::Receiver<bool>) {
+        for number in 0.. {
+            let outcome = self.connection(&namespace, to, seed.wrapping_add(number), &mut stop).await;
+            if let Err(end) = outcome {
+                self.failed().push(end);
+            }
+            if *stop.borrow() || !self.manner.again {
+                break;
+            }
+            tokio::time::sleep(self.manner.pause).await;
+        }
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    async fn connection(
+        &self,
+        namespace: &str,
+        to: SocketAddr,
+        seed: u64,
+        stop: &mut watch::Receiver<bool>,
+    ) -> std::result::Result<(), End> {
+        let mut exchange = Exchange::open(namespace, to, seed).await?;
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        for round in 1..=self.manner.rounds {
+            exchange.round(self.manner.octets).await?;
+            self.rounds.fetch_add(1, Ordering::Relaxed);
+            if round < self.manner.rounds {
+                // Told to stop, or the pause is over.
+                let told = stop.wait_for(|stopped| *stopped);
+                if timeout(self.manner.pause, told).await.is_ok() {
+                    break;
+                }
+            }
+        }
+        exchange.close().await
+    }
+}
+
+/// A connection to an echo.
+pub(crate) struct Exchange {
+    stream: TcpStream,
+    sent: Pattern,
+    heard: Pattern,
+}
+
+impl Exchange {
+    /// Opens one from inside a namespace.
+    pub(crate) async fn open(namespace: &str, to: SocketAddr, seed: u64) -> std::result::Result<Self, End> {
+        let mut stream = connect(namespace, to).await?;
+        in_time(async { Ok(stream.write_all(format!("{}\n", Script::Echo).as_bytes()).await?) }).await?;
+        Ok(Self { stream, sent: Pattern::new(seed), heard: Pattern::new(seed) })
+    }
+
+    /// Sends so many octets and reads them back.
+    pub(crate) async fn round(&mut self, octets: usize) -> std::result::Result<(), End> {
+        let mut buffer = vec![0; octets];
+        self.sent.fill(&mut buffer);
+        let (mut from, mut to) = self.stream.split();
+        let mut back = vec![0; octets];
+        let both = async {
+            let (sent, heard) = tokio::join!(to.write_all(&buffer), from.read_exact(&mut back));
+            sent?;
+            heard?;
+            Ok(())
+        };
+        in_time(both).await?;
+        if self.heard.matches(&back) { Ok(()) } else { Err(End::Wrong) }
+    }
+
+    /// Finishes, and waits for the echo to do so.
+    pub(crate) async fn close(mut self) -> std::result::Result<(), End> {
+        let closing = async {
+            self.stream.shutdown().await?;
+            Ok(self.stream.read(&mut [0]).await?)
+        };
+        if in_time(closing).await? == 0 { Ok(()) } else { Err(End::Wrong) }
+    }
+}
+
+/// Connects from inside a namespace.
+pub(crate) async fn connect(namespace: &str, to: SocketAddr) -> std::result::Result<TcpStream, End> {
+    let socket = enter(namespace, || if to.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() });
+    let socket = socket.map_err(|_| End::Failed)??;
+    let stream = in_time(async { Ok(socket.connect(to).await?) }).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn in_time<T>(step: impl Future<Output = std::result::Result<T, End>>) -> std::result::Result<T, End> {
+    timeout(SILENCE, step).await.unwrap_or(Err(End::Silence))
+}
+
+/// All flows of a test.
+pub(crate) struct Traffic<'a> {
+    tasks: &'a Runtime,
+    stop: watch::Sender<bool>,
+    flows: Vec<Arc<Flow>>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl<'a> Traffic<'a> {
+    pub(crate) fn new(tasks: &'a Runtime) -> Self {
+        Self { tasks, stop: watch::Sender::new(false), flows: Vec::new(), running: Vec::new() }
+    }
+
+    /// Starts a flow to an echo.
+    pub(crate) fn flow(&mut self, manner: Manner, from: &Host, to: SocketAddr) -> Arc<Flow> {
+        let what =
+            format!("{} to {to}, {}", from.namespace().name(), if manner.again { "calls" } else { "one" });
+        let flow = Arc::new(Flow {
+            what,
+            manner,
+            rounds: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            failures: Mutex::default(),
+            ended: AtomicBool::new(false),
+        });
+        let (running, stop) = (Arc::clone(&flow), self.stop.subscribe());
+        // Far from each other, for each connection has the next.
+        let seed = (self.flows.len() as u64 + 1) << 32;
+        let namespace = from.namespace().name().to_owned();
+        self.running.push(self.tasks.spawn(async move { running.run(namespace, to, seed, stop).await }));
+        self.flows.push(Arc::clone(&flow));
+        flow
+    }
+
+    /// Waits until each of `flows` has done so many more rounds.
+    pub(crate) fn wait_more(&self, flows: &[Arc<Flow>], rounds: u64) -> Result<()> {
+        for flow in flows {
+            let wanted = flow.rounds() + rounds;
+            let what = format!("{rounds} more rounds of {}", flow.what);
+            let seen = || format!("{flow:?}");
+            wait_until(&what, SILENCE + SOON, || flow.rounds() >= wanted, seen)?;
+        }
+        Ok(())
+    }
+
+    /// Rounds of all flows so far.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.flows.iter().map(|flow| flow.rounds()).sum()
+    }
+
+    /// Connections of all flows so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.flows.iter().map(|flow| flow.connections()).sum()
+    }
+
+    /// Stops everything, in order; what did not go well, and of which flow.
+    pub(crate) fn finish(self) -> Vec<String> {
+        self.stop.send_replace(true);
+        for running in self.running {
+            self.tasks.block_on(running).expect("no panic");
+        }
+        let failed = self.flows.iter().filter(|flow| !flow.failed().is_empty());
+        failed
+            .map(|flow| format!("{}: {:?} beside {} rounds", flow.what, flow.failures(), flow.rounds()))
+            .collect()
+    }
+}
