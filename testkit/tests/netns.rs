@@ -6,8 +6,12 @@
 
 #[path = "netns/balancing.rs"]
 mod balancing;
+#[path = "netns/calls.rs"]
+mod calls;
 #[path = "netns/capture.rs"]
 mod capture;
+#[path = "netns/chaos/mod.rs"]
+mod chaos;
 #[path = "netns/closing.rs"]
 mod closing;
 #[path = "netns/cluster.rs"]
@@ -183,11 +187,77 @@ macro_rules! clusters {
             }
 
             #[test]
+            fn calls_of_pods_to_every_port_of_a_proxy_end_as_they_should() -> Result<()> {
+                crate::calls::every_port($runtime, $backend)
+            }
+
+            #[test]
             fn a_pod_may_come_before_the_control_plane_knows_it() -> Result<()> {
                 crate::inpod::a_pod_comes_first($runtime, $backend)
             }
         }
     )* };
+}
+
+/// Disturbances under steady traffic.
+macro_rules! disturbances {
+    ($($name:ident: $runtime:ident, $backend:ident;)*) => { $(
+        mod $name {
+            use adit_testkit::netns::{Backend::$backend, Result, Runtime::$runtime};
+
+            #[test]
+            fn a_proxy_that_is_killed_takes_nobody_elses_connections_with_it() -> Result<()> {
+                crate::chaos::killed($runtime, $backend)
+            }
+
+            #[test]
+            fn without_descriptors_who_comes_waits_and_who_is_there_goes_on() -> Result<()> {
+                crate::chaos::descriptors_run_out($runtime, $backend)
+            }
+
+            #[test]
+            fn traffic_goes_on_without_a_control_plane() -> Result<()> {
+                crate::chaos::control_plane_gone($runtime, $backend)
+            }
+
+            #[test]
+            fn traffic_goes_on_without_an_agent() -> Result<()> {
+                crate::chaos::agent_gone($runtime, $backend)
+            }
+
+            #[test]
+            fn one_stalled_stream_delays_none_of_its_neighbours() -> Result<()> {
+                crate::chaos::one_stalled_stream($runtime, $backend)
+            }
+
+            #[test]
+            fn what_packets_are_lost_arrives_all_the_same() -> Result<()> {
+                crate::chaos::loss($runtime, $backend)
+            }
+
+            #[test]
+            fn a_narrow_link_is_waited_for() -> Result<()> {
+                crate::chaos::narrow($runtime, $backend)
+            }
+
+            #[test]
+            fn a_long_way_is_waited_for_until_it_breaks() -> Result<()> {
+                crate::chaos::delay($runtime, $backend)
+            }
+        }
+    )* };
+}
+
+disturbances! {
+    tokio_chaos: Tokio, Nftables;
+    smol_chaos: Smol, Iptables;
+}
+
+/// Peers find out after half a minute: on one runtime only.
+#[test]
+fn a_namespace_that_is_deleted_is_let_go() -> adit_testkit::netns::Result<()> {
+    use adit_testkit::netns::{Backend, Runtime};
+    chaos::namespace_gone(Runtime::Tokio, Backend::Nftables)
 }
 
 clusters! {

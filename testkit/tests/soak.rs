@@ -31,6 +31,7 @@ use adit_testkit::istiod::ca::Behaviour;
 use adit_testkit::netns::{Backend, Result, Runtime};
 
 use crate::churn::{Guests, Pushes};
+use crate::cluster::Cluster;
 use crate::resources::{service, vip};
 use crate::samples::Samples;
 use crate::site::Site;
@@ -40,14 +41,25 @@ use crate::world::{APP, FAMILIES, SERVICE};
 /// Certificates live so long and are renewed at half of it.
 const LIFE: Duration = Duration::from_secs(20);
 
+/// Between rounds: the machine has others to serve, and half an hour is long.
+const PAUSE: Duration = Duration::from_millis(40);
+
 /// Connections that are silent most of the time.
 const IDLE: usize = 50;
 
-/// Their manner: a word, ten seconds of nothing, a word, and the next one.
-const NOW_AND_THEN: Manner = Manner { octets: 100, pause: Duration::from_secs(10), rounds: 2, again: true };
+/// Connections that last as long as the test.
+const LASTING: Manner = Manner { pause: PAUSE, ..LONG };
 
-/// What the log has beyond warnings is kept by the test, and the test is not the subject.
-const VARS: [(&str, &str); 2] = [("RUST_LOG", "warn"), ("CONNECTION_TERMINATION_DEADLINE", "5s")];
+/// A connection after the other.
+const CALLING: Manner = Manner { pause: PAUSE, ..CALLS };
+
+/// The manner of the silent ones: a word, ten seconds of nothing, a word, and the next one after as long.
+const NOW_AND_THEN: Manner =
+    Manner { octets: 100, pause: Duration::from_secs(10), rounds: 2, again: true, ..LONG };
+
+/// What the log has beyond warnings is kept by the test, and the test is not the subject. Metrics of those who are gone are kept
+/// for an hour where nothing else is said.
+const VARS: [(&str, &str); 2] = [("RUST_LOG", "warn"), ("ADIT_METRICS_IDLE", "10s")];
 
 #[test]
 fn a_long_life_leaves_nothing() -> Result<()> {
@@ -63,9 +75,10 @@ fn a_long_life_leaves_nothing() -> Result<()> {
 
 fn soak(runtime: Runtime, length: Duration) -> Result<()> {
     let plan: [(&str, &[&str]); 2] = [("alpha", &["a1", "a2"]), ("beta", &["b1"])];
-    let mut site = Site::new(runtime, Backend::Nftables, &plan, &VARS)?;
+    let cluster = Cluster::new(runtime, Backend::Nftables)?;
+    cluster.ca.behave_otherwise(Behaviour::Short(LIFE));
+    let mut site = Site::of(cluster, &plan, &VARS)?;
     let guests = Guests::hosts(&mut site)?;
-    site.cluster.ca.behave_otherwise(Behaviour::Short(LIFE));
     site.cluster.push(
         [resources::server("b1", &site.pod("b1").host)].map(|workload| site::on("beta", workload)),
         [service("server", 1, (SERVICE, APP))],
@@ -73,19 +86,21 @@ fn soak(runtime: Runtime, length: Duration) -> Result<()> {
     );
     let rests = site.rest()?;
 
-    let mut traffic = Traffic::new(&site.cluster.tasks);
+    let mut traffic = Traffic::new(site.cluster.tasks.handle().clone());
     for (from, to) in site.pairs() {
-        for (ipv6, manner) in FAMILIES.into_iter().zip([LONG, CALLS]) {
+        for (ipv6, manner) in FAMILIES.into_iter().zip([LASTING, CALLING]) {
             traffic.flow(manner, &from.host, to.at(ipv6));
         }
     }
     let (caller, far) = (site.pod("a1"), site.pod("b1"));
     for ipv6 in FAMILIES {
-        traffic.flow(CALLS, &caller.host, (vip(1, ipv6), SERVICE).into());
+        traffic.flow(CALLING, &caller.host, (vip(1, ipv6), SERVICE).into());
     }
     for (number, ipv6) in (0..IDLE).zip(FAMILIES.into_iter().cycle()) {
         let (from, to) = if number % 4 < 2 { (caller, far) } else { (far, caller) };
-        traffic.flow(NOW_AND_THEN, &from.host, to.at(ipv6));
+        // So that about as many are open at any time.
+        let after = NOW_AND_THEN.pause.mul_f64(2.0 * number as f64 / IDLE as f64);
+        traffic.flow(Manner { after, ..NOW_AND_THEN }, &from.host, to.at(ipv6));
     }
 
     let end = Instant::now() + length;

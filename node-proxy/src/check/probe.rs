@@ -1,12 +1,15 @@
 //! A connection from inside a namespace that must come to the proxy's port 15001, and where it ended.
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
 use adit_core::proxy::probe::PROBES;
 use adit_ops::capture::{CaptureState, Outcome};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 
 use super::sockets::tcp;
@@ -14,6 +17,17 @@ use crate::capture::{OUTBOUND, namespace};
 
 /// How long a probe may take. What is captured takes no time at all; a full listen queue, a second.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where probes come from: ports from which nobody calls where the kernel chooses the port (`ip_local_port_range`, from 32768).
+/// Redirection leads all connections of the pod to one listener. If one was made from the probe's own port in the last two minutes,
+/// the kernel tells the two apart by giving the probe another port there, by which it would not be found.
+const FROM: Range<u16> = 20_480..28_672;
+
+/// Ports that are tried, where others have them.
+const PORTS: usize = 8;
+
+/// Probes before something other than the proxy is believed to have taken them: the range of ports may have been made wider.
+const TRIES: usize = 3;
 
 /// Whether capture works in the network namespace of `netns`, found out by a connection from inside for each address
 /// family: nothing but the kernel is needed. It takes no time where capture works, and up to four seconds where it does
@@ -48,7 +62,13 @@ fn probe(to: SocketAddr, patience: Duration) -> Outcome {
         return Outcome::NoRoute;
     }
     let bypassed = |why: &str| Outcome::NotCaptured { why: why.to_owned() };
-    let ended = TcpStream::connect_timeout(&to, patience).and_then(|probe| came_to_proxy(&probe));
+    let mut ended = Ok(false);
+    for _ in 0..TRIES {
+        ended = connect(to, patience).and_then(|probe| came_to_proxy(&probe));
+        if !matches!(ended, Ok(false)) {
+            break;
+        }
+    }
     match ended {
         Ok(true) => Outcome::Captured,
         Ok(false) => bypassed("something other than the proxy took the connection"),
@@ -65,10 +85,35 @@ fn probe(to: SocketAddr, patience: Duration) -> Outcome {
     }
 }
 
+/// Connects from a port of [`FROM`], or from one that the kernel chooses if none is to be had.
+fn connect(to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let (any, random) = (any(to), RandomState::new());
+    let taken =
+        |error: &io::Error| matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
+    let from = |port: u16| {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(any, port).into())?;
+        socket.connect_timeout(&to.into(), patience)?;
+        Ok(TcpStream::from(socket))
+    };
+    for number in 0..PORTS {
+        let [high, low, ..] = random.hash_one(number).to_be_bytes();
+        let port = FROM.start + u16::from_be_bytes([high, low]) % (FROM.end - FROM.start);
+        match from(port) {
+            Err(error) if taken(&error) => {}
+            done => return done,
+        }
+    }
+    from(0)
+}
+
+fn any(to: SocketAddr) -> IpAddr {
+    if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
 /// Whether the namespace would send packets there at all. Connecting a UDP socket sends nothing.
 fn has_route(to: SocketAddr) -> bool {
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(to)).is_ok()
+    UdpSocket::bind((any(to), 0)).and_then(|socket| socket.connect(to)).is_ok()
 }
 
 /// Whether the other end of `probe` is a socket of this very namespace at port 15001.

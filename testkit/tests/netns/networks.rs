@@ -8,7 +8,7 @@ use adit_control::proto::istio::workload::{GatewayAddress, NetworkAddress, Servi
 use adit_testkit::netns::{Backend, Host, Network, Node, NodeSpec, Result, Runtime};
 
 use crate::cluster::{Cluster, app, ca_address, shown, wait_calls, wait_tables, who_am_i, xds_address};
-use crate::relay::Relay;
+use crate::relay::{Relay, Way};
 use crate::resources::{
     HBONE, address, gateway_by_address, hostname, pod, server, service, service_key, vip,
 };
@@ -110,7 +110,7 @@ pub(crate) fn nested(runtime: Runtime, backend: Backend) -> Result<()> {
     let far = FAMILIES.map(|ipv6| world.far.address(ipv6));
     let route = move |called: SocketAddr| SocketAddr::new(far[usize::from(called.is_ipv6())], HBONE);
     let listen = FAMILIES.map(|ipv6| SocketAddr::new(world.gateway.address(ipv6), RELAY));
-    let _relay = Relay::start(&world.cluster.tasks, world.gateway.namespace(), listen, false, route)?;
+    let _relay = Relay::start(&world.cluster.tasks, world.gateway.namespace(), listen, Way::Plain, route)?;
     let gateway_node = world.start_gateway()?;
     let client_spec = world.cluster.spec("client").with("NETWORK", NEAR);
     let client_node = client_spec.start(Some(world.client.namespace()))?;

@@ -48,7 +48,7 @@ pub(crate) fn all_meet(runtime: Runtime, backend: Backend) -> Result<()> {
         };
         wait_until("its certificates", SOON, || kept() == wanted, || format!("{:?}", kept()))?;
     }
-    let mut traffic = Traffic::new(&site.cluster.tasks);
+    let mut traffic = Traffic::new(site.cluster.tasks.handle().clone());
     let mut flows = Vec::new();
     for (from, to) in site.pairs() {
         for (ipv6, manner) in FAMILIES.into_iter().zip([LONG, CALLS]) {
@@ -56,6 +56,7 @@ pub(crate) fn all_meet(runtime: Runtime, backend: Backend) -> Result<()> {
         }
     }
     traffic.wait_more(&flows, 10)?;
+    println!("{runtime}: {} rounds on {} connections", traffic.rounds(), traffic.connections());
     let failed = traffic.finish();
     assert!(failed.is_empty(), "{failed:#?}");
     site.check_rest(&rests, MOST_KIB)?;

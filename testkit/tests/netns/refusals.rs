@@ -127,21 +127,37 @@ pub(crate) fn own_ports(runtime: Runtime, backend: Backend) -> Result<()> {
 
 /// What becomes of a call to a port of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     /// Accepted, then closed without a word.
     Closed,
     /// A TLS alert, since the caller does not speak TLS.
     Alert,
+    /// No method of SOCKS5 will do, since it does not speak that either.
+    NoMethod,
     /// HTTP status 400, since it does not speak HTTP either.
     BadRequest,
     /// Nobody listens.
     Refused,
 }
 
+/// The ports that a proxy may have.
+pub(crate) const PORTS: [u16; 7] = [15001, 15006, 15008, 15080, 15000, 15020, 15021];
+
+/// What became of a call, from what the client says of it; nothing if it is none of these.
+pub(crate) fn outcome(said: &str) -> Option<Outcome> {
+    match said {
+        "eof" | "reset" => Some(Outcome::Closed),
+        "refused" => Some(Outcome::Refused),
+        "well \u{5}\u{fffd}" => Some(Outcome::NoMethod),
+        said if said.starts_with("well HTTP/1.1 400 ") => Some(Outcome::BadRequest),
+        said if said.starts_with("well \u{15}\u{3}") => Some(Outcome::Alert),
+        _ => None,
+    }
+}
+
 /// Every port that a proxy may have, called by everybody on every way that leads there (datapath §1.8). SOCKS5 is off.
 pub(crate) fn every_port(runtime: Runtime, backend: Backend) -> Result<()> {
     use Outcome::{Alert, BadRequest, Closed, Refused};
-    const PORTS: [u16; 7] = [15001, 15006, 15008, 15080, 15000, 15020, 15021];
     let world = World::new(runtime, backend, "")?;
     for ipv6 in FAMILIES {
         let (client, server) = (world.client.address(ipv6), world.server.address(ipv6));
@@ -161,14 +177,7 @@ pub(crate) fn every_port(runtime: Runtime, backend: Backend) -> Result<()> {
         for (from, to, outcomes) in ways {
             for (port, expected) in PORTS.into_iter().zip(outcomes) {
                 let said = play(from.namespace(), (to, port), Script::WhoAmI)?;
-                let outcome = match said.as_str() {
-                    "eof" | "reset" => Some(Closed),
-                    "refused" => Some(Refused),
-                    said if said.starts_with("well HTTP/1.1 400 ") => Some(BadRequest),
-                    said if said.starts_with("well \u{15}\u{3}") => Some(Alert),
-                    _ => None,
-                };
-                assert_eq!(outcome, Some(expected), "{to}:{port} said {said:?}");
+                assert_eq!(outcome(&said), Some(expected), "{to}:{port} said {said:?}");
             }
         }
     }

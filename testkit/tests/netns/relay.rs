@@ -1,12 +1,15 @@
-//! What stands behind a gateway's proxy and carries connections on: played by the test itself, inside a pod.
+//! What stands behind a gateway's proxy, or in the way, and carries connections on: played by the test itself, inside a pod.
 use std::io::{Error, ErrorKind, Result as IoResult};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use adit_testkit::netns::{HarnessError, Namespace, Result, enter};
-use tokio::io::{AsyncReadExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::bind_in;
 
@@ -23,25 +26,53 @@ pub(crate) struct Header {
     pub(crate) identity: String,
 }
 
-/// A running relay; it ends with the runtime.
+/// How connections are carried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// As they are.
+    Plain,
+    /// Each begins with a PROXY header, which is taken from its front and says where it goes.
+    Headers,
+    /// Each octet takes so long, one way.
+    Long(Duration),
+}
+
+/// A running relay; when it is dropped, it takes no more connections and cuts off those it has.
 pub(crate) struct Relay {
     seen: Arc<Mutex<Vec<Header>>>,
+    _ends: watch::Sender<()>,
 }
 
 /// Where connections go on to.
 type Route = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
 
+/// What one connection needs.
+#[derive(Clone)]
+struct Carrier {
+    way: Way,
+    namespace: String,
+    route: Route,
+    seen: Arc<Mutex<Vec<Header>>>,
+}
+
 impl Relay {
-    /// Listens on `addresses` inside `namespace`. With `headers` each connection must begin with a PROXY header, and `route`
-    /// is asked for its destination; otherwise for the address that was called.
+    /// Listens on `addresses` inside `namespace`. `route` is asked where to go from the destination of the header, if there is
+    /// to be one, and otherwise from the address that was called.
     pub(crate) fn start(
         tasks: &Runtime,
         namespace: &Namespace,
         addresses: [SocketAddr; 2],
-        headers: bool,
+        way: Way,
         route: impl Fn(SocketAddr) -> SocketAddr + Send + Sync + 'static,
     ) -> Result<Self> {
-        let (route, seen): (Route, _) = (Arc::new(route), Arc::default());
+        let (ends, ended) = watch::channel(());
+        let seen = Arc::default();
+        let carrier = Carrier {
+            way,
+            namespace: namespace.name().to_owned(),
+            route: Arc::new(route),
+            seen: Arc::clone(&seen),
+        };
         let (bind, _entered) = (bind_in(namespace), tasks.enter());
         for address in addresses {
             let listener = bind(address).and_then(|listener| {
@@ -49,16 +80,26 @@ impl Relay {
                 TcpListener::from_std(listener)
             });
             let listener = listener.map_err(HarnessError::io(format!("listening on {address}")))?;
-            let (route, seen) = (Arc::clone(&route), headers.then(|| Arc::clone(&seen)));
-            let name = namespace.name().to_owned();
+            let (carrier, mut ended) = (carrier.clone(), ended.clone());
             tasks.spawn(async move {
-                while let Ok((stream, _)) = listener.accept().await {
-                    // Whoever is cut off shows it to the test at both ends.
-                    tokio::spawn(carry(stream, name.clone(), Arc::clone(&route), seen.clone()));
+                loop {
+                    let accepted = tokio::select! {
+                        accepted = listener.accept() => accepted,
+                        _ = ended.changed() => return,
+                    };
+                    let Ok((stream, _)) = accepted else { return };
+                    let (carrier, mut ended) = (carrier.clone(), ended.clone());
+                    tokio::spawn(async move {
+                        // Whoever is cut off shows it to the test at both ends.
+                        tokio::select! {
+                            _ = carrier.carry(stream) => {}
+                            _ = ended.changed() => {}
+                        }
+                    });
                 }
             });
         }
-        Ok(Self { seen })
+        Ok(Self { seen, _ends: ends })
     }
 
     /// The headers of all connections so far.
@@ -67,22 +108,53 @@ impl Relay {
     }
 }
 
-async fn carry(
-    mut stream: TcpStream,
-    namespace: String,
-    route: Route,
-    seen: Option<Arc<Mutex<Vec<Header>>>>,
-) -> IoResult<()> {
-    let mut called = stream.local_addr()?;
-    if let Some(seen) = seen {
-        let header = header(&mut stream).await?;
-        called = header.destination;
-        seen.lock().unwrap_or_else(PoisonError::into_inner).push(header);
+impl Carrier {
+    async fn carry(self, mut stream: TcpStream) -> IoResult<()> {
+        let mut called = stream.local_addr()?;
+        if matches!(self.way, Way::Headers) {
+            let header = header(&mut stream).await?;
+            called = header.destination;
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(header);
+        }
+        let to = (self.route)(called);
+        let socket =
+            enter(&self.namespace, || if to.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() });
+        let mut onward = socket.map_err(Error::other)??.connect(to).await?;
+        let Way::Long(delay) = self.way else {
+            return copy_bidirectional(&mut stream, &mut onward).await.map(drop);
+        };
+        let ((near, nearer), (far, farther)) = (stream.split(), onward.split());
+        tokio::try_join!(late(near, farther, delay), late(far, nearer, delay)).map(drop)
     }
-    let to = route(called);
-    let socket = enter(&namespace, || if to.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() });
-    let mut onward = socket.map_err(Error::other)??.connect(to).await?;
-    copy_bidirectional(&mut stream, &mut onward).await.map(drop)
+}
+
+/// Carries octets, each of which arrives so much later than it came.
+async fn late(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    delay: Duration,
+) -> IoResult<()> {
+    /// Pieces on the way: enough for any window.
+    const PIECES: usize = 4096;
+    let (set_out, mut arrive) = mpsc::channel(PIECES);
+    let setting_out = async move {
+        loop {
+            let mut piece = Vec::with_capacity(16 << 10);
+            if from.read_buf(&mut piece).await? == 0 {
+                return Ok(());
+            }
+            // Fails only with the other half, whose error it is then.
+            let _ = set_out.send((Instant::now() + delay, piece)).await;
+        }
+    };
+    let arriving = async {
+        while let Some((at, piece)) = arrive.recv().await {
+            sleep_until(at).await;
+            to.write_all(&piece).await?;
+        }
+        to.shutdown().await
+    };
+    tokio::try_join!(setting_out, arriving).map(drop)
 }
 
 /// Reads a PROXY header of version 2 and nothing beyond it.

@@ -1,6 +1,6 @@
 //! The node simulator: machines with one proxy in shared mode and one scripted agent each, pods with applications on them, and
 //! one scripted istiod for all.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -121,6 +121,17 @@ impl Machine {
         })
     }
 
+    /// Waits until the proxy serves these pods and no other.
+    pub(crate) fn wait_pods(&self, names: &[&str]) -> Result<()> {
+        let wanted: BTreeSet<_> = names.iter().map(|name| pod_uid(name)).collect();
+        let served = || {
+            let dump = dump(&self.host).unwrap_or_default();
+            let pods = dump["workloadState"].as_object().cloned().unwrap_or_default();
+            pods.keys().cloned().collect::<BTreeSet<_>>() == wanted
+        };
+        wait_until("its pods and no other", SOON, served, String::new)
+    }
+
     /// Waits until no pod of the proxy has a connection.
     pub(crate) fn wait_unused(&self) -> Result<()> {
         let mut last = Value::Null;
@@ -163,6 +174,13 @@ pub(crate) struct Rest {
     resident: u64,
 }
 
+impl Rest {
+    /// Descriptors.
+    pub(crate) const fn descriptors(&self) -> usize {
+        self.descriptors
+    }
+}
+
 /// Several machines with their pods. What runs in the pods ends before the network.
 pub(crate) struct Site {
     pub(crate) machines: Vec<Machine>,
@@ -179,7 +197,11 @@ impl Site {
         plan: &[(&str, &[&str])],
         vars: &[(&str, &str)],
     ) -> Result<Self> {
-        let mut cluster = Cluster::new(runtime, backend)?;
+        Self::of(Cluster::new(runtime, backend)?, plan, vars)
+    }
+
+    /// The same with a control plane that is there already.
+    pub(crate) fn of(mut cluster: Cluster, plan: &[(&str, &[&str])], vars: &[(&str, &str)]) -> Result<Self> {
         let vars = [&[("POOL_UNUSED_RELEASE_TIMEOUT", "1s")], vars].concat();
         let (mut workloads, mut hosts, mut homes) = (Vec::new(), Vec::new(), Vec::new());
         for (machine, names) in plan {
@@ -218,6 +240,11 @@ impl Site {
             }
         }
         self.machines.iter().map(at_rest).collect()
+    }
+
+    /// What each proxy has resident, in KiB.
+    pub(crate) fn resident(&self) -> Result<Vec<u64>> {
+        self.machines.iter().map(|machine| Ok(machine.node.process().memory()?.resident)).collect()
     }
 
     /// Each proxy holds again what it did, and has never held much more.

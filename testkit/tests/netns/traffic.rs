@@ -8,7 +8,7 @@ use adit_testkit::netns::peer::{End, Script};
 use adit_testkit::netns::{Host, Pattern, Result, enter, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -18,9 +18,14 @@ use crate::cluster::SOON;
 /// Whoever waits longer for an octet hangs.
 const SILENCE: Duration = SOON;
 
+/// A peer that has vanished without a word is found out by pings: ten seconds until one, and twenty for its answer.
+const VANISHED: Duration = Duration::from_secs(30);
+
 /// How a flow goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
+    /// Before the first connection.
+    pub(crate) after: Duration,
     /// Octets of a round: they go there and come back before the next.
     pub(crate) octets: usize,
     /// Between rounds, and between connections.
@@ -29,11 +34,22 @@ pub(crate) struct Manner {
     pub(crate) rounds: u64,
     /// Whether a connection follows the one that has ended, well or not.
     pub(crate) again: bool,
+    /// How long a round may take.
+    pub(crate) patience: Duration,
 }
 
 /// One connection that ends only if something ends it.
-pub(crate) const LONG: Manner =
-    Manner { octets: 8 << 10, pause: Duration::from_millis(10), rounds: u64::MAX, again: false };
+pub(crate) const LONG: Manner = Manner {
+    after: Duration::ZERO,
+    octets: 8 << 10,
+    pause: Duration::from_millis(10),
+    rounds: u64::MAX,
+    again: false,
+    patience: SILENCE,
+};
+
+/// The same, and whoever is at the other end may vanish.
+pub(crate) const FORLORN: Manner = Manner { patience: VANISHED.saturating_add(SILENCE), ..LONG };
 
 /// A connection after the other.
 pub(crate) const CALLS: Manner = Manner { rounds: 1, again: true, ..LONG };
@@ -55,9 +71,9 @@ impl Flow {
         self.rounds.load(Ordering::Relaxed)
     }
 
-    /// Connections that were opened.
-    pub(crate) fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
+    /// From where to where, and how.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
     }
 
     /// How its connections ended that did not end well.
@@ -68,7 +84,7 @@ impl Flow {
     /// Waits until something has ended it: not with silence, and not with a wrong octet.
     pub(crate) fn wait_cut(&self) -> Result<()> {
         let ended = || self.ended.load(Ordering::Relaxed);
-        wait_until(&format!("the end of {}", self.what), SILENCE + SOON, ended, String::new)?;
+        wait_until(&format!("the end of {}", self.what), self.manner.patience + SOON, ended, String::new)?;
         let failures = self.failures();
         assert!(matches!(failures[..], [End::Reset | End::Eof]), "{}: {failures:?}", self.what);
         Ok(())
@@ -79,15 +95,20 @@ impl Flow {
     }
 
     async fn run(&self, namespace: String, to: SocketAddr, seed: u64, mut stop: watch::Receiver<bool>) {
+        // Told to stop, or it is time.
+        let _ = timeout(self.manner.after, stop.wait_for(|stopped| *stopped)).await;
         for number in 0.. {
+            if *stop.borrow() {
+                break;
+            }
             let outcome = self.connection(&namespace, to, seed.wrapping_add(number), &mut stop).await;
             if let Err(end) = outcome {
                 self.failed().push(end);
             }
-            if *stop.borrow() || !self.manner.again {
+            if !self.manner.again {
                 break;
             }
-            tokio::time::sleep(self.manner.pause).await;
+            let _ = timeout(self.manner.pause, stop.wait_for(|stopped| *stopped)).await;
         }
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -102,7 +123,7 @@ impl Flow {
         let mut exchange = Exchange::open(namespace, to, seed).await?;
         self.connections.fetch_add(1, Ordering::Relaxed);
         for round in 1..=self.manner.rounds {
-            exchange.round(self.manner.octets).await?;
+            exchange.round(self.manner.octets, self.manner.patience).await?;
             self.rounds.fetch_add(1, Ordering::Relaxed);
             if round < self.manner.rounds {
                 // Told to stop, or the pause is over.
@@ -117,7 +138,7 @@ impl Flow {
 }
 
 /// A connection to an echo.
-pub(crate) struct Exchange {
+struct Exchange {
     stream: TcpStream,
     sent: Pattern,
     heard: Pattern,
@@ -125,14 +146,14 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Opens one from inside a namespace.
-    pub(crate) async fn open(namespace: &str, to: SocketAddr, seed: u64) -> std::result::Result<Self, End> {
+    async fn open(namespace: &str, to: SocketAddr, seed: u64) -> std::result::Result<Self, End> {
         let mut stream = connect(namespace, to).await?;
         in_time(async { Ok(stream.write_all(format!("{}\n", Script::Echo).as_bytes()).await?) }).await?;
         Ok(Self { stream, sent: Pattern::new(seed), heard: Pattern::new(seed) })
     }
 
-    /// Sends so many octets and reads them back.
-    pub(crate) async fn round(&mut self, octets: usize) -> std::result::Result<(), End> {
+    /// Sends so many octets and reads them back, within that time.
+    async fn round(&mut self, octets: usize, within: Duration) -> std::result::Result<(), End> {
         let mut buffer = vec![0; octets];
         self.sent.fill(&mut buffer);
         let (mut from, mut to) = self.stream.split();
@@ -143,12 +164,12 @@ impl Exchange {
             heard?;
             Ok(())
         };
-        in_time(both).await?;
+        timeout(within, both).await.unwrap_or(Err(End::Silence))?;
         if self.heard.matches(&back) { Ok(()) } else { Err(End::Wrong) }
     }
 
     /// Finishes, and waits for the echo to do so.
-    pub(crate) async fn close(mut self) -> std::result::Result<(), End> {
+    async fn close(mut self) -> std::result::Result<(), End> {
         let closing = async {
             self.stream.shutdown().await?;
             Ok(self.stream.read(&mut [0]).await?)
@@ -158,7 +179,7 @@ impl Exchange {
 }
 
 /// Connects from inside a namespace.
-pub(crate) async fn connect(namespace: &str, to: SocketAddr) -> std::result::Result<TcpStream, End> {
+async fn connect(namespace: &str, to: SocketAddr) -> std::result::Result<TcpStream, End> {
     let socket = enter(namespace, || if to.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() });
     let socket = socket.map_err(|_| End::Failed)??;
     let stream = in_time(async { Ok(socket.connect(to).await?) }).await?;
@@ -171,15 +192,15 @@ async fn in_time<T>(step: impl Future<Output = std::result::Result<T, End>>) -> 
 }
 
 /// All flows of a test.
-pub(crate) struct Traffic<'a> {
-    tasks: &'a Runtime,
+pub(crate) struct Traffic {
+    tasks: Handle,
     stop: watch::Sender<bool>,
     flows: Vec<Arc<Flow>>,
     running: Vec<JoinHandle<()>>,
 }
 
-impl<'a> Traffic<'a> {
-    pub(crate) fn new(tasks: &'a Runtime) -> Self {
+impl Traffic {
+    pub(crate) fn new(tasks: Handle) -> Self {
         Self { tasks, stop: watch::Sender::new(false), flows: Vec::new(), running: Vec::new() }
     }
 
@@ -222,7 +243,7 @@ impl<'a> Traffic<'a> {
 
     /// Connections of all flows so far.
     pub(crate) fn connections(&self) -> u64 {
-        self.flows.iter().map(|flow| flow.connections()).sum()
+        self.flows.iter().map(|flow| flow.connections.load(Ordering::Relaxed)).sum()
     }
 
     /// Stops everything, in order; what did not go well, and of which flow.

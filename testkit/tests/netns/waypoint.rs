@@ -11,7 +11,7 @@ use adit_testkit::istiod::ads::ADDRESS;
 use adit_testkit::netns::{Backend, Result, Runtime};
 
 use crate::cluster::{Cluster, app, loopback, shown, wait_calls, wait_tables, who_am_i};
-use crate::relay::{Header, Relay};
+use crate::relay::{Header, Relay, Way};
 use crate::resources::{
     HBONE, endpoint, from, gateway_by_name, hostname, pod, policy, server, service, uid, vip,
 };
@@ -45,7 +45,7 @@ pub(crate) fn hop(runtime: Runtime, backend: Backend) -> Result<()> {
     );
     let behind = FAMILIES.map(|ipv6| pod_of_server.address(ipv6));
     let route = move |called: SocketAddr| SocketAddr::new(behind[usize::from(called.is_ipv6())], APP);
-    let relay = Relay::start(&cluster.tasks, waypoint.namespace(), loopback(INSIDE), true, route)?;
+    let relay = Relay::start(&cluster.tasks, waypoint.namespace(), loopback(INSIDE), Way::Headers, route)?;
     let client_node = cluster.node("client", &client)?;
     let waypoint_node = cluster.node("waypoint", &waypoint)?;
     let server_node = cluster.node("server", &pod_of_server)?;

@@ -1,7 +1,9 @@
 //! Memory and descriptors of the proxies, second by second, and whether they grow.
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use adit_testkit::netns::Result;
+use adit_testkit::netns::{HarnessError, Host, Result};
 
 use crate::site::Machine;
 
@@ -20,6 +22,9 @@ const STEP_KIB: u64 = 4 * 128;
 
 /// Beyond that, descriptors: a connection that happens to be open in more of the last samples has four.
 const STEP_DESCRIPTORS: u64 = 8;
+
+/// Samples from one look at the metrics to the next: what nobody uses any more is dropped then.
+const SCRAPE: usize = 5;
 
 /// Rows of the table.
 const ROWS: usize = 15;
@@ -50,6 +55,9 @@ impl<'a> Samples<'a> {
         while Instant::now() < end {
             std::thread::sleep(Duration::from_secs(1));
             for (machine, seen) in self.machines.iter().zip(&mut self.seen) {
+                if seen.len().is_multiple_of(SCRAPE) {
+                    scrape(&machine.host)?;
+                }
                 let process = machine.node.process();
                 let resident = process.memory()?.resident;
                 let descriptors = process.descriptors()? as u64;
@@ -96,6 +104,16 @@ impl<'a> Samples<'a> {
             assert!(!leaks, "descriptors grow from {first} to {last}");
         }
     }
+}
+
+/// Reads all metrics of a proxy, as Prometheus does.
+fn scrape(host: &Host) -> Result<()> {
+    let mut stream = host.connect((Ipv4Addr::LOCALHOST, 15020))?;
+    let mut text = String::new();
+    let asked = stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: x\r\n\r\n");
+    asked.and_then(|()| stream.read_to_string(&mut text)).map_err(HarnessError::io("scraping"))?;
+    assert!(text.contains("istio_tcp_connections_opened_total"), "{text}");
+    Ok(())
 }
 
 fn median(samples: &[Sample], what: fn(&Sample) -> u64) -> u64 {

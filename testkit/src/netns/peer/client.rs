@@ -33,10 +33,10 @@ async fn converse(mut stream: TcpStream, script: Script) -> Result<String, End> 
     open(&mut stream, script).await?;
     match script {
         Script::WhoAmI => {
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            // Whoever is no server of ours may say more than a line.
-            answer.lines().next().map(str::to_owned).ok_or(End::Eof)
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await?;
+            // Whoever is no server of ours may say more than a line, and anything.
+            String::from_utf8_lossy(&answer).lines().next().map(str::to_owned).ok_or(End::Eof)
         }
         Script::Echo => {
             let (mut from, mut to) = stream.split();
