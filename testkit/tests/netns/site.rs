@@ -174,13 +174,6 @@ pub(crate) struct Rest {
     resident: u64,
 }
 
-impl Rest {
-    /// Descriptors.
-    pub(crate) const fn descriptors(&self) -> usize {
-        self.descriptors
-    }
-}
-
 /// Several machines with their pods. What runs in the pods ends before the network.
 pub(crate) struct Site {
     pub(crate) machines: Vec<Machine>,
