@@ -181,19 +181,6 @@ impl Process {
         Ok(fs::read_dir(&path).map_err(HarnessError::io(path))?.count())
     }
 
-    /// How much processor time it has used, in user and kernel mode, in hundredths of a second.
-    ///
-    /// # Errors
-    /// It is gone.
-    pub fn cpu(&self) -> Result<Duration> {
-        let path = format!("/proc/{}/stat", self.id());
-        let stat = fs::read_to_string(&path).map_err(HarnessError::io(path))?;
-        // The name, in parentheses, may have spaces in it; the 14th and 15th field are ticks (proc(5)).
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
-        let ticks: u64 = fields.take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(ticks * 10))
-    }
-
     /// How much memory it has.
     ///
     /// # Errors

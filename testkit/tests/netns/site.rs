@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use adit_control::proto::istio::workload::Workload;
 use adit_testkit::cni::{Agent, Pod};
@@ -19,6 +20,9 @@ use serde_json::Value;
 use crate::cluster::{Cluster, SOON, app, dump, who_am_i};
 use crate::resources::pod;
 use crate::world::{APP, FAMILIES};
+
+/// How long tunnels are kept that nobody uses.
+const UNUSED: Duration = Duration::from_millis(300);
 
 /// One machine: a proxy in a namespace of its own that serves the pods that its agent names.
 pub(crate) struct Machine {
@@ -183,7 +187,7 @@ pub(crate) struct Site {
 
 impl Site {
     /// Starts machines, each with its pods, and an application in each pod; `vars` are for all proxies. Tunnels that nobody
-    /// uses are closed after a second.
+    /// uses are closed soon.
     pub(crate) fn new(
         runtime: Runtime,
         backend: Backend,
@@ -195,7 +199,8 @@ impl Site {
 
     /// The same with a control plane that is there already.
     pub(crate) fn of(mut cluster: Cluster, plan: &[(&str, &[&str])], vars: &[(&str, &str)]) -> Result<Self> {
-        let vars = [&[("POOL_UNUSED_RELEASE_TIMEOUT", "1s")], vars].concat();
+        let unused = format!("{}ms", UNUSED.as_millis());
+        let vars = [&[("POOL_UNUSED_RELEASE_TIMEOUT", &*unused)], vars].concat();
         let (mut workloads, mut hosts, mut homes) = (Vec::new(), Vec::new(), Vec::new());
         for (machine, names) in plan {
             let home = cluster.host(machine)?;
@@ -232,7 +237,30 @@ impl Site {
                 assert_eq!(seen, Some(from.host.address(ipv6).to_string()));
             }
         }
-        self.machines.iter().map(at_rest).collect()
+        self.at_rest()
+    }
+
+    /// Waits until no proxy has connections, nor tunnels: their descriptors get no fewer.
+    pub(crate) fn at_rest(&self) -> Result<Vec<Rest>> {
+        for machine in &self.machines {
+            machine.wait_unused()?;
+        }
+        let now = || {
+            let each = self.machines.iter().map(|machine| machine.node.process().descriptors());
+            each.collect::<Result<Vec<_>>>()
+        };
+        let (mut least, mut since) = (now()?, Instant::now());
+        let settled = || {
+            let now = now().unwrap_or_default();
+            if now.iter().zip(&least).any(|(now, least)| now < least) {
+                (least, since) = (now, Instant::now());
+            }
+            since.elapsed() > 2 * UNUSED
+        };
+        wait_until("proxies at rest", SOON, settled, String::new)?;
+        let resident = self.resident()?;
+        let both = least.into_iter().zip(resident);
+        Ok(both.map(|(descriptors, resident)| Rest { descriptors, resident }).collect())
     }
 
     /// What each proxy has resident, in KiB.
@@ -259,20 +287,4 @@ impl Site {
             others.map(move |(_, other)| (one, other))
         })
     }
-}
-
-/// Waits until a proxy has no connections, and no tunnels either: its descriptors get no fewer.
-pub(crate) fn at_rest(machine: &Machine) -> Result<Rest> {
-    const STILL: usize = 150;
-    machine.wait_unused()?;
-    let process = machine.node.process();
-    let (mut least, mut still) = (usize::MAX, 0);
-    // A second and a half without fewer: tunnels without a use are closed after one.
-    let settled = || {
-        let now = process.descriptors().unwrap_or(usize::MAX);
-        (least, still) = if now < least { (now, 0) } else { (least, still + 1) };
-        still > STILL
-    };
-    wait_until("a proxy at rest", SOON, settled, String::new)?;
-    Ok(Rest { descriptors: least, resident: process.memory()?.resident })
 }

@@ -227,11 +227,10 @@ impl Traffic {
 
     /// Waits until each of `flows` has done so many more rounds.
     pub(crate) fn wait_more(&self, flows: &[Arc<Flow>], rounds: u64) -> Result<()> {
-        for flow in flows {
-            let wanted = flow.rounds() + rounds;
+        let wanted: Vec<_> = flows.iter().map(|flow| (flow, flow.rounds() + rounds)).collect();
+        for (flow, wanted) in wanted {
             let what = format!("{rounds} more rounds of {}", flow.what);
-            let seen = || format!("{flow:?}");
-            wait_until(&what, SILENCE + SOON, || flow.rounds() >= wanted, seen)?;
+            wait_until(&what, SILENCE + SOON, || flow.rounds() >= wanted, || format!("{flow:?}"))?;
         }
         Ok(())
     }

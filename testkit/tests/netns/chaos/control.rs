@@ -35,7 +35,7 @@ pub(crate) fn control_plane_gone(runtime: Runtime, backend: Backend) -> Result<(
         machine.node.process().wait_line(ended, SOON, |line| line.contains(ended).then_some(()))?;
     }
     rig.site.machines[0].add("late", late.namespace())?;
-    rig.traffic.wait_more(&all, 50)?;
+    rig.traffic.wait_more(&all, 30)?;
 
     let denied = policy("default/closed", Scope::Namespace, Action::Deny, vec![from("a2")]);
     cluster.push([on("alpha", pod("late", &late))], [], [denied]);

@@ -4,7 +4,7 @@ use adit_testkit::netns::{Backend, Result, Runtime};
 use super::Rig;
 use crate::cluster::{Echo, app, who_am_i};
 use crate::resources::pod;
-use crate::site::{Inhabitant, Rest, Site, at_rest, on};
+use crate::site::{Inhabitant, Site, on};
 use crate::traffic::FORLORN;
 use crate::world::FAMILIES;
 
@@ -12,9 +12,8 @@ use crate::world::FAMILIES;
 /// proxy lets go of all of it, of the namespace too; its peers, who hear nothing any more, find out; the others do not notice.
 pub(crate) fn namespace_gone(runtime: Runtime, backend: Backend) -> Result<()> {
     let plan: [(&str, &[&str]); 2] = [("alpha", &["a1"]), ("beta", &["b1"])];
-    let mut site = Site::new(runtime, backend, &plan, &[])?;
-    site.rest()?;
-    let without: Vec<Rest> = site.machines.iter().map(at_rest).collect::<Result<_>>()?;
+    let mut site = Site::new(runtime, backend, &plan, &[("ADIT_DIAL_TIMEOUT", "3s")])?;
+    let without = site.rest()?;
     let host = site.cluster.pod("doomed")?;
     site.cluster.push([on("beta", pod("doomed", &host))], [], []);
     site.machines[1].add("doomed", host.namespace())?;

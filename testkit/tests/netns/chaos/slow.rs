@@ -1,5 +1,5 @@
 //! Readers that do not read.
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::time::Duration;
 
 use adit_testkit::netns::peer::Script;
@@ -14,8 +14,11 @@ const PLAN: [(&str, &[&str]); 2] = [("alpha", &["a1"]), ("beta", &["b1"])];
 /// Streams of one tunnel, the stalled one among them.
 const STREAMS: usize = 100;
 
-/// What the stalled stream could move if its reader read: more than all windows and buffers on the way.
-const STALLED: u64 = 64 << 20;
+/// What the stalled stream could move if its reader read: more than its window (4 MiB) and all buffers on the way.
+const STALLED: u64 = 12 << 20;
+
+/// The most that the kernel takes from a socket in the pods, or for it: it would take megabytes otherwise, at each of four.
+const BUFFERS: &str = "4096 65536 262144";
 
 /// Each neighbour moves so much, both ways, while it is stalled.
 const MOVED: u64 = 16;
@@ -29,6 +32,13 @@ pub(crate) fn one_stalled_stream(runtime: Runtime, backend: Backend) -> Result<(
     // One shard, and so one tunnel for the one pair of pods.
     let mut rig = Rig::new(runtime, backend, &PLAN, &[("ZTUNNEL_WORKER_THREADS", "1")])?;
     let (near, far) = (rig.site.pod("a1"), rig.site.pod("b1"));
+    for pod in [near, far] {
+        for which in ["rmem", "wmem"] {
+            let path = format!("/proc/sys/net/ipv4/tcp_{which}");
+            let written = pod.host.namespace().enter(|| std::fs::write(&path, BUFFERS))?;
+            written.map_err(HarnessError::io(path))?;
+        }
+    }
     let neighbour = Manner { octets: 4 << 10, pause: Duration::from_millis(1), ..LONG };
     let neighbours: Vec<_> =
         (1..STREAMS).map(|_| rig.traffic.flow(neighbour, &near.host, far.at(false))).collect();
@@ -40,9 +50,10 @@ pub(crate) fn one_stalled_stream(runtime: Runtime, backend: Backend) -> Result<(
     let mut here = [0];
     stalled.read_exact(&mut here).map_err(HarnessError::io("hearing that the server is there"))?;
     assert_eq!(tunnels(&near.host)?, 1);
-    let sender_waits = || unsent(&far.host).is_ok_and(|octets| octets > 0);
-    wait_until("the sender to be held up", SOON, sender_waits, String::new)?;
+    let waits = || unsent(&far.host).is_ok_and(|octets| octets > 0);
+    wait_until("the sender to be held up", SOON, waits, String::new)?;
     rig.traffic.wait_more(&neighbours, MOVED)?;
+    assert!(waits(), "nothing was stalled");
     assert_eq!(tunnels(&near.host)?, 1);
     for (machine, before) in rig.site.machines.iter().zip(before) {
         let now = machine.node.process().memory()?.resident;
@@ -59,10 +70,8 @@ pub(crate) fn one_stalled_stream(runtime: Runtime, backend: Backend) -> Result<(
         heard += count as u64;
     }
     let mut end = String::new();
-    match stalled.read_to_string(&mut end) {
-        Ok(_) => assert_eq!(end, "K"),
-        Err(error) => assert_ne!(error.kind(), ErrorKind::ConnectionReset),
-    }
+    stalled.read_to_string(&mut end).map_err(HarnessError::io("reading the end"))?;
+    assert_eq!(end, "K", "the server says that all was well");
     drop(stalled);
     rig.traffic.wait_more(&neighbours, 1)?;
     rig.end(&[])
