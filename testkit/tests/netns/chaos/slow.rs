@@ -11,6 +11,14 @@ use crate::traffic::{LONG, Manner};
 
 const PLAN: [(&str, &[&str]); 2] = [("alpha", &["a1"]), ("beta", &["b1"])];
 
+/// One shard, and so one tunnel for the one pair of pods; and the tunnel's window is no wider than that of each stream, so that one
+/// stream could hold all of it.
+const VARS: [(&str, &str); 3] = [
+    ("ZTUNNEL_WORKER_THREADS", "1"),
+    ("HTTP2_STREAM_WINDOW_SIZE", "4194304"),
+    ("HTTP2_CONNECTION_WINDOW_SIZE", "4194304"),
+];
+
 /// Streams of one tunnel, the stalled one among them.
 const STREAMS: usize = 100;
 
@@ -29,8 +37,7 @@ const MOST_KIB: u64 = 24 << 10;
 /// One of a tunnel's hundred streams has a reader that does not read. What its sender may send comes to an end; every octet of
 /// the ninety-nine others gets there and back meanwhile; and when the reader reads, nothing of its own is missing.
 pub(crate) fn one_stalled_stream(runtime: Runtime, backend: Backend) -> Result<()> {
-    // One shard, and so one tunnel for the one pair of pods.
-    let mut rig = Rig::new(runtime, backend, &PLAN, &[("ZTUNNEL_WORKER_THREADS", "1")])?;
+    let mut rig = Rig::new(runtime, backend, &PLAN, &VARS)?;
     let (near, far) = (rig.site.pod("a1"), rig.site.pod("b1"));
     for pod in [near, far] {
         for which in ["rmem", "wmem"] {
