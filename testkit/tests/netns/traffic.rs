@@ -83,11 +83,15 @@ impl Flow {
 
     /// Waits until something has ended it: not with silence, and not with a wrong octet.
     pub(crate) fn wait_cut(&self) -> Result<()> {
-        let ended = || self.ended.load(Ordering::Relaxed);
-        wait_until(&format!("the end of {}", self.what), self.manner.patience + SOON, ended, String::new)?;
+        let what = format!("the end of {}", self.what);
+        wait_until(&what, self.manner.patience + SOON, || self.ended(), String::new)?;
         let failures = self.failures();
         assert!(matches!(failures[..], [End::Reset | End::Eof]), "{}: {failures:?}", self.what);
         Ok(())
+    }
+
+    fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     fn failed(&self) -> MutexGuard<'_, Vec<End>> {
@@ -230,7 +234,9 @@ impl Traffic {
         let wanted: Vec<_> = flows.iter().map(|flow| (flow, flow.rounds() + rounds)).collect();
         for (flow, wanted) in wanted {
             let what = format!("{rounds} more rounds of {}", flow.what);
-            wait_until(&what, SILENCE + SOON, || flow.rounds() >= wanted, || format!("{flow:?}"))?;
+            let done = || flow.rounds() >= wanted || flow.ended();
+            wait_until(&what, SILENCE + SOON, done, || format!("{flow:?}"))?;
+            assert!(flow.rounds() >= wanted, "ended before {what}: {flow:?}");
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(crate) fn killed(runtime: Runtime, backend: Backend) -> Result<()> {
     rig.traffic.wait_more(&others, 5)?;
 
     rig.site.machines[1].start_again()?;
-    rig.traffic.wait_more(&[calls.clone()], 5)?;
+    rig.traffic.wait_more(std::slice::from_ref(&calls), 5)?;
     for (from, to) in [("a1", "b1"), ("b1", "c1")] {
         let flows = rig.flows(from, to);
         rig.traffic.wait_more(&flows, 5)?;
