@@ -15,7 +15,7 @@ use crate::world::{FAMILIES, play};
 const LINES_OF_A_CALL: usize = 2;
 
 /// What the calls may take of memory beyond what the proxy has at rest, in KiB.
-const MOST_KIB: u64 = 16 << 10;
+const MOST_KIB: u64 = 8 << 10;
 
 /// A captured pod and one that is not call the proxy's own address, themselves, their loopback, and a captured pod, on each port.
 /// Each call ends at once as it should; none comes back to where it was; and the proxy is as before.

@@ -12,7 +12,7 @@ const PLAN: [(&str, &[&str]); 3] = [("alpha", &["a1", "a2"]), ("beta", &["b1"]),
 /// Every pod meets every other, of its own machine and of others, over both families, as who they are; afterwards no proxy
 /// holds anything of it.
 pub(crate) fn all_meet(runtime: Runtime, backend: Backend) -> Result<()> {
-    const MOST_KIB: u64 = 32 << 10;
+    const MOST_KIB: u64 = 12 << 10;
     let site = Site::new(runtime, backend, &PLAN, &[])?;
     let rests = site.rest()?;
     let machine_of =

@@ -19,9 +19,9 @@ use adit_testkit::netns::{Backend, Result, Runtime};
 use crate::site::{Rest, Site};
 use crate::traffic::{CALLS, Flow, LONG, Traffic};
 
-/// What traffic and a disturbance may take beyond what a proxy holds at rest, in KiB: some windows of streams (4 MiB) and tunnels
-/// (16 MiB), not one for each connection.
-const MOST_KIB: u64 = 48 << 10;
+/// What traffic and a disturbance may take beyond what a proxy holds at rest, in KiB: some windows of streams (4 MiB), not one for
+/// each connection.
+const MOST_KIB: u64 = 12 << 10;
 
 /// A site with steady traffic.
 struct Rig {

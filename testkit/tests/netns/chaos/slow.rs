@@ -31,8 +31,8 @@ const BUFFERS: &str = "4096 65536 262144";
 /// Each neighbour moves so much, both ways, while it is stalled.
 const MOVED: u64 = 16;
 
-/// Both proxies together hold no more for a stalled stream than its window and the buffers of two sockets, in KiB.
-const MOST_KIB: u64 = 24 << 10;
+/// No proxy holds more for a stalled stream than its window and what is on the way, in KiB.
+const MOST_KIB: u64 = 12 << 10;
 
 /// One of a tunnel's hundred streams has a reader that does not read. What its sender may send comes to an end; every octet of
 /// the ninety-nine others gets there and back meanwhile; and when the reader reads, nothing of its own is missing.
