@@ -241,6 +241,18 @@ impl Traffic {
         Ok(())
     }
 
+    /// Waits until each of `flows` has done a round since, or has been cut.
+    pub(crate) fn wait_one_or_cut(&self, flows: &[Arc<Flow>]) -> Result<()> {
+        for (flow, before) in flows.iter().map(|flow| (flow, flow.rounds())).collect::<Vec<_>>() {
+            let done = || flow.rounds() > before || flow.ended();
+            wait_until(&format!("a round of {}", flow.what), SILENCE + SOON, done, || format!("{flow:?}"))?;
+            if flow.ended() {
+                flow.wait_cut()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Rounds of all flows so far.
     pub(crate) fn rounds(&self) -> u64 {
         self.flows.iter().map(|flow| flow.rounds()).sum()
