@@ -1,0 +1,7 @@
+//! What is shown, one scenario a module.
+
+pub(crate) mod delete;
+pub(crate) mod label;
+pub(crate) mod policies;
+pub(crate) mod restart;
+pub(crate) mod service;
