@@ -132,9 +132,8 @@ status: {{phase: Running, podIP: {v4}, podIPs: [{{ip: {v4}}}, {{ip: "{v6}"}}], h
         }
         self.label(space, false)?;
         for machine in &self.machines {
-            let served = || machine.dump()["workloadState"].clone();
-            let none = || served().as_object().is_some_and(serde_json::Map::is_empty);
-            wait_until("the machine to let go of all pods", SOON, none, || served().to_string())?;
+            let none = || machine.served().is_some_and(|served| served.iter().all(|(of, _)| of != space));
+            wait_until("the machine lets go of all pods", SOON, none, || format!("{:?}", machine.served()))?;
         }
         Ok(())
     }
@@ -142,6 +141,15 @@ status: {{phase: Running, podIP: {v4}, podIPs: [{{ip: {v4}}}, {{ip: "{v6}"}}], h
     /// The machine that a pod is on.
     pub(crate) fn machine(&self, pod: &Pod) -> &Machine {
         &self.machines[pod.machine]
+    }
+
+    /// Waits until a pod's machine serves it no more.
+    pub(crate) fn wait_let_go(&self, pod: &Pod) -> Result<()> {
+        let machine = self.machine(pod);
+        let own = (pod.space.clone(), pod.name.clone());
+        let gone = || machine.served().is_some_and(|served| !served.contains(&own));
+        let what = format!("{} lets go of {}", machine.name, pod.name);
+        Ok(wait_until(&what, SOON, gone, || machine.agent.troubles().join("\n"))?)
     }
 
     /// Waits until each of these pods is captured, Kubernetes says so, and both machines know it from istiod.
@@ -214,7 +222,7 @@ status: {{phase: Running, podIP: {v4}, podIPs: [{{ip: {v4}}}, {{ip: "{v6}"}}], h
         let mut text = String::new();
         for machine in &self.machines {
             let lines = machine.proxy.process().lines();
-            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+            let tail = lines[lines.len().saturating_sub(20)..].join("\n");
             text += &format!("---- adit-node on {}\n{tail}\n", machine.name);
             text += &format!("---- its agent\n{}\n", machine.agent.troubles().join("\n"));
         }

@@ -211,8 +211,8 @@ struct Secrets {
     root: String,
     certificate: String,
     key: String,
-    /// Signs the tokens of service accounts.
-    accounts: String,
+    /// Signs the tokens of service accounts; and by what these are verified.
+    accounts: [String; 2],
 }
 
 impl Secrets {
@@ -224,18 +224,16 @@ impl Secrets {
         let issuer = Issuer::new(params, key);
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new([server.to_string()])?.signed_by(&key, &issuer)?.pem();
-        Ok(Self {
-            root,
-            certificate,
-            key: key.serialize_pem(),
-            accounts: KeyPair::generate()?.serialize_pem(),
-        })
+        let accounts = KeyPair::generate()?;
+        let accounts = [accounts.serialize_pem(), accounts.public_key_pem()];
+        Ok(Self { root, certificate, key: key.serialize_pem(), accounts })
     }
 }
 
 fn start_api(host: &Host, scratch: &Scratch, secrets: &Secrets) -> Result<Process> {
     let written = |name: &str, text: &str| scratch.write(name, text).map(|path| path.display().to_string());
-    let accounts = written("accounts.pem", &secrets.accounts)?;
+    let [private, public] = &secrets.accounts;
+    let (private, public) = (written("accounts.key", private)?, written("accounts.pub", public)?);
     let tokens = written("tokens.csv", &format!("{TOKEN},admin,admin,system:masters\n"))?;
     let words = [
         program("kube-apiserver")?,
@@ -245,8 +243,8 @@ fn start_api(host: &Host, scratch: &Scratch, secrets: &Secrets) -> Result<Proces
         format!("--tls-cert-file={}", written("api.pem", &secrets.certificate)?),
         format!("--tls-private-key-file={}", written("api.key", &secrets.key)?),
         format!("--service-account-issuer={ISSUER}"),
-        format!("--service-account-signing-key-file={accounts}"),
-        format!("--service-account-key-file={accounts}"),
+        format!("--service-account-signing-key-file={private}"),
+        format!("--service-account-key-file={public}"),
         format!("--api-audiences={ISSUER},istio-ca"),
         "--service-cluster-ip-range=10.96.0.0/16,fd96::/108".to_owned(),
         "--authorization-mode=AlwaysAllow".to_owned(),

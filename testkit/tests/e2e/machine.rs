@@ -80,10 +80,11 @@ status: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}, {{ip: "{
         each.iter().filter_map(|each| each["identity"].as_str().map(str::to_owned)).collect()
     }
 
-    /// Whether the proxy serves a pod of that name.
-    pub(crate) fn serves(&self, pod: &str) -> bool {
+    /// Namespace and name of the pods that the proxy serves, or would if it could; nothing if it does not answer.
+    pub(crate) fn served(&self) -> Option<Vec<(String, String)>> {
         let dump = self.dump();
-        let mut served = dump["workloadState"].as_object().into_iter().flat_map(|pods| pods.values());
-        served.any(|each| each["info"]["name"] == pod && each["state"] == "Up")
+        let word = |word: &Value| word.as_str().unwrap_or_default().to_owned();
+        let pods = dump["workloadState"].as_object()?.values();
+        Some(pods.map(|pod| (word(&pod["info"]["namespace"]), word(&pod["info"]["name"]))).collect())
     }
 }

@@ -65,7 +65,7 @@ impl Kube {
         &self,
         work: impl Future<Output = kube::Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let task = self.tasks.spawn(tokio::time::timeout(ANSWER, work));
+        let task = self.tasks.spawn(async { tokio::time::timeout(ANSWER, work).await });
         Ok(self.tasks.block_on(task)???)
     }
 
