@@ -20,8 +20,8 @@ use crate::proto::discovery::{DeltaDiscoveryRequest, Node, Status};
 
 /// Requests on their way to the server.
 const REQUESTS: usize = 100;
-/// How long tables wait for policies that their workloads list. istiod gathers changes for 100 ms.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long tables wait for policies that their workloads list. istiod gathers changes for 100 ms, and may be busy.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Delta ADS.
 const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 

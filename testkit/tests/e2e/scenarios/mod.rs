@@ -1,5 +1,6 @@
 //! What is shown, one scenario a module.
 
+mod calling;
 pub(crate) mod delete;
 pub(crate) mod label;
 pub(crate) mod policies;

@@ -3,6 +3,7 @@ use adit_testkit::netns::Echo;
 
 use crate::Result;
 use crate::cluster::{APP, Cluster, FAMILIES, OTHER, Pod};
+use crate::scenarios::calling::Calling;
 
 /// The pods that play: `client` and `other` call `server`, all of the mesh; `stranger` is not in it.
 struct Cast {
@@ -30,10 +31,15 @@ pub(crate) fn enforced_and_lifted(cluster: &mut Cluster, space: &str) -> Result<
             assert!(caller.call(cast.server.at(ipv6, APP))?, "{}", caller.name);
         }
     }
-    let played = deny_principal(cluster, space, &cast)
-        .and_then(|()| deny_port(cluster, space, &cast))
-        .and_then(|()| allow_principal(cluster, space, &cast))
-        .and_then(|()| demand_mtls(cluster, space, &cast));
+    // The client is let in by all of it. istiod tells of a policy and of who is under it in two messages, in either order.
+    let callers = FAMILIES.map(|ipv6| (&cast.client, cast.server.at(ipv6, APP)));
+    let played = Calling::during(&callers, |calling| {
+        deny_principal(cluster, space, &cast)?;
+        deny_port(cluster, space, &cast)?;
+        allow_principal(cluster, space, &cast)?;
+        demand_mtls(cluster, space, &cast)?;
+        calling.some_more()
+    });
     let cleared = cluster.clear(&outside);
     played.and(cleared)
 }

@@ -1,7 +1,7 @@
 //! A Service with two pods, one on each machine: both are reached, only those that are ready, and its name is answered.
 use std::net::{IpAddr, UdpSocket};
 
-use adit_testkit::netns::{HarnessError, Host, wait_until};
+use adit_testkit::netns::{HarnessError, Host};
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
 
@@ -23,18 +23,23 @@ spec: {{selector: {{app: {name}}}, ipFamilyPolicy: RequireDualStack, ports: [{{n
     )
 }
 
-/// How many of so many calls each of two pods has answered; all of them must go well.
+/// How many of so many calls each of two pods has answered, neither of which has anything else to do; all must go well.
 pub(super) fn share(caller: &Pod, to: IpAddr, pods: [&Pod; 2]) -> Result<[usize; 2]> {
-    let before = pods.map(Pod::answered);
+    let answered = || -> Result<[usize; 2]> {
+        // Only then is each call's line there.
+        pods.iter().try_for_each(|pod| pod.app.wait_idle(SOON))?;
+        Ok(pods.map(Pod::answered))
+    };
+    let before = answered()?;
     for call in 0..CALLS {
         if !caller.call((to, SERVICE))? {
             return Err(format!("call {call} to {to} failed").into());
         }
     }
-    let shares = || [0, 1].map(|number: usize| pods[number].answered() - before[number]);
-    let all = || shares().iter().sum::<usize>() == CALLS;
-    wait_until("every call's line", SOON, all, || format!("{:?}", shares()))?;
-    Ok(shares())
+    let after = answered()?;
+    let shares = [0, 1].map(|number: usize| after[number] - before[number]);
+    assert_eq!(shares.iter().sum::<usize>(), CALLS, "who has answered?");
+    Ok(shares)
 }
 
 /// Both pods are reached from either machine and by either family; one that is not ready is not.
