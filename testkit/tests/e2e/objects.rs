@@ -121,7 +121,7 @@ impl Kube {
         let object = parse(document)?.pop().ok_or("no object is named")?;
         let (api, name) = self.place(&object)?;
         let found = self.wait(async move { api.get_opt(&name).await })?;
-        Ok(found.map(|found| serde_json::to_value(found)).transpose()?)
+        Ok(found.map(serde_json::to_value).transpose()?)
     }
 
     /// Deletes all objects of a kind in a namespace.
