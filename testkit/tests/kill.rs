@@ -90,7 +90,7 @@ fn kill(runtime: Runtime, victim: Victim) -> Result<()> {
     }
 
     // With all buffers and windows full of octets that will never arrive.
-    let mut clients = world.load(BULKY, HUGE, PATIENCE)?;
+    let clients = world.load(BULKY, HUGE, PATIENCE)?;
     wait_all(&clients, "open", SOON)?;
     clients.tell("move")?;
     std::thread::sleep(Duration::from_millis(300));
@@ -152,7 +152,7 @@ fn stop(node: &Node, world: &Loop) -> Result<()> {
 
 fn drain_finishes(runtime: Runtime) -> Result<()> {
     let mut world = Loop::new(runtime, &[("CONNECTION_TERMINATION_DEADLINE", "60s")])?;
-    let mut clients = world.load(BULKY, 1 << 20, PATIENCE)?;
+    let clients = world.load(BULKY, 1 << 20, PATIENCE)?;
     wait_all(&clients, "open", SOON)?;
     stop(&world.server_node, &world)?;
     // Nobody new is let in, once the GOAWAY has been read at the other end ...
@@ -174,7 +174,7 @@ fn drain_finishes(runtime: Runtime) -> Result<()> {
 
 /// Whether a connection that starts now is refused.
 fn late(world: &Loop) -> Result<bool> {
-    let mut late = world.load(1, 1, PATIENCE)?;
+    let late = world.load(1, 1, PATIENCE)?;
     late.tell("move")?;
     late.tell("close")?;
     Ok(wait_ends(&late, SOON)? != "well=1")

@@ -59,7 +59,7 @@ fn ten_thousand(runtime: Runtime) -> Result<()> {
 /// All connections are open at once, then each moves its octets both ways, then all close.
 fn burst(runtime: Runtime, world: &mut Loop) -> Result<()> {
     let before = descriptors(world)?;
-    let mut clients = world.load(CONNECTIONS, OCTETS, PATIENCE)?;
+    let clients = world.load(CONNECTIONS, OCTETS, PATIENCE)?;
     wait_all(&clients, "open", PATIENCE)?;
     let held = descriptors(world)?;
     for (before, held) in before.into_iter().zip(held) {

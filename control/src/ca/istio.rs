@@ -167,6 +167,15 @@ mod tests {
 
     use super::*;
 
+    /// Nobody has noticed before the call that the connection is over: it was idle.
+    #[tokio::test]
+    async fn a_connection_that_has_ended_is_not_an_answer_of_the_authority() {
+        let channel = Channel::ended().await;
+        let mut client = IstioCertificateServiceClient::new(channel);
+        let status = client.create_certificate(IstioCertificateRequest::default()).await.unwrap_err();
+        assert!(is_transport(&status), "{status:?}");
+    }
+
     #[test]
     fn csr_has_no_subject_and_a_single_critical_san() {
         let identity = Identity::new("cluster.local", "default", "sleep").unwrap();

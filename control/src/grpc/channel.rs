@@ -31,8 +31,10 @@ impl tower_service::Service<Request<Body>> for Channel {
     type Error = tonic::codegen::StdError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.sender.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // All that hyper could say here is that the connection has ended. The call says so too, and there tonic keeps the
+        // error, so that whoever asks can tell it from an answer of the server.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -54,5 +56,20 @@ impl tower_service::Service<Request<Body>> for Channel {
         }
         let response = self.sender.send_request(request);
         Box::pin(async move { response.await.map_err(Into::into) })
+    }
+}
+
+#[cfg(test)]
+impl Channel {
+    /// A connection that the server has closed.
+    pub(crate) async fn ended() -> Self {
+        use hyper_util::rt::{TokioExecutor, TokioIo};
+        let (client, server) = tokio::io::duplex(1024);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client));
+        let (sender, connection) = handshake.await.expect("nothing is waited for");
+        drop(server);
+        // Its error is what is wanted.
+        let _ = connection.await;
+        Self::new(sender, Authority::from_static("istiod.test"), Arc::default())
     }
 }

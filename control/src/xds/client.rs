@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_core::mesh::Mesh;
 use adit_core::xds::{Client, Config, Ending, Event, Request, ResourceType, StreamId, Waiter};
@@ -19,6 +20,8 @@ use crate::proto::discovery::{DeltaDiscoveryRequest, Node, Status};
 
 /// Requests on their way to the server.
 const REQUESTS: usize = 100;
+/// How long tables wait for policies that their workloads list. istiod gathers changes for 100 ms, and may be busy.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Delta ADS.
 const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
@@ -57,6 +60,8 @@ pub struct Xds<S> {
     demands: mpsc::Receiver<Demanded>,
     waiting: BTreeMap<Waiter, Waiting>,
     next_waiter: u64,
+    /// Until when tables are held back, if they are.
+    held: Option<Instant>,
 }
 
 /// What woke the task.
@@ -85,6 +90,7 @@ impl<S: MeshSink> Xds<S> {
             demands,
             waiting: BTreeMap::new(),
             next_waiter: 0,
+            held: None,
         };
         (client, Demands(sender), stats)
     }
@@ -99,7 +105,10 @@ impl<S: MeshSink> Xds<S> {
                 Wake::Octets(octets) => self.octets(octets),
                 Wake::MaySend => self.send(),
                 Wake::Demand(demanded) => self.demand(demanded),
-                Wake::Timeout => self.machine.handle_timeout(self.now()),
+                Wake::Timeout => {
+                    self.machine.handle_timeout(self.now());
+                    self.release();
+                }
             }
         }
     }
@@ -145,7 +154,10 @@ impl<S: MeshSink> Xds<S> {
         let timeout = self
             .machine
             .poll_timeout()
-            .map(|at| self.started + at.saturating_since(adit_core::time::Instant::ZERO));
+            .map(|at| self.started + at.saturating_since(adit_core::time::Instant::ZERO))
+            .into_iter()
+            .chain(self.held)
+            .min();
         let (has_request, wants_response) = (self.machine.has_request(), self.machine.wants_response());
         let link = async {
             match &mut self.link {
@@ -228,7 +240,12 @@ impl<S: MeshSink> Xds<S> {
                 }
                 Piece::End(tail) => {
                     let url = ResourceType::from_url(&tail.type_url).map_or("unknown", ResourceType::url);
-                    let (response, counts) = self.writer.end(tail);
+                    // The first tables need no care, as nobody uses any before them; and whoever demands a name wants to
+                    // find it.
+                    let may_wait = self.machine.is_synced() && self.waiting.is_empty();
+                    let (response, counts) = self.writer.end(tail, may_wait);
+                    let until = self.held.unwrap_or_else(|| Instant::now() + PATIENCE);
+                    self.held = self.writer.is_holding().then_some(until);
                     self.stats.message(url, counts);
                     let now = adit_core::time::Instant::ZERO + self.started.elapsed();
                     self.machine.handle_response(now, id, response);
@@ -236,6 +253,18 @@ impl<S: MeshSink> Xds<S> {
             }
         }
         Ok(())
+    }
+
+    /// Publishes tables that have waited long enough.
+    fn release(&mut self) {
+        if self.held.is_some_and(|until| until <= Instant::now()) {
+            self.held = None;
+            let lacking = self.writer.release();
+            tracing::warn!(
+                ?lacking,
+                "workloads list policies that do not come: their connections are refused"
+            );
+        }
     }
 
     fn ended(&mut self, ending: Ending<'_>) {

@@ -6,6 +6,7 @@
 mod client;
 mod decode;
 mod demand;
+mod hold;
 mod inflow;
 mod node;
 mod stats;

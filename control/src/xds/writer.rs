@@ -5,6 +5,7 @@ use adit_core::mesh::{Change, Mesh, PolicyName, ServiceName};
 use adit_core::xds::{Received, ResourceType, Response};
 
 use super::decode::{Rejection, address, authorization};
+use super::hold::Hold;
 use super::inflow::Tail;
 use super::stats::Counts;
 use crate::proto::discovery::Resource;
@@ -27,13 +28,16 @@ pub struct Writer<S> {
     mesh: Mesh,
     sink: S,
     counts: Counts,
+    hold: Hold,
+    /// Whether the tables are newer than what was published.
+    held: bool,
 }
 
 impl<S: MeshSink> Writer<S> {
     /// Starts from `mesh`: empty tables of the own network, or those of a local file.
     #[must_use]
     pub fn new(mesh: Mesh, sink: S) -> Self {
-        Self { mesh, sink, counts: Counts::default() }
+        Self { mesh, sink, counts: Counts::default(), hold: Hold::default(), held: false }
     }
 
     /// Applies one resource, which is not published yet, and says how it went; `None` for a type nobody asked for.
@@ -63,13 +67,17 @@ impl<S: MeshSink> Writer<S> {
         Some((kind, received))
     }
 
-    /// Ends a response: removes what it removes, publishes once, and says what the machine needs to know.
-    pub fn end(&mut self, tail: Tail) -> (Response, Counts) {
+    /// Ends a response: removes what it removes, publishes once, and says what the machine needs to know. If it `may_wait`,
+    /// what lacks a policy that is listed is held back until that has come, or [`release`](Self::release).
+    pub fn end(&mut self, tail: Tail, may_wait: bool) -> (Response, Counts) {
         if let Some(kind) = ResourceType::from_url(&tail.type_url) {
             for name in &tail.removed {
                 self.remove(kind, name);
             }
-            self.sink.publish(Arc::new(self.mesh.clone()));
+            self.held = true;
+            if !may_wait || self.hold.is_over(&self.mesh) {
+                self.release();
+            }
         } else {
             tracing::warn!(url = %tail.type_url, "message of a type that was not asked for");
         }
@@ -82,6 +90,20 @@ impl<S: MeshSink> Writer<S> {
         (response, Counts { messages: 1, ..std::mem::take(&mut self.counts) })
     }
 
+    /// Whether tables are held back.
+    #[must_use]
+    pub const fn is_holding(&self) -> bool {
+        self.held
+    }
+
+    /// Publishes what is held back, complete or not; the policies that were waited for in vain.
+    pub fn release(&mut self) -> Vec<Arc<str>> {
+        if std::mem::take(&mut self.held) {
+            self.sink.publish(Arc::new(self.mesh.clone()));
+        }
+        self.hold.give_up().collect()
+    }
+
     /// The text that the tables hold already, if they do.
     fn name(&self, name: &str) -> Arc<str> {
         self.mesh.workload(name).map_or_else(|| name.into(), |workload| Arc::clone(&workload.uid))
@@ -92,7 +114,19 @@ impl<S: MeshSink> Writer<S> {
             ResourceType::Address => address(name, value)?,
             ResourceType::Authorization => authorization(name, value)?,
         };
-        Ok(self.mesh.apply(change)?)
+        let listing = match &change {
+            Change::Workload(workload) if !workload.authorization_policies.is_empty() => {
+                Some((Arc::clone(&workload.uid), self.mesh.workload(&workload.uid).cloned()))
+            }
+            _ => None,
+        };
+        self.mesh.apply(change)?;
+        if let Some((uid, before)) = listing
+            && let Some(now) = self.mesh.workload(&uid)
+        {
+            self.hold.listed(&self.mesh, before.as_deref(), now);
+        }
+        Ok(())
     }
 
     /// What is not known, or is no name of anything, needs no removal.
@@ -104,8 +138,9 @@ impl<S: MeshSink> Writer<S> {
             (ResourceType::Address, Some((namespace, hostname))) if !hostname.contains('/') => {
                 Change::RemoveService(ServiceName { namespace: namespace.into(), hostname: hostname.into() })
             }
-            (ResourceType::Authorization, Some((namespace, name))) => {
-                Change::RemovePolicy(PolicyName { namespace: namespace.into(), name: name.into() })
+            (ResourceType::Authorization, Some((namespace, policy))) => {
+                self.hold.removed(name);
+                Change::RemovePolicy(PolicyName { namespace: namespace.into(), name: policy.into() })
             }
             _ => return,
         };
@@ -114,3 +149,6 @@ impl<S: MeshSink> Writer<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! Everything made here is removed when its owner is dropped, also when a test panics; what a killed test left behind
 //! is removed by the next one.
 
+mod admin;
 mod command;
 mod error;
 mod loopback;
@@ -15,7 +16,9 @@ pub mod peer;
 mod process;
 mod redirect;
 mod scratch;
+mod talk;
 
+pub use self::admin::{dump, get, page};
 pub use self::command::{binary, require_root, run, wait_until};
 pub use self::error::HarnessError;
 pub use self::loopback::Loopback;
@@ -24,8 +27,9 @@ pub use self::network::{Host, Network};
 pub use self::node::{Node, NodeSpec, Runtime};
 pub use self::pattern::Pattern;
 pub use self::process::{Memory, Process};
-pub use self::redirect::{Backend, redirect};
+pub use self::redirect::{Backend, redirect, release};
 pub use self::scratch::Scratch;
+pub use self::talk::{Echo, open, who_am_i};
 
 /// What the harness's functions return.
 pub type Result<T> = core::result::Result<T, HarnessError>;

@@ -1,6 +1,6 @@
 //! Network namespaces that are removed with their owner.
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,6 +73,14 @@ impl Namespace {
         enter(&self.name, work)
     }
 
+    /// Opens it, for whoever shall hold it or go there.
+    ///
+    /// # Errors
+    /// The namespace is gone.
+    pub fn open(&self) -> Result<OwnedFd> {
+        open(&self.name).map(OwnedFd::from)
+    }
+
     /// What processes started inside find in `/etc/resolv.conf` (ip-netns(8)).
     ///
     /// # Errors
@@ -96,17 +104,20 @@ impl Namespace {
 /// # Errors
 /// The namespace is gone.
 pub fn enter<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
-    let path = Path::new("/run/netns").join(name);
-    let what = || format!("entering {}", path.display());
-    let namespace = File::open(&path).map_err(HarnessError::io(what()))?;
+    let namespace = open(name)?;
     let inside = || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
         Ok::<T, rustix::io::Errno>(work())
     };
     match thread::scope(|scope| scope.spawn(inside).join()) {
-        Ok(done) => done.map_err(|errno| HarnessError::io(what())(errno.into())),
+        Ok(done) => done.map_err(|errno| HarnessError::io(format!("entering {name}"))(errno.into())),
         Err(panic) => resume_unwind(panic),
     }
+}
+
+fn open(name: &str) -> Result<File> {
+    let path = Path::new("/run/netns").join(name);
+    File::open(&path).map_err(HarnessError::io(format!("opening {}", path.display())))
 }
 
 /// Removes what [`Namespace::set_resolv_conf`] wrote; mostly nothing.

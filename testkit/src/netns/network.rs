@@ -65,6 +65,12 @@ impl Network {
         self.attach(Arc::clone(&host.namespace))
     }
 
+    /// The namespace of the bridge, through which every frame between hosts goes.
+    #[must_use]
+    pub fn bridge(&self) -> &Namespace {
+        &self.bridge
+    }
+
     fn device(&self) -> String {
         format!("eth{}", self.number)
     }

@@ -136,8 +136,8 @@ impl Process {
     ///
     /// # Errors
     /// It no longer reads.
-    pub fn tell(&mut self, line: &str) -> Result<()> {
-        let Some(stdin) = &mut self.child.stdin else { return Ok(()) };
+    pub fn tell(&self, line: &str) -> Result<()> {
+        let Some(mut stdin) = self.child.stdin.as_ref() else { return Ok(()) };
         writeln!(stdin, "{line}").map_err(HarnessError::io(format!("writing to {}", self.name)))
     }
 

@@ -26,7 +26,21 @@ impl fmt::Display for Backend {
 /// # Errors
 /// `adit-node` is not built, a tool is missing, or the kernel lacks what a rule needs.
 pub fn redirect(namespace: &Namespace, backend: Backend) -> Result<()> {
+    capture(namespace, &["apply", "--backend", &backend.to_string()])
+}
+
+/// Ends what [`redirect`] began.
+///
+/// # Errors
+/// `adit-node` is not built, or a tool is missing.
+pub fn release(namespace: &Namespace) -> Result<()> {
+    capture(namespace, &["remove"])
+}
+
+fn capture(namespace: &Namespace, what: &[&str]) -> Result<()> {
     let program = binary("adit-node", "adit-node")?.display().to_string();
-    let (netns, backend) = (format!("/run/netns/{}", namespace.name()), backend.to_string());
-    run(&[&program, "capture", "--netns", &netns, "apply", "--backend", &backend]).map(drop)
+    let netns = format!("/run/netns/{}", namespace.name());
+    let words: Vec<&str> =
+        [&*program, "capture", "--netns", &netns].into_iter().chain(what.iter().copied()).collect();
+    run(&words).map(drop)
 }

@@ -1,7 +1,6 @@
 //! A small cluster: a scripted istiod and its authority on a host of their own, and pods whose proxies know nothing but where
 //! these are.
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +8,12 @@ use adit_control::proto::istio::security::Authorization;
 use adit_control::proto::istio::workload::{Service, Workload};
 use adit_testkit::istiod::ca::{NAME, ScriptedCa};
 use adit_testkit::istiod::{Bind, Istiod};
-use adit_testkit::netns::peer::{Script, Server};
+use adit_testkit::netns::peer::Server;
 use adit_testkit::netns::{
     Backend, HarnessError, Host, Namespace, Network, Node, NodeSpec, Result, Runtime, Scratch, enter,
     redirect, wait_until,
 };
+pub(crate) use adit_testkit::netns::{Echo, dump, page, who_am_i};
 use serde_json::Value;
 
 use crate::world::{APP, FAMILIES};
@@ -177,77 +177,9 @@ pub(crate) fn wait_tables(host: &Host, what: &str, mut holds: impl FnMut(&Value)
     result
 }
 
-/// Everything that the admin pages of the proxy in `host`'s namespace show.
-pub(crate) fn dump(host: &Host) -> std::io::Result<Value> {
-    page(host, "/config_dump")
-}
-
-/// An admin page of the proxy on `host`, in JSON.
-pub(crate) fn page(host: &Host, path: &str) -> std::io::Result<Value> {
-    let stream = host.connect((Ipv4Addr::LOCALHOST, 15000)).map_err(std::io::Error::other);
-    let mut stream = stream?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(serde_json::from_str(body)?)
-}
-
 /// The record of a workload in tables, by its name.
 pub(crate) fn shown<'a>(tables: &'a Value, workload: &str) -> Option<&'a Value> {
     tables["workloads"].as_array()?.iter().find(|each| each["name"] == workload)
-}
-
-/// Opens a connection on which `script` is played, by hand.
-pub(crate) fn open(from: &Host, to: impl Into<SocketAddr>, script: Script) -> Result<TcpStream> {
-    let mut stream = from.connect(to)?;
-    let sent = stream.write_all(format!("{script}\n").as_bytes());
-    sent.map_err(HarnessError::io("sending"))?;
-    Ok(stream)
-}
-
-/// Asks who we are; the answer, or nothing from a connection that ended without one.
-pub(crate) fn who_am_i(from: &Host, to: impl Into<SocketAddr>) -> Result<Option<String>> {
-    let mut answer = String::new();
-    let got = match open(from, to, Script::WhoAmI) {
-        Ok(mut stream) => stream.read_to_string(&mut answer),
-        // Reset before the question went out.
-        Err(HarnessError::Io { error, .. }) => Err(error),
-        Err(error) => return Err(error),
-    };
-    match got {
-        Ok(0) => Ok(None),
-        Ok(_) => Ok(Some(answer)),
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(None),
-        Err(error) => Err(HarnessError::io("waiting for an answer")(error)),
-    }
-}
-
-/// An open connection whose far end says back what it hears.
-pub(crate) struct Echo(TcpStream);
-
-impl Echo {
-    /// Opens one and tries it.
-    pub(crate) fn open(from: &Host, to: impl Into<SocketAddr>) -> Result<Self> {
-        let mut echo = Self(open(from, to, Script::Echo)?);
-        echo.exchange("the first words")?;
-        Ok(echo)
-    }
-
-    /// Says something and waits to hear it back.
-    pub(crate) fn exchange(&mut self, text: &str) -> Result<()> {
-        let mut heard = vec![0; text.len()];
-        let done = self.0.write_all(text.as_bytes()).and_then(|()| self.0.read_exact(&mut heard));
-        done.map_err(HarnessError::io(format!("exchanging {text:?}")))?;
-        assert_eq!(String::from_utf8_lossy(&heard), text);
-        Ok(())
-    }
-
-    /// Waits until the connection is cut off: not with a FIN, which could be taken for the end of what was to come.
-    pub(crate) fn wait_cut(mut self) {
-        let heard = self.0.read(&mut [0]).map_err(|error| error.kind());
-        assert_eq!(heard, Err(ErrorKind::ConnectionReset));
-    }
 }
 
 /// How many connections an application has answered.

@@ -58,7 +58,7 @@ impl Server {
     ///
     /// # Errors
     /// Some are still open after that time.
-    pub fn wait_idle(&mut self, within: Duration) -> Result<()> {
+    pub fn wait_idle(&self, within: Duration) -> Result<()> {
         let start = std::time::Instant::now();
         loop {
             let asked = self.process.lines().len();
