@@ -13,7 +13,7 @@ use adit_testkit::netns::{
     Backend, HarnessError, Host, Namespace, Network, Node, NodeSpec, Result, Runtime, Scratch, enter,
     redirect, wait_until,
 };
-pub(crate) use adit_testkit::netns::{Echo, dump, page, who_am_i};
+pub(crate) use adit_testkit::netns::{Echo, dump, who_am_i};
 use serde_json::Value;
 
 use crate::world::{APP, FAMILIES};

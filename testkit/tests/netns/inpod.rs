@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use adit_control::proto::istio::security::{Action, Scope};
 use adit_control::proto::istio::workload::Workload;
 use adit_testkit::netns::peer::{Script, Server};
-use adit_testkit::netns::{Backend, HarnessError, Host, Result, Runtime, wait_until};
+use adit_testkit::netns::{Backend, HarnessError, Host, Result, Runtime, page, wait_until};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Echo, SOON, app, dump, page, wait_tables, who_am_i};
+use crate::cluster::{Cluster, Echo, SOON, app, dump, wait_tables, who_am_i};
 use crate::names::{A, By, ask, question};
 use crate::resources::{from, hostname, pod, policy, server, service, vip};
 use crate::site::{Machine, on, told};

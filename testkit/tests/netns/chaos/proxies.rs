@@ -2,11 +2,11 @@
 use std::time::{Duration, Instant};
 
 use adit_testkit::netns::peer::{End, Script};
-use adit_testkit::netns::{Backend, Node, Result, Runtime, wait_until};
+use adit_testkit::netns::{Backend, Node, Result, Runtime, open, wait_until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::Rig;
-use crate::cluster::{Echo, SOON, open, who_am_i};
+use crate::cluster::{Echo, SOON, who_am_i};
 use crate::traffic::{CALLS, LONG};
 use crate::world::FAMILIES;
 

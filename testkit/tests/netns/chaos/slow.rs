@@ -3,10 +3,10 @@ use std::io::Read;
 use std::time::Duration;
 
 use adit_testkit::netns::peer::Script;
-use adit_testkit::netns::{Backend, HarnessError, Host, Pattern, Result, Runtime, wait_until};
+use adit_testkit::netns::{Backend, HarnessError, Host, Pattern, Result, Runtime, open, wait_until};
 
 use super::Rig;
-use crate::cluster::{SOON, open};
+use crate::cluster::SOON;
 use crate::traffic::{LONG, Manner};
 
 const PLAN: [(&str, &[&str]); 2] = [("alpha", &["a1"]), ("beta", &["b1"])];
