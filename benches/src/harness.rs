@@ -1,60 +1,174 @@
 //! One run: every system, every test, interleaved in rounds; medians and ratios at the end.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::measure::{Cpu, median, resident};
+use crate::measure::median;
 use crate::peers::{self, Running, Site, System};
-use crate::{Failure, load, pki, place};
+use crate::scenario::{Effort, Sample, TESTS, Test, one};
+use crate::{Failure, pki, place};
 
-/// What to run.
+/// What a run is made of, whatever the systems are.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct Plan {
     /// Rounds; each runs every system once, in turn.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Octets per connection in bulk tests with one connection (an eighth each with eight), in MiB.
-    #[arg(long, default_value_t = 2048)]
-    bulk_mib: u64,
-    /// Seconds of each request test.
-    #[arg(long, default_value_t = 4)]
-    seconds: u64,
-    /// Idle connections for the memory test: so many that what a process needs once does not count.
-    #[arg(long, default_value_t = 10_000)]
-    idle: usize,
-    /// Simultaneous connections of each burst of the burst test; a process needs as many descriptors.
-    #[arg(long, default_value_t = 10_000)]
-    burst: usize,
-    /// Seconds of rest after each burst before memory is looked at.
-    #[arg(long, default_value_t = 30)]
-    rest: u64,
     /// Systems to leave out (names as printed).
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
-    /// Tests to run (names as printed); all when empty.
+    /// Tests to run (names as printed); a usual choice when empty.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The `adit-node` binary; default: beside this one.
     #[arg(long)]
     node: Option<PathBuf>,
-    /// An `envoy` binary; Envoy is left out without one.
-    #[arg(long)]
-    envoy: Option<PathBuf>,
     /// Both proxies on CPU 0, load and application on CPU 1: what a wake-up costs no longer depends on where the scheduler puts
     /// whom.
     #[arg(long)]
     pinned: bool,
-    /// An environment variable of `adit-node`, `NAME=VALUE`; may be repeated.
+    /// An environment variable of the proxies that take ztunnel's, `NAME=VALUE`; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    set: Vec<(String, String)>,
+    pub(crate) set: Vec<(String, String)>,
+    #[command(flatten)]
+    effort: Effort,
 }
 
 fn variable(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.into(), value.into()))
+}
+
+impl Plan {
+    /// Our node proxy.
+    pub(crate) fn node(&self) -> Result<PathBuf, Failure> {
+        match &self.node {
+            Some(node) => Ok(node.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("adit-node")),
+        }
+    }
+
+    /// The tests that were asked for, or else those of `usual`.
+    fn tests(&self, usual: &[&str]) -> Result<Vec<(&'static str, Test)>, Failure> {
+        let asked: Vec<&str> = self.only.iter().map(String::as_str).collect();
+        let wanted = if asked.is_empty() { usual } else { &asked };
+        let known = |wanted: &&str| TESTS.iter().find(|(name, _)| name == wanted).copied();
+        wanted
+            .iter()
+            .map(|name| known(name).ok_or_else(|| format!("there is no test {name}").into()))
+            .collect()
+    }
+
+    /// Runs all of it in a directory of its own, which is removed afterwards.
+    pub(crate) fn run(
+        &self,
+        usual: &[&str],
+        mut systems: Vec<Box<dyn System>>,
+        prepare: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<Results, Failure> {
+        systems.retain(|system| !self.without.iter().any(|name| *name == system.name()));
+        let scratch = std::env::temp_dir().join(format!("adit-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&scratch)?;
+        if self.pinned {
+            place::on(place::LOAD)?;
+        }
+        let result = prepare(&scratch).and_then(|()| self.rounds(&self.tests(usual)?, &systems, &scratch));
+        std::fs::remove_dir_all(&scratch)?;
+        result
+    }
+
+    fn rounds(
+        &self,
+        tests: &[(&'static str, Test)],
+        systems: &[Box<dyn System>],
+        scratch: &Path,
+    ) -> Result<Results, Failure> {
+        let names = systems.iter().map(|system| system.name()).collect();
+        let mut results = Results { tests: tests.into(), systems: names, samples: BTreeMap::new() };
+        for round in 0..self.rounds {
+            for &(test_name, test) in tests {
+                for system in systems.iter().filter(|system| is_for(test, system.name(), round)) {
+                    let name = system.name();
+                    let because = |error| format!("{name} {test_name}: {error}");
+                    let site = Site { scratch: scratch.into(), pinned: self.pinned };
+                    let running = system.start(&site).map_err(because)?;
+                    let sample = one(&self.effort, test, &running).map_err(because)?;
+                    eprintln!("round {round} {test_name:>11} {name:<14}{}", told(&sample));
+                    results.samples.entry((test_name, name)).or_default().push(sample);
+                }
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// Whether `system` takes it in `round`. The burst test says what becomes of a process over minutes: once is enough, and only
+/// for ours.
+fn is_for(test: Test, system: &str, round: usize) -> bool {
+    test != Test::Burst || (round == 0 && system.starts_with("adit-"))
+}
+
+fn told(sample: &Sample) -> String {
+    let values: String = sample.values.iter().map(|value| format!(" {value:9.3}")).collect();
+    format!("{values}  {:.0}/s{}", sample.rate, sample.note)
+}
+
+/// What was seen.
+pub(crate) struct Results {
+    /// In the order in which they were run.
+    pub(crate) tests: Vec<(&'static str, Test)>,
+    /// Likewise.
+    pub(crate) systems: Vec<&'static str>,
+    samples: BTreeMap<(&'static str, &'static str), Vec<Sample>>,
+}
+
+impl Results {
+    /// The median over all rounds of what `value` makes of a sample; nothing of a system that did not take the test.
+    fn median(&self, test: &str, system: &str, value: impl Fn(&Sample) -> f64) -> Option<f64> {
+        let found = self.samples.iter().find(|((t, s), _)| *t == test && *s == system);
+        found.map(|(_, samples)| median(samples.iter().map(value).collect()))
+    }
+
+    /// Of the outbound process (0) or the inbound one (1).
+    pub(crate) fn side(&self, test: &str, system: &str, side: usize) -> Option<f64> {
+        self.median(test, system, |sample| sample.values.get(side).copied().unwrap_or(f64::NAN))
+    }
+
+    /// Of both together.
+    pub(crate) fn both(&self, test: &str, system: &str) -> Option<f64> {
+        self.median(test, system, |sample| sample.values.iter().sum())
+    }
+
+    /// Units per second.
+    pub(crate) fn rate(&self, test: &str, system: &str) -> Option<f64> {
+        self.median(test, system, |sample| sample.rate)
+    }
+}
+
+/// What to run against the stand-in, a plain copy and Envoy.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    plan: Plan,
+    /// An `envoy` binary; Envoy is left out without one.
+    #[arg(long)]
+    envoy: Option<PathBuf>,
+}
+
+const USUAL: &[&str] =
+    &["bulk-1-up", "bulk-1-down", "bulk-8-up", "bulk-8-down", "1KiB-16", "connect", "idle", "burst"];
+
+/// The system all others are compared with.
+const BASE: &str = "standin-2";
+
+/// Runs the bench.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let plan = &options.plan;
+    let systems = peers::systems(&plan.node()?, &plan.set, options.envoy.as_deref());
+    print(&plan.run(USUAL, systems, |scratch| pki::write(scratch, &["client", "server"]))?);
+    Ok(())
 }
 
 /// What to measure of proxies that run already.
@@ -67,232 +181,40 @@ pub(crate) struct Against {
     #[arg(long, required = true)]
     pid: Vec<u32>,
     #[command(flatten)]
-    options: Options,
+    plan: Plan,
 }
 
 /// Runs the tests through proxies that run already, and prints one line each.
 pub(crate) fn against(against: &Against) -> Result<(), Failure> {
     let running = Running::elsewhere(against.entry, against.pid.clone());
-    let options = &against.options;
-    for _ in 0..options.rounds {
-        for (name, test) in selected(options) {
-            let sample = one(options, *test, &running).map_err(|error| format!("{name}: {error}"))?;
-            let cpu: String = sample.cpu.iter().map(|cpu| format!(" {:9.3}", cpu * 1e6)).collect();
-            println!("{name:>11}{cpu}  {:.0}/s{}", sample.rate, sample.note);
+    let plan = &against.plan;
+    for _ in 0..plan.rounds {
+        for (name, test) in plan.tests(USUAL)? {
+            let sample = one(&plan.effort, test, &running).map_err(|error| format!("{name}: {error}"))?;
+            println!("{name:>11}{}", told(&sample));
         }
     }
     Ok(())
 }
 
-fn selected(options: &Options) -> impl Iterator<Item = &'static (&'static str, Test)> {
-    TESTS.iter().filter(|(name, _)| options.only.is_empty() || options.only.iter().any(|only| only == name))
-}
-
-/// The system all others are compared with.
-const BASE: &str = "standin-2";
-
-#[derive(Clone, Copy)]
-enum Test {
-    Bulk { up: bool, connections: usize },
-    Requests { connections: usize },
-    Connections,
-    Idle,
-    Burst,
-}
-
-impl Test {
-    /// Whether `system` takes it in `round`. The burst test says what becomes of a process over minutes: once is enough, and
-    /// only for ours.
-    fn is_for(self, system: &str, round: usize) -> bool {
-        !matches!(self, Self::Burst) || (round == 0 && system.starts_with("adit-"))
-    }
-}
-
-const TESTS: &[(&str, Test)] = &[
-    ("bulk-1-up", Test::Bulk { up: true, connections: 1 }),
-    ("bulk-1-down", Test::Bulk { up: false, connections: 1 }),
-    ("bulk-8-up", Test::Bulk { up: true, connections: 8 }),
-    ("bulk-8-down", Test::Bulk { up: false, connections: 8 }),
-    ("1KiB-16", Test::Requests { connections: 16 }),
-    ("connect", Test::Connections),
-    ("idle", Test::Idle),
-    ("burst", Test::Burst),
-];
-
-/// What one test of one system gave.
-struct Sample {
-    /// CPU-seconds per unit, outbound and inbound process.
-    cpu: Vec<f64>,
-    /// Units per second.
-    rate: f64,
-    note: String,
-}
-
-/// Runs the bench.
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let scratch = std::env::temp_dir().join(format!("adit-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch)?;
-    pki::write(&scratch, &["client", "server"])?;
-    if options.pinned {
-        place::on(place::LOAD)?;
-    }
-    let result = rounds(options, &scratch);
-    std::fs::remove_dir_all(&scratch)?;
-    result
-}
-
-fn rounds(options: &Options, scratch: &std::path::Path) -> Result<(), Failure> {
-    let node = match &options.node {
-        Some(node) => node.clone(),
-        None => std::env::current_exe()?.with_file_name("adit-node"),
-    };
-    let systems = peers::systems(&node, &options.set, options.envoy.as_deref());
-    let systems: Vec<_> = systems
-        .into_iter()
-        .filter(|system| !options.without.iter().any(|name| *name == system.name()))
-        .collect();
-    let tests: Vec<_> = selected(options).collect();
-    let mut samples: BTreeMap<(&str, &'static str), Vec<Sample>> = BTreeMap::new();
-    for round in 0..options.rounds {
-        for (test_name, test) in &tests {
-            for system in systems.iter().filter(|system| test.is_for(system.name(), round)) {
-                let running = system.start(&Site { scratch: scratch.into(), pinned: options.pinned })?;
-                let sample = one(options, *test, &running)
-                    .map_err(|error| format!("{} {test_name}: {error}", system.name()))?;
-                eprintln!(
-                    "round {round} {test_name:>11} {:<14} {}",
-                    system.name(),
-                    sample.cpu.iter().map(|cpu| format!("{:9.3}", cpu * 1e6)).collect::<String>()
-                        + &sample.note
-                );
-                samples.entry((test_name, system.name())).or_default().push(sample);
-            }
-        }
-    }
-    print(&tests, &systems, &samples);
-    Ok(())
-}
-
-fn one(options: &Options, test: Test, running: &Running) -> Result<Sample, Failure> {
-    match test {
-        Test::Idle => return idle(options, running),
-        Test::Burst => return bursts(options, running),
-        _ => {}
-    }
-    // A first connection, so that the tunnel is warm.
-    if !load::alive(running.entry) {
-        return Err("does not carry one octet".into());
-    }
-    let before: Vec<_> = running.pids.iter().map(|&pid| Cpu::of(pid)).collect::<Result<_, _>>()?;
-    let begin = Instant::now();
-    let mut note = String::new();
-    let units = match test {
-        Test::Bulk { up, connections } => {
-            let octets = (options.bulk_mib << 20) / connections as u64;
-            if up {
-                load::bulk_up(running.entry, connections, octets)?;
-            } else {
-                load::bulk_down(running.entry, connections, octets)?;
-            }
-            // Per MB, so that all units print alike.
-            (octets * connections as u64) as f64 / 1e6
-        }
-        Test::Requests { connections } => {
-            let duration = Duration::from_secs(options.seconds);
-            let (done, p50) = load::requests(running.entry, connections, 1024, duration)?;
-            note = format!("  p50 {p50:?}");
-            done as f64
-        }
-        Test::Connections => {
-            load::connections(running.entry, 16, Duration::from_secs(options.seconds.min(3)))? as f64
-        }
-        Test::Idle | Test::Burst => 1.0,
-    };
-    let wall = begin.elapsed().as_secs_f64();
-    let cpu = running
-        .pids
-        .iter()
-        .zip(before)
-        .map(|(&pid, before)| Ok((Cpu::of(pid)? - before).as_secs() / units))
-        .collect::<Result<_, Failure>>()?;
-    Ok(Sample { cpu, rate: units / wall, note })
-}
-
-/// Resident memory per idle connection, in KiB, after traffic; reported in place of CPU.
-fn idle(options: &Options, running: &Running) -> Result<Sample, Failure> {
-    drop(load::idle(running.entry, 10, 1024)?);
-    let before: Vec<_> = running.pids.iter().map(|&pid| resident(pid)).collect::<Result<_, _>>()?;
-    let kept = load::idle(running.entry, options.idle, 1024)?;
-    // Buffers are given back about a second after their last use.
-    std::thread::sleep(Duration::from_secs(3));
-    let cpu: Vec<_> = running
-        .pids
-        .iter()
-        .zip(&before)
-        .map(|(&pid, &before)| Ok((resident(pid)?.saturating_sub(before)) as f64 / kept.len() as f64 / 1e6))
-        .collect::<Result<_, Failure>>()?;
-    Ok(Sample { cpu, rate: 0.0, note: format!("  KiB per connection; idle process {before:?} KiB") })
-}
-
-/// Resident memory some time after a second burst over that after the first, each process; reported in place of CPU.
-fn bursts(options: &Options, running: &Running) -> Result<Sample, Failure> {
-    let residents = || running.pids.iter().map(|&pid| resident(pid)).collect::<Result<Vec<_>, Failure>>();
-    let mut seen = vec![residents()?];
-    for _ in 0..2 {
-        load::burst(running.entry, options.burst, 16 << 10)?;
-        std::thread::sleep(Duration::from_secs(options.rest));
-        seen.push(residents()?);
-    }
-    let ratio = |after: (&u64, &u64)| *after.1 as f64 / *after.0 as f64 / 1e6;
-    let cpu = match &seen[..] {
-        [_, first, second] => first.iter().zip(second).map(ratio).collect(),
-        _ => Vec::new(),
-    };
-    Ok(Sample {
-        cpu,
-        rate: 0.0,
-        note: format!("  second over first; resident before, after 1, 2: {seen:?} KiB"),
-    })
-}
-
-fn print(
-    tests: &[&(&'static str, Test)],
-    systems: &[Box<dyn System>],
-    samples: &BTreeMap<(&str, &'static str), Vec<Sample>>,
-) {
+fn print(results: &Results) {
+    println!("Medians.");
     println!(
-        "CPU-µs per MB, per request, per connection; idle: KiB resident per connection; burst: resident \
-         after the second over that after the first. Medians."
+        "{:<12} {:<14} {:>10} {:>10} {:>10} {:>9} {:>9}  {:>9}  unit",
+        "test", "system", "outbound", "inbound", "both", "/standin2", "/copy", "rate/s"
     );
-    println!(
-        "{:<12} {:<14} {:>10} {:>10} {:>10} {:>9} {:>9}  rate/s",
-        "test", "system", "outbound", "inbound", "both", "/standin2", "/copy"
-    );
-    let both = |test: &str, system: &str| {
-        let all =
-            samples.iter().find(|((t, s), _)| *t == test && *s == system).map(|(_, samples)| samples)?;
-        Some(median(all.iter().map(|sample| sample.cpu.iter().sum()).collect()))
-    };
-    for (test, _) in tests {
-        for system in systems {
-            let Some(all) =
-                samples.iter().find(|((t, s), _)| t == test && *s == system.name()).map(|(_, all)| all)
-            else {
-                continue;
-            };
-            let side = |i: usize| {
-                median(all.iter().map(|sample| sample.cpu.get(i).copied().unwrap_or(0.0)).collect()) * 1e6
-            };
-            let sum = both(test, system.name()).unwrap_or(f64::NAN);
+    let or_not = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    for (name, test) in &results.tests {
+        for system in &results.systems {
+            let Some(both) = results.both(name, system) else { continue };
             println!(
-                "{test:<12} {:<14} {:>10.3} {:>10.3} {:>10.3} {:>9.2} {:>9.2}  {:.0}",
-                system.name(),
-                side(0),
-                side(1),
-                sum * 1e6,
-                sum / both(test, BASE).unwrap_or(f64::NAN),
-                sum / both(test, "copy").unwrap_or(f64::NAN),
-                median(all.iter().map(|sample| sample.rate).collect()),
+                "{name:<12} {system:<14} {:>10.3} {:>10.3} {both:>10.3} {:>9.2} {:>9.2}  {:>9.0}  {}",
+                or_not(results.side(name, system, 0)),
+                or_not(results.side(name, system, 1)),
+                both / or_not(results.both(name, BASE)),
+                both / or_not(results.both(name, "copy")),
+                or_not(results.rate(name, system)),
+                test.unit(),
             );
         }
     }

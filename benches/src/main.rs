@@ -11,6 +11,9 @@ mod measure;
 mod peers;
 mod pki;
 mod place;
+#[cfg(feature = "pods")]
+mod pods;
+mod scenario;
 mod standin;
 
 use std::net::SocketAddr;
@@ -35,6 +38,10 @@ struct Args {
 enum Command {
     /// Runs everything and prints ratios.
     E2e(harness::Options),
+    /// Our node proxy beside the real ztunnel as nodes of a cluster run them: in-pod, driven by a CNI agent and a control plane.
+    /// Needs root.
+    #[cfg(feature = "pods")]
+    Pods(pods::Options),
     /// Measures proxies that run already, whoever made them.
     Against(harness::Against),
     /// The application: echoes, swallows or sources octets, as the first octet of a connection says.
@@ -90,6 +97,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::E2e(options) => harness::run(&options),
+        #[cfg(feature = "pods")]
+        Command::Pods(options) => pods::run(&options),
         Command::Against(options) => harness::against(&options),
         Command::App { listen } => load::app(listen),
         Command::Copy { listen, to } => copy::run(listen, to),

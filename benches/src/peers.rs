@@ -2,26 +2,62 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
 use crate::{Failure, load, place};
+
+/// Where the processes of a system live, if not beside this one.
+pub(crate) trait World {
+    /// The network namespace in which clients are.
+    fn clients(&self) -> BorrowedFd<'_>;
+
+    /// Whether the proxies say that they are ready.
+    fn is_ready(&self) -> bool;
+
+    /// Whether tunnels are open, and not only connections that go past the proxies.
+    fn has_tunnels(&self) -> Result<bool, Failure>;
+
+    /// Has the control plane tell the proxies of so many workloads, and waits until they have said that they took them.
+    fn push(&self, workloads: u32) -> Result<(), Failure>;
+}
 
 /// Processes that carry octets from `entry` to the application.
 pub(crate) struct Running {
-    pub(crate) entry: SocketAddr,
+    entry: SocketAddr,
     /// Proxies, outbound first.
     pub(crate) pids: Vec<u32>,
     children: Vec<Child>,
+    /// Ends after its processes.
+    pub(crate) world: Option<Box<dyn World>>,
 }
 
 impl Running {
     /// Proxies that somebody else has started.
     pub(crate) fn elsewhere(entry: SocketAddr, pids: Vec<u32>) -> Self {
-        Self { entry, pids, children: Vec::new() }
+        Self { entry, pids, children: Vec::new(), world: None }
+    }
+
+    /// Runs `work`, which is told where to connect, where clients are. Threads that it starts are there, too.
+    pub(crate) fn clients<T: Send>(
+        &self,
+        work: impl FnOnce(SocketAddr) -> Result<T, Failure> + Send,
+    ) -> Result<T, Failure> {
+        let Some(world) = &self.world else { return work(self.entry) };
+        let (namespace, entry) = (world.clients(), self.entry);
+        thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+                work(entry)
+            });
+            inside.join().map_err(|_| "the load panicked")?
+        })
     }
 }
 
@@ -81,22 +117,22 @@ fn free(host: Ipv4Addr) -> Result<SocketAddr, Failure> {
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
-struct Start {
+/// A system that is being started.
+pub(crate) struct Start {
     site: Site,
-    children: Vec<Child>,
-    pids: Vec<u32>,
-    app: SocketAddr,
+    running: Running,
 }
 
 impl Start {
-    fn new(site: &Site) -> Result<Self, Failure> {
-        let app = free(SERVER)?;
-        let mut start = Self { site: site.clone(), children: Vec::new(), pids: Vec::new(), app };
-        start.spawn(this()?.args(["app", "--listen", &app.to_string()]), false)?;
-        Ok(start)
+    /// Nothing runs yet; connections to `entry` shall be carried.
+    pub(crate) fn new(site: &Site, entry: SocketAddr, world: Option<Box<dyn World>>) -> Self {
+        let mut running = Running::elsewhere(entry, Vec::new());
+        running.world = world;
+        Self { site: site.clone(), running }
     }
 
-    fn spawn(&mut self, command: &mut Command, measured: bool) -> Result<(), Failure> {
+    /// Starts a process; its CPU time and memory are what is looked at if it is `measured`.
+    pub(crate) fn spawn(&mut self, command: &mut Command, measured: bool) -> Result<(), Failure> {
         let log =
             fs::File::options().create(true).append(true).open(self.site.scratch.join("processes.log"))?;
         // A child and its threads start where this thread is.
@@ -114,27 +150,56 @@ impl Start {
             place::on(place::LOAD)?;
         }
         if measured {
-            self.pids.push(child.id());
+            self.running.pids.push(child.id());
         }
-        self.children.push(child);
+        self.running.children.push(child);
         Ok(())
     }
 
-    fn ready(self, entry: SocketAddr) -> Result<Running, Failure> {
-        let running = Running { entry, pids: self.pids, children: self.children };
+    /// Waits until `ready`.
+    pub(crate) fn wait(
+        self,
+        mut ready: impl FnMut(&Running) -> Result<bool, Failure>,
+    ) -> Result<Running, Failure> {
         let end = Instant::now() + Duration::from_secs(15);
-        while !load::alive(entry) {
+        while !ready(&self.running)? {
             if Instant::now() > end {
                 let log = fs::read_to_string(self.site.scratch.join("processes.log")).unwrap_or_default();
                 return Err(format!("not ready after 15 s; the processes said:\n{log}").into());
             }
             thread::sleep(Duration::from_millis(50));
         }
-        Ok(running)
+        Ok(self.running)
     }
 }
 
-fn this() -> Result<Command, Failure> {
+/// Proxies on loopback, with an application.
+struct Local {
+    start: Start,
+    app: SocketAddr,
+    entry: SocketAddr,
+}
+
+impl Local {
+    fn new(site: &Site) -> Result<Self, Failure> {
+        let (app, entry) = (free(SERVER)?, free(CLIENT)?);
+        let mut start = Start::new(site, entry, None);
+        start.spawn(this()?.args(["app", "--listen", &app.to_string()]), false)?;
+        Ok(Self { start, app, entry })
+    }
+
+    fn spawn(&mut self, command: &mut Command) -> Result<(), Failure> {
+        self.start.spawn(command, true)
+    }
+
+    /// Waits until an octet makes it there and back.
+    fn ready(self) -> Result<Running, Failure> {
+        self.start.wait(|running| running.clients(|entry| Ok(load::alive(entry))))
+    }
+}
+
+/// This program, to be started again.
+pub(crate) fn this() -> Result<Command, Failure> {
     Ok(Command::new(std::env::current_exe()?))
 }
 
@@ -146,12 +211,11 @@ impl System for Copy {
     }
 
     fn start(&self, site: &Site) -> Result<Running, Failure> {
-        let mut start = Start::new(site)?;
-        let (out, inn) = (free(CLIENT)?, free(SERVER)?);
-        let app = start.app;
-        start.spawn(this()?.args(["copy", "--listen", &out.to_string(), "--to", &inn.to_string()]), true)?;
-        start.spawn(this()?.args(["copy", "--listen", &inn.to_string(), "--to", &app.to_string()]), true)?;
-        start.ready(out)
+        let mut local = Local::new(site)?;
+        let (out, inn, app) = (local.entry.to_string(), free(SERVER)?.to_string(), local.app.to_string());
+        local.spawn(this()?.args(["copy", "--listen", &out, "--to", &inn]))?;
+        local.spawn(this()?.args(["copy", "--listen", &inn, "--to", &app]))?;
+        local.ready()
     }
 }
 
@@ -165,32 +229,14 @@ impl System for Standin {
     }
 
     fn start(&self, site: &Site) -> Result<Running, Failure> {
-        let mut start = Start::new(site)?;
-        let (out, inn) = (free(CLIENT)?, free(SERVER)?);
-        let (app, workers) = (start.app.to_string(), self.workers.to_string());
-        let pki = site.scratch.display().to_string();
-        let (listen, peer) = (out.to_string(), inn.to_string());
-        start.spawn(
-            this()?.args([
-                "standin-out",
-                "--listen",
-                &listen,
-                "--peer",
-                &peer,
-                "--target",
-                &app,
-                "--pki",
-                &pki,
-                "--workers",
-                &workers,
-            ]),
-            true,
-        )?;
-        start.spawn(
-            this()?.args(["standin-in", "--listen", &peer, "--pki", &pki, "--workers", &workers]),
-            true,
-        )?;
-        start.ready(out)
+        let mut local = Local::new(site)?;
+        let (listen, peer, app) = (local.entry.to_string(), free(SERVER)?.to_string(), local.app.to_string());
+        let (pki, workers) = (site.scratch.display().to_string(), self.workers.to_string());
+        let common = ["--pki", &pki, "--workers", &workers];
+        let out = ["standin-out", "--listen", &listen, "--peer", &peer, "--target", &app];
+        local.spawn(this()?.args(out).args(common))?;
+        local.spawn(this()?.args(["standin-in", "--listen", &peer]).args(common))?;
+        local.ready()
     }
 }
 
@@ -206,13 +252,11 @@ impl System for Adit {
     }
 
     fn start(&self, site: &Site) -> Result<Running, Failure> {
-        let mut start = Start::new(site)?;
+        let mut local = Local::new(site)?;
         let config = site.scratch.join("mesh.yaml");
         fs::write(&config, MESH)?;
-        let entry = free(CLIENT)?;
-        for (bind, name, entry) in
-            [(CLIENT, "client", Some(format!("{entry}={}", start.app))), (SERVER, "server", None)]
-        {
+        let entry = format!("{}={}", local.entry, local.app);
+        for (bind, name, entry) in [(CLIENT, "client", Some(entry)), (SERVER, "server", None)] {
             let mut command = Command::new(&self.node);
             command
                 .args(["proxy", "--runtime", self.runtime])
@@ -231,9 +275,9 @@ impl System for Adit {
             if let Some(entry) = entry {
                 command.env("ADIT_ENTRY", entry);
             }
-            start.spawn(&mut command, true)?;
+            local.spawn(&mut command)?;
         }
-        start.ready(entry)
+        local.ready()
     }
 }
 
@@ -267,16 +311,16 @@ impl System for Envoy {
     }
 
     fn start(&self, site: &Site) -> Result<Running, Failure> {
-        let mut start = Start::new(site)?;
-        let (out, inn) = (free(CLIENT)?, free(SERVER)?);
-        for (id, (listen, to)) in [(out, inn), (inn, start.app)].into_iter().enumerate() {
+        let mut local = Local::new(site)?;
+        let inn = free(SERVER)?;
+        for (id, (listen, to)) in [(local.entry, inn), (inn, local.app)].into_iter().enumerate() {
             let config = site.scratch.join(format!("envoy-{id}.yaml"));
             fs::write(&config, envoy_config(listen, to))?;
             let mut command = Command::new(&self.binary);
             command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"]).arg(&config);
-            start.spawn(&mut command, true)?;
+            local.spawn(&mut command)?;
         }
-        start.ready(out)
+        local.ready()
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_core::inpod::ProtocolError;
 use adit_core::mesh::Mesh;
@@ -207,12 +208,9 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     if let Some(answering) = answering {
         answering.done();
     }
+    control.spawn(settle(readiness.clone()));
     if let Some(handover) = handover {
         control.spawn(offer(handover, readiness));
-    }
-
-    if let Err(error) = adit_runtime::settle() {
-        tracing::debug!(%error, "what starting has used stays in memory");
     }
     let ended = instance.join();
     if let Some(dns) = dns {
@@ -230,6 +228,19 @@ async fn offer(handover: Handover, readiness: Readiness) {
     readiness.ready().await;
     if let Err(error) = handover.offer() {
         tracing::warn!(%error, "the proxy that comes next will bind sockets of its own");
+    }
+}
+
+/// From when everything is ready until memory is given back: certificates and the first look at how pods are captured come
+/// a moment later than readiness, and need more of the program than all that follows.
+const CALM: Duration = Duration::from_secs(1);
+
+/// Gives back the memory that only starting has used.
+async fn settle(readiness: Readiness) {
+    readiness.ready().await;
+    tokio::time::sleep(CALM).await;
+    if let Err(error) = adit_runtime::settle() {
+        tracing::debug!(%error, "what starting has used stays in memory");
     }
 }
 

@@ -5,9 +5,13 @@
 //!
 //! Everything blocks, with deadlines, and needs no runtime.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::netns::{HarnessError, Namespace};
 
 mod agent;
 mod connection;
@@ -31,6 +35,28 @@ pub struct Pod {
     pub service_account: String,
     /// Its network namespace, unless the agent has not found it (again): then it says `keep`.
     pub netns: Option<Arc<OwnedFd>>,
+}
+
+/// The pod of this name that lives in `namespace`: in Kubernetes' namespace `default`, with a service account of its own.
+///
+/// # Errors
+/// The namespace is gone.
+pub fn pod_in(name: &str, namespace: &Namespace) -> crate::netns::Result<Pod> {
+    let path = Path::new("/run/netns").join(namespace.name());
+    let netns = File::open(&path).map_err(HarnessError::io(format!("opening {}", path.display())))?;
+    Ok(Pod {
+        uid: pod_uid(name),
+        name: name.to_owned(),
+        namespace: "default".to_owned(),
+        service_account: name.to_owned(),
+        netns: Some(Arc::new(OwnedFd::from(netns))),
+    })
+}
+
+/// The uid of a pod of [`pod_in`].
+#[must_use]
+pub fn pod_uid(name: &str) -> String {
+    format!("uid-of-{name}")
 }
 
 /// Why a proxy was not told, or did not agree.

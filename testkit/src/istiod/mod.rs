@@ -3,8 +3,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use crate::netns::{Namespace, enter};
+
 pub mod ads;
 pub mod ca;
+pub mod large;
 mod server;
 mod spoken;
 
@@ -26,4 +29,14 @@ fn listen(bind: &Bind, address: SocketAddr) -> io::Result<tokio::net::TcpListene
     let listener = bind(address)?;
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)
+}
+
+/// Makes listening sockets inside a namespace.
+#[must_use]
+pub fn bind_in(namespace: &Namespace) -> Bind {
+    let name = namespace.name().to_owned();
+    Arc::new(move |address| {
+        let bound = enter(&name, || TcpListener::bind(address));
+        bound.map_err(|error| io::Error::other(error.to_string()))?
+    })
 }

@@ -27,7 +27,7 @@ pub use self::network::{Host, Network};
 pub use self::node::{Node, NodeSpec, Runtime};
 pub use self::pattern::Pattern;
 pub use self::process::{Memory, Process};
-pub use self::redirect::{Backend, redirect, release};
+pub use self::redirect::{Backend, redirect, redirect_by, release};
 pub use self::scratch::Scratch;
 pub use self::talk::{Echo, open, who_am_i};
 

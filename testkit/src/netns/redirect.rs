@@ -1,5 +1,6 @@
 //! Capturing a namespace's traffic, as `adit-node capture` does.
 use std::fmt;
+use std::path::Path;
 
 use super::{Namespace, Result, binary, run};
 
@@ -26,7 +27,15 @@ impl fmt::Display for Backend {
 /// # Errors
 /// `adit-node` is not built, a tool is missing, or the kernel lacks what a rule needs.
 pub fn redirect(namespace: &Namespace, backend: Backend) -> Result<()> {
-    capture(namespace, &["apply", "--backend", &backend.to_string()])
+    redirect_by(&binary("adit-node", "adit-node")?, namespace, backend)
+}
+
+/// As [`redirect`], by this `adit-node`.
+///
+/// # Errors
+/// A tool is missing, or the kernel lacks what a rule needs.
+pub fn redirect_by(program: &Path, namespace: &Namespace, backend: Backend) -> Result<()> {
+    capture(program, namespace, &["apply", "--backend", &backend.to_string()])
 }
 
 /// Ends what [`redirect`] began.
@@ -34,11 +43,11 @@ pub fn redirect(namespace: &Namespace, backend: Backend) -> Result<()> {
 /// # Errors
 /// `adit-node` is not built, or a tool is missing.
 pub fn release(namespace: &Namespace) -> Result<()> {
-    capture(namespace, &["remove"])
+    capture(&binary("adit-node", "adit-node")?, namespace, &["remove"])
 }
 
-fn capture(namespace: &Namespace, what: &[&str]) -> Result<()> {
-    let program = binary("adit-node", "adit-node")?.display().to_string();
+fn capture(program: &Path, namespace: &Namespace, what: &[&str]) -> Result<()> {
+    let program = program.display().to_string();
     let netns = format!("/run/netns/{}", namespace.name());
     let words: Vec<&str> =
         [&*program, "capture", "--netns", &netns].into_iter().chain(what.iter().copied()).collect();

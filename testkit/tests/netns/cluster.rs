@@ -1,17 +1,17 @@
 //! A small cluster: a scripted istiod and its authority on a host of their own, and pods whose proxies know nothing but where
 //! these are.
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_control::proto::istio::security::Authorization;
 use adit_control::proto::istio::workload::{Service, Workload};
+use adit_testkit::istiod::Istiod;
+pub(crate) use adit_testkit::istiod::bind_in;
 use adit_testkit::istiod::ca::{NAME, ScriptedCa};
-use adit_testkit::istiod::{Bind, Istiod};
 use adit_testkit::netns::peer::Server;
 use adit_testkit::netns::{
-    Backend, HarnessError, Host, Namespace, Network, Node, NodeSpec, Result, Runtime, Scratch, enter,
-    redirect, wait_until,
+    Backend, HarnessError, Host, Network, Node, NodeSpec, Result, Runtime, Scratch, redirect, wait_until,
 };
 pub(crate) use adit_testkit::netns::{Echo, dump, who_am_i};
 use serde_json::Value;
@@ -144,15 +144,6 @@ pub(crate) fn ca_address(plane: &Host) -> String {
 pub(crate) fn app(host: &Host) -> Result<Server> {
     let addresses = FAMILIES.map(|ipv6| SocketAddr::new(host.address(ipv6), APP));
     Server::start(Some(host.namespace()), &addresses)
-}
-
-/// Makes listening sockets inside a namespace.
-pub(crate) fn bind_in(namespace: &Namespace) -> Bind {
-    let name = namespace.name().to_owned();
-    Arc::new(move |address| {
-        let bound = enter(&name, || TcpListener::bind(address));
-        bound.map_err(|error| std::io::Error::other(error.to_string()))?
-    })
 }
 
 /// Both loopback addresses.

@@ -1,15 +1,13 @@
 //! The node simulator: machines with one proxy in shared mode and one scripted agent each, pods with applications on them, and
 //! one scripted istiod for all.
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use adit_control::proto::istio::workload::Workload;
-use adit_testkit::cni::{Agent, Pod};
+use adit_testkit::cni::Agent;
+pub(crate) use adit_testkit::cni::{pod_in as told, pod_uid};
 use adit_testkit::netns::peer::Server;
 use adit_testkit::netns::{
     Backend, HarnessError, Host, Namespace, Node, NodeSpec, Result, Runtime, wait_until,
@@ -35,24 +33,6 @@ pub(crate) struct Machine {
     pub(crate) spec: NodeSpec,
     /// Where the agent listens.
     pub(crate) socket: PathBuf,
-}
-
-/// A pod as the agent knows it.
-pub(crate) fn told(name: &str, namespace: &Namespace) -> Result<Pod> {
-    let path = Path::new("/run/netns").join(namespace.name());
-    let netns = File::open(&path).map_err(HarnessError::io(format!("opening {}", path.display())))?;
-    Ok(Pod {
-        uid: pod_uid(name),
-        name: name.to_owned(),
-        namespace: "default".to_owned(),
-        service_account: name.to_owned(),
-        netns: Some(Arc::new(OwnedFd::from(netns))),
-    })
-}
-
-/// Kubernetes' uid of a pod, by which the agent names it.
-pub(crate) fn pod_uid(name: &str) -> String {
-    format!("uid-of-{name}")
 }
 
 /// A workload on a machine.
