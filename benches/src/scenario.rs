@@ -152,7 +152,7 @@ fn residents(running: &Running) -> Result<Vec<u64>, Failure> {
 }
 
 /// Buffers, and what starting needed, are given back about a second after their last use.
-fn settle() {
+pub(crate) fn settle() {
     std::thread::sleep(Duration::from_secs(3));
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::Failure;
 use crate::harness::{Plan, Results};
 use crate::peers::{Running, Site, Start, System, this};
+use crate::scenario::settle;
 
 mod cluster;
 
@@ -99,7 +100,11 @@ impl System for Pods {
             proxy.args(&self.arguments).envs(self.set.iter().map(|(name, value)| (name, value)));
             start.spawn(&mut proxy, true)?;
         }
-        start.wait(|running| Ok(running.world.as_ref().is_some_and(|world| world.is_ready())))
+        let running =
+            start.wait(|running| Ok(running.world.as_ref().is_some_and(|world| world.is_ready())))?;
+        // What a proxy does once for each of its pods (ours tries whether it is captured) is not what is measured.
+        settle();
+        Ok(running)
     }
 }
 

@@ -12,6 +12,7 @@ use adit_ops::capture::{CaptureState, Outcome};
 use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 
+use super::diag;
 use super::sockets::tcp;
 use crate::capture::{OUTBOUND, namespace};
 
@@ -119,5 +120,12 @@ fn has_route(to: SocketAddr) -> bool {
 /// Whether the other end of `probe` is a socket of this very namespace at port 15001.
 fn came_to_proxy(probe: &TcpStream) -> io::Result<bool> {
     let ours = probe.local_addr()?;
+    // Where redirection of what a pod sends leads.
+    let loopback: IpAddr =
+        if ours.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    if diag::is_connected(SocketAddr::new(loopback, OUTBOUND), ours).unwrap_or(false) {
+        return Ok(true);
+    }
+    // It is not there, or the kernel cannot be asked for one: the list costs it milliseconds.
     Ok(tcp()?.iter().any(|socket| socket.local.port() == OUTBOUND && socket.remote == ours))
 }
