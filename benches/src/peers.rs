@@ -156,13 +156,14 @@ impl Start {
         Ok(())
     }
 
-    /// Waits until `ready`.
-    pub(crate) fn wait(
-        self,
-        mut ready: impl FnMut(&Running) -> Result<bool, Failure>,
-    ) -> Result<Running, Failure> {
+    /// Waits until the proxies say that they are ready, or else until an octet makes it there and back.
+    pub(crate) fn ready(self) -> Result<Running, Failure> {
         let end = Instant::now() + Duration::from_secs(15);
-        while !ready(&self.running)? {
+        let ready = |running: &Running| match &running.world {
+            Some(world) => world.is_ready(),
+            None => load::alive(running.entry),
+        };
+        while !ready(&self.running) {
             if Instant::now() > end {
                 let log = fs::read_to_string(self.site.scratch.join("processes.log")).unwrap_or_default();
                 return Err(format!("not ready after 15 s; the processes said:\n{log}").into());
@@ -192,9 +193,8 @@ impl Local {
         self.start.spawn(command, true)
     }
 
-    /// Waits until an octet makes it there and back.
     fn ready(self) -> Result<Running, Failure> {
-        self.start.wait(|running| running.clients(|entry| Ok(load::alive(entry))))
+        self.start.ready()
     }
 }
 

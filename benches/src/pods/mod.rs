@@ -100,8 +100,7 @@ impl System for Pods {
             proxy.args(&self.arguments).envs(self.set.iter().map(|(name, value)| (name, value)));
             start.spawn(&mut proxy, true)?;
         }
-        let running =
-            start.wait(|running| Ok(running.world.as_ref().is_some_and(|world| world.is_ready())))?;
+        let running = start.ready()?;
         // What a proxy does once for each of its pods (ours tries whether it is captured) is not what is measured.
         settle();
         Ok(running)
