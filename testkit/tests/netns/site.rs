@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use adit_control::proto::istio::workload::Workload;
-use adit_testkit::cni::Agent;
+use adit_testkit::cni::{Agent, Pod};
 pub(crate) use adit_testkit::cni::{pod_in as told, pod_uid};
 use adit_testkit::netns::peer::Server;
 use adit_testkit::netns::{
