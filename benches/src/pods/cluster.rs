@@ -69,7 +69,7 @@ impl Cluster {
         scratch.write("token", "a-token")?;
         let mut make = |(pod, name): (&'static str, &'static str)| -> Result<Node, Failure> {
             let (host, machine) = (network.host(pod)?, network.host(name)?);
-            host.namespace().enter(many_ports)??;
+            host.namespace().enter(tune)??;
             redirect_by(node, host.namespace(), Backend::Iptables)?;
             let told = pod_in(pod, host.namespace())?;
             let agent = Agent::with_pods(&scratch.path().join(name), [told])?;
@@ -223,8 +223,13 @@ fn inside(host: &Host, program: &Path) -> Command {
     command
 }
 
-/// Lets this thread's namespace open and close connections faster than their ports are free again by default.
-fn many_ports() -> std::io::Result<()> {
+/// Makes this thread's namespace such that connections may be opened and closed faster than their ports are free again by
+/// default, and as nodes mostly are.
+fn tune() -> std::io::Result<()> {
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "10000 65000")?;
-    fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")
+    fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")?;
+    // Linux's own choice, or its like, whatever this machine has: BBR's pacing is half of what bulk costs, to every proxy. A
+    // namespace may choose only what the machine allows.
+    let choose = |control| fs::write("/proc/sys/net/ipv4/tcp_congestion_control", control);
+    choose("cubic").or_else(|_| choose("reno"))
 }
