@@ -45,9 +45,10 @@ pub(super) enum Full {
 
 /// Whether a proxy that has `own` may have one more, where all together have `all` and may have `limit`.
 ///
-/// One that is `alone` may have everything. Beside others, a proxy may have as many as are left free: however greedy n of
-/// them are, a part of n + 1 stays for the rest (the dynamic threshold of shared-memory switches, Choudhury and Hahne 1998,
-/// with α = 1). Nothing is reserved for those who are idle.
+/// One that is `alone` may have everything. Beside others, a proxy may have as many as are left free (the dynamic threshold of
+/// shared-memory switches, Choudhury and Hahne 1998, with α = 1). So each that is as greedy as it can leaves half of what it
+/// found; and as what they have ends and is asked for anew, n of them come to equal parts, and as much stays for the rest.
+/// Nothing is reserved for those who are idle.
 pub(super) fn admit(own: usize, all: usize, limit: usize, alone: bool) -> Result<(), Full> {
     match limit.saturating_sub(all) {
         0 => Err(Full::All),
@@ -76,8 +77,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever asks in whatever order: who has nothing yet is admitted as long as fewer than `limit` others have all
-        /// they can get.
+        /// Whoever asks in whatever order: each of the greedy leaves half of what there was, and who has nothing yet is
+        /// admitted if that is anything.
         #[test]
         fn the_greedy_leave_room(limit in 1_usize..200, greedy in 1_usize..20, order in prop::collection::vec(0_usize..20, 0..600)) {
             let mut has = vec![0_usize; greedy];
@@ -90,10 +91,26 @@ mod tests {
             }
             let all: usize = has.iter().sum();
             prop_assert!(all <= limit);
-            if greedy < limit {
-                prop_assert!(limit - all >= limit / (greedy + 1));
-                prop_assert_eq!(admit(0, all, limit, false), Ok(()));
+            let left = limit >> greedy;
+            prop_assert!(limit - all >= left);
+            prop_assert!(left == 0 || admit(0, all, limit, false) == Ok(()));
+        }
+
+        /// Those who ask for anew what has ended come to equal parts, whoever was first.
+        #[test]
+        fn the_greedy_come_to_equal_parts(limit in 20_usize..200, greedy in 1_usize..8) {
+            let mut has = vec![0_usize; greedy];
+            for round in 0..50 * limit {
+                has[round % greedy] = has[round % greedy].saturating_sub(1);
+                for who in 0..greedy {
+                    while admit(has[who], has.iter().sum(), limit, false).is_ok() {
+                        has[who] += 1;
+                    }
+                }
             }
+            let (least, most) = (has.iter().min().unwrap(), has.iter().max().unwrap());
+            let part = limit / (greedy + 1);
+            prop_assert!(most - least <= 2 && least + 2 >= part && most.saturating_sub(2) <= part, "{has:?} of {limit}");
         }
     }
 }
