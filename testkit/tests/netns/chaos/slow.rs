@@ -50,7 +50,7 @@ pub(crate) fn one_stalled_stream(runtime: Runtime, backend: Backend) -> Result<(
     let neighbours: Vec<_> =
         (1..STREAMS).map(|_| rig.traffic.flow(neighbour, &near.host, far.at(false))).collect();
     rig.traffic.wait_more(&neighbours, 1)?;
-    let before = rig.site.resident()?;
+    let before = rig.site.peaks()?;
 
     let script = Script::Bulk { up: 0, down: STALLED, seed: 9 };
     let mut stalled = open(&near.host, far.at(false), script)?;
