@@ -1,5 +1,12 @@
 //! A deterministic source of choice: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
 
+/// Makes every bit of the result depend on all of `z`; no two results are equal.
+pub(crate) const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// A deterministic source of choice, seeded by the driver. Not for secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Rng(u64);
@@ -14,10 +21,7 @@ impl Rng {
     /// The next 64 bits.
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix(self.0)
     }
 
     /// Uniform below `bound` (0 when bound is 0), without modulo bias: draws from the incomplete last span of the

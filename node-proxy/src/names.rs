@@ -166,7 +166,7 @@ impl NodeResolver {
         sockets: &mut Sockets,
         options: ListenOptions,
     ) -> io::Result<Listeners> {
-        let mut get = |address| sockets.dns(address).map_or_else(|| Listeners::bind(&[address], options), Ok);
+        let mut get = |address| sockets.dns(address).map_or_else(|| Listeners::bind(address, options), Ok);
         let listeners = match listen {
             DnsListen::Loopback(port) => Listeners::on_loopback(port, self.setup.resolver.ipv6, get)?,
             DnsListen::At(address) => get(address)?,

@@ -1,6 +1,5 @@
 //! A cluster of two nodes: a captured pod on each, a control plane, and a CNI agent for each node's proxy.
 use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -13,7 +12,7 @@ use adit_testkit::cni::{Agent, pod_in};
 use adit_testkit::istiod::ads::{ADDRESS, Recorded};
 use adit_testkit::istiod::ca::{NAME, ScriptedCa};
 use adit_testkit::istiod::{Istiod, bind_in, large};
-use adit_testkit::netns::{Backend, Host, Network, Scratch, redirect_by};
+use adit_testkit::netns::{Backend, Host, Network, Scratch, get, redirect_by};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Failure;
@@ -162,13 +161,9 @@ impl World for Cluster {
     }
 
     fn is_ready(&self) -> bool {
-        [&self.client, &self.server].iter().all(|node| {
-            let Ok(mut stream) = node.machine.connect((Ipv4Addr::LOCALHOST, 15021)) else { return false };
-            let mut answer = String::new();
-            stream.write_all(b"GET /healthz/ready HTTP/1.0\r\nhost: x\r\n\r\n").is_ok()
-                && stream.read_to_string(&mut answer).is_ok()
-                && answer.contains("200 OK")
-        })
+        [&self.client, &self.server]
+            .iter()
+            .all(|node| get(&node.machine, (Ipv4Addr::LOCALHOST, 15021), "/healthz/ready").is_ok())
     }
 
     fn has_tunnels(&self) -> Result<bool, Failure> {

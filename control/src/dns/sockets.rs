@@ -48,27 +48,20 @@ impl ListenOptions {
 }
 
 impl Listeners {
-    /// Both kinds on each address, in this thread's network namespace.
+    /// Both kinds at `address`, in this thread's network namespace.
     ///
     /// # Errors
-    /// An address that cannot be bound, or an option that cannot be set; the text names the address.
-    pub fn bind(addresses: &[SocketAddr], options: ListenOptions) -> io::Result<Self> {
-        let mut listeners = Self::default();
-        for address in addresses {
-            let named = |protocol: &'static str| {
-                move |error: io::Error| {
-                    io::Error::new(
-                        error.kind(),
-                        format!("DNS proxy cannot listen on {address} ({protocol}): {error}"),
-                    )
-                }
-            };
-            let udp = options.socket(*address, Type::DGRAM, Protocol::UDP).map_err(named("UDP"))?;
-            let tcp = options.socket(*address, Type::STREAM, Protocol::TCP).map_err(named("TCP"))?;
-            listeners.udp.push(udp.into());
-            listeners.tcp.push(tcp.into());
-        }
-        Ok(listeners)
+    /// It cannot be bound, or an option cannot be set; the text names the address.
+    pub fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<Self> {
+        let socket = |kind, protocol, name: &str| {
+            options.socket(address, kind, protocol).map_err(|error| {
+                let text = format!("DNS proxy cannot listen on {address} ({name}): {error}");
+                io::Error::new(error.kind(), text)
+            })
+        };
+        let udp = socket(Type::DGRAM, Protocol::UDP, "UDP")?;
+        let tcp = socket(Type::STREAM, Protocol::TCP, "TCP")?;
+        Ok(Self { udp: vec![udp.into()], tcp: vec![tcp.into()] })
     }
 
     /// What `get` has for `port` of loopback: for IPv4, and for IPv6 where `ipv6` asks for it and the namespace has it.

@@ -2,6 +2,8 @@
 //! and when endpoints come or go, few keys move.
 use alloc::vec::Vec;
 
+use crate::rng::mix;
+
 /// A 64-bit hash that is the same in every process: FNV-1a, mixed so that all bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash(u64);
@@ -23,10 +25,7 @@ impl KeyHash {
     /// Its value.
     #[must_use]
     pub const fn finish(self) -> u64 {
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix(self.0)
     }
 }
 

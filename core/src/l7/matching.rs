@@ -112,7 +112,8 @@ impl RouteMatch {
         {
             return Err(Mismatch::Method(method));
         }
-        let header = |named: &&Named| !header(request, &named.name, |value| named.value.matches(value));
+        let header =
+            |named: &&Named| header(request, &named.name).is_none_or(|value| !named.value.matches(&value));
         if let Some(named) = self.headers.iter().find(header) {
             return Err(Mismatch::Header(named));
         }
@@ -137,17 +138,17 @@ fn first_of_each(conditions: Vec<Named>) -> Vec<Named> {
     kept
 }
 
-/// Whether the request has the header and `holds` is true of it. Several values are one with commas between (RFC 9110 §5.3).
-pub(super) fn header(request: &impl Request, name: &str, holds: impl FnOnce(&[u8]) -> bool) -> bool {
+/// A header, if the request has it. Several values are one with commas between (RFC 9110 §5.3).
+pub(super) fn header<'a>(request: &'a impl Request, name: &'a str) -> Option<Cow<'a, [u8]>> {
     let mut values = request.header(name);
-    let Some(first) = values.next() else { return false };
-    let Some(second) = values.next() else { return holds(first) };
+    let first = values.next()?;
+    let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
     let mut all = [first, second].join(&b","[..]);
     for value in values {
         all.push(b',');
         all.extend_from_slice(value);
     }
-    holds(&all)
+    Some(Cow::Owned(all))
 }
 
 /// Whether the first parameter of this name is right.

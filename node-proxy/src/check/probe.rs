@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use adit_core::proxy::probe::PROBES;
 use adit_ops::capture::{CaptureState, Outcome};
+use adit_runtime::wildcard;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 
@@ -88,12 +89,12 @@ fn probe(to: SocketAddr, patience: Duration) -> Outcome {
 
 /// Connects from a port of [`FROM`], or from one that the kernel chooses if none is to be had.
 fn connect(to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    let (any, random) = (any(to), RandomState::new());
+    let random = RandomState::new();
     let taken =
         |error: &io::Error| matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
     let from = |port: u16| {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-        socket.bind(&SocketAddr::new(any, port).into())?;
+        socket.bind(&wildcard(to.is_ipv6(), port).into())?;
         socket.connect_timeout(&to.into(), patience)?;
         Ok(TcpStream::from(socket))
     };
@@ -108,13 +109,9 @@ fn connect(to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     from(0)
 }
 
-fn any(to: SocketAddr) -> IpAddr {
-    if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
-}
-
 /// Whether the namespace would send packets there at all. Connecting a UDP socket sends nothing.
 fn has_route(to: SocketAddr) -> bool {
-    UdpSocket::bind((any(to), 0)).and_then(|socket| socket.connect(to)).is_ok()
+    UdpSocket::bind(wildcard(to.is_ipv6(), 0)).and_then(|socket| socket.connect(to)).is_ok()
 }
 
 /// Whether the other end of `probe` is a socket of this very namespace at port 15001.

@@ -39,3 +39,14 @@ pub fn page(host: &Host, path: &str) -> io::Result<Value> {
 pub fn dump(host: &Host) -> io::Result<Value> {
     page(host, "/config_dump")
 }
+
+/// The identities that the proxy on `host` keeps certificates for, in order; none if it does not answer.
+#[must_use]
+pub fn certificates(host: &Host) -> Vec<String> {
+    let dump = dump(host).unwrap_or_default();
+    let each = dump["certificates"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut identities: Vec<_> =
+        each.iter().filter_map(|each| each["identity"].as_str().map(str::to_owned)).collect();
+    identities.sort();
+    identities
+}

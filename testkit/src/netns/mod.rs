@@ -18,7 +18,7 @@ mod redirect;
 mod scratch;
 mod talk;
 
-pub use self::admin::{dump, get, page};
+pub use self::admin::{certificates, dump, get, page};
 pub use self::command::{binary, require_root, run, wait_until};
 pub use self::error::HarnessError;
 pub use self::loopback::Loopback;

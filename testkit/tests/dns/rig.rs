@@ -121,7 +121,7 @@ impl Proxy {
         listen: &str,
         change: impl FnOnce(&mut Setup),
     ) -> Self {
-        let listeners = Listeners::bind(&[listen.parse().unwrap()], ListenOptions::default()).unwrap();
+        let listeners = Listeners::bind(listen.parse().unwrap(), ListenOptions::default()).unwrap();
         let udp = listeners.udp[0].local_addr().unwrap();
         let tcp = listeners.tcp[0].local_addr().unwrap();
         let (sender, mut setup, observed) = setup(mesh, servers);

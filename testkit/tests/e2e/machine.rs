@@ -75,9 +75,7 @@ status: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}, {{ip: "{
 
     /// The identities that the proxy keeps certificates for.
     pub(crate) fn certificates(&self) -> Vec<String> {
-        let dump = self.dump();
-        let each = dump["certificates"].as_array().cloned().unwrap_or_default();
-        each.iter().filter_map(|each| each["identity"].as_str().map(str::to_owned)).collect()
+        adit_testkit::netns::certificates(&self.host)
     }
 
     /// Namespace and name of the pods that the proxy serves, or would if it could; nothing if it does not answer.

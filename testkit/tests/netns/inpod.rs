@@ -1,17 +1,18 @@
 //! In-pod mode: one proxy process in a namespace of its own serves the pods that the CNI agent names.
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use adit_control::proto::istio::security::{Action, Scope};
 use adit_control::proto::istio::workload::Workload;
 use adit_testkit::netns::peer::{Script, Server};
-use adit_testkit::netns::{Backend, HarnessError, Host, Result, Runtime, page, wait_until};
+use adit_testkit::netns::{
+    Backend, HarnessError, Host, Result, Runtime, certificates, get, page, wait_until,
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Echo, SOON, app, dump, wait_tables, who_am_i};
+use crate::cluster::{Cluster, Echo, SOON, app, wait_tables, who_am_i};
 use crate::names::{A, By, ask, question};
 use crate::resources::{from, hostname, pod, policy, server, service, vip};
 use crate::site::{Machine, on, told};
@@ -64,13 +65,6 @@ impl World {
     pub(crate) fn server_at(&self, ipv6: bool) -> SocketAddr {
         SocketAddr::new(self.server.address(ipv6), APP)
     }
-}
-
-/// The identities that the proxy keeps certificates for.
-fn certificates(host: &Host) -> BTreeSet<String> {
-    let dump = dump(host).unwrap_or_default();
-    let each = dump["certificates"].as_array().cloned().unwrap_or_default();
-    each.iter().filter_map(|each| each["identity"].as_str().map(str::to_owned)).collect()
 }
 
 /// Waits until the proxy has seen that connections of so many pods come to it.
@@ -134,7 +128,7 @@ pub(crate) fn two_pods(runtime: Runtime, backend: Backend) -> Result<()> {
     // A short name means what it does in the pod of the client that says it.
     let client = world.client.address(false).to_string();
     assert_eq!(by_socks(&world.client, "server", SERVICE)?, client);
-    let all: BTreeSet<_> = ["client", "machine", "other", "server"].map(identity).into();
+    let all = ["client", "machine", "other", "server"].map(identity);
     assert_eq!(certificates(&world.machine.host), all);
     wait_tables(&world.machine.host, "three pods that are up", |dump| {
         let state = |name: &str| &dump["workloadState"][format!("uid-of-{name}")];
@@ -192,7 +186,7 @@ pub(crate) fn a_pod_goes(runtime: Runtime, backend: Backend) -> Result<()> {
             live.wait_cut();
         }
         world.machine.wait_descriptors(before)?;
-        let left: BTreeSet<_> = ["machine", "other", "server"].map(identity).into();
+        let left = ["machine", "other", "server"].map(identity);
         wait_until("its certificate to go", SOON, || certificates(&world.machine.host) == left, String::new)?;
         plain.exchange("still here")?;
     }
@@ -235,12 +229,9 @@ pub(crate) fn the_proxys_own_pod(runtime: Runtime, backend: Backend) -> Result<(
     let world = World::new(runtime, backend)?;
     world.add("client", &world.client)?;
     for ipv6 in FAMILIES {
-        let mut stream = world.client.connect((world.machine.host.address(ipv6), 15020))?;
-        let mut page = String::new();
-        let asked = stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: x\r\n\r\n");
-        asked.and_then(|()| stream.read_to_string(&mut page)).map_err(HarnessError::io("scraping"))?;
+        let page = get(&world.client, (world.machine.host.address(ipv6), 15020), "/metrics");
+        let page = page.map_err(HarnessError::io("scraping"))?;
         assert!(page.contains("\nworkload_manager_active_proxy_count 2\n"), "{page}");
-        drop(stream);
         let hbone = SocketAddr::new(world.machine.host.address(ipv6), 15008).to_string();
         world.machine.node.wait_access(&[
             ("direction", "inbound"),

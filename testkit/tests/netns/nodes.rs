@@ -1,7 +1,7 @@
 //! Pods of several machines, each with its own proxy and agent, under one control plane.
-use adit_testkit::netns::{Backend, Result, Runtime, wait_until};
+use adit_testkit::netns::{Backend, Result, Runtime, certificates, wait_until};
 
-use crate::cluster::{SOON, dump};
+use crate::cluster::SOON;
 use crate::site::Site;
 use crate::traffic::{CALLS, LONG, Traffic};
 use crate::world::{FAMILIES, identity};
@@ -38,14 +38,7 @@ pub(crate) fn all_meet(runtime: Runtime, backend: Backend) -> Result<()> {
     for (machine, (name, pods)) in site.machines.iter().zip(PLAN) {
         let mut wanted: Vec<_> = pods.iter().chain([&name]).map(|name| identity(name)).collect();
         wanted.sort();
-        let kept = || {
-            let dump = dump(&machine.host).unwrap_or_default();
-            let each = dump["certificates"].as_array().cloned().unwrap_or_default();
-            let mut kept: Vec<_> =
-                each.iter().filter_map(|each| each["identity"].as_str().map(str::to_owned)).collect();
-            kept.sort();
-            kept
-        };
+        let kept = || certificates(&machine.host);
         wait_until("its certificates", SOON, || kept() == wanted, || format!("{:?}", kept()))?;
     }
     let mut traffic = Traffic::new(site.cluster.tasks.handle().clone());

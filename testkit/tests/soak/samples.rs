@@ -1,9 +1,8 @@
 //! Memory and descriptors of the proxies, second by second, and whether they grow.
-use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use adit_testkit::netns::{HarnessError, Host, Result};
+use adit_testkit::netns::{HarnessError, Host, Result, get};
 
 use crate::site::Machine;
 
@@ -112,10 +111,7 @@ impl<'a> Samples<'a> {
 
 /// Reads all metrics of a proxy, as Prometheus does.
 fn scrape(host: &Host) -> Result<()> {
-    let mut stream = host.connect((Ipv4Addr::LOCALHOST, 15020))?;
-    let mut text = String::new();
-    let asked = stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: x\r\n\r\n");
-    asked.and_then(|()| stream.read_to_string(&mut text)).map_err(HarnessError::io("scraping"))?;
+    let text = get(host, (Ipv4Addr::LOCALHOST, 15020), "/metrics").map_err(HarnessError::io("scraping"))?;
     assert!(text.contains("istio_tcp_connections_opened_total"), "{text}");
     Ok(())
 }

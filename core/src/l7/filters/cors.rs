@@ -173,12 +173,8 @@ impl Cors {
 
 /// A header that is text.
 fn text(request: &impl Request, name: &str) -> Option<String> {
-    let mut found = None;
-    header(request, name, |value| {
-        found = core::str::from_utf8(value).ok().map(ToOwned::to_owned);
-        true
-    });
-    found
+    let value = header(request, name)?;
+    core::str::from_utf8(&value).ok().map(ToOwned::to_owned)
 }
 
 #[cfg(test)]
