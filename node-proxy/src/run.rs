@@ -176,6 +176,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         questions: questions(config, &resolver, discovery.as_ref()),
         runtimes: metrics.runtimes.clone(),
         sockets,
+        serve: None,
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;

@@ -106,6 +106,7 @@ impl World {
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
                 sockets: Sockets::bound(at_echo)?,
+                serve: None,
                 entries: Vec::new(),
             },
         )?;
@@ -118,6 +119,7 @@ impl World {
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
                 sockets: Sockets::bound(at_web)?,
+                serve: None,
                 entries: entries(),
             },
         )?;
@@ -135,6 +137,7 @@ impl World {
             questions: Arc::new(Questions::default),
             runtimes: Runtimes::default(),
             sockets: Sockets::bound(self.reserved.try_clone()?)?,
+            serve: None,
             entries: entries(),
         };
         let instance = Instance::start(&config, parts)?;
