@@ -2,8 +2,9 @@
 use std::sync::Arc;
 
 use adit_core::hbone::Baggage;
+use adit_core::hbone::baggage::WorkloadType;
 use adit_core::identity::Identity;
-use adit_core::mesh::{Workload, WorkloadType};
+use adit_core::mesh::Workload;
 
 /// Who one end is. Make it once per workload and tunnel and share it: equal ones are found fastest by their address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
