@@ -3,6 +3,7 @@
 //! [`local`] reads the mesh from a YAML file, [`ca`] is a certificate authority of our own. Neither is fit for
 //! production meshes; together they let a proxy run on a bare machine. [`dns`] is the DNS proxy around the core's decisions.
 //! [`xds`] takes the mesh from Istio's control plane, over [`grpc`], and [`zds`] the pods of this node from its CNI agent.
+//! [`resources`] turns Kubernetes manifests into what a waypoint decides by.
 //! [`cert`] keeps certificates, whoever issues them: istiod, files, or our own authority.
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod dns;
 pub mod grpc;
 pub mod local;
 pub mod proto;
+pub mod resources;
 #[cfg(test)]
 mod test_ports;
 pub mod watch;

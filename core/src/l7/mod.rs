@@ -27,6 +27,7 @@ mod path;
 mod request;
 mod retry;
 mod route;
+mod snapshot;
 mod table;
 mod text;
 pub mod upstream;
@@ -48,6 +49,7 @@ pub use self::path::{PathError, PathMatch, Prefix, valid_path};
 pub use self::request::{Request, Scheme};
 pub use self::retry::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, RetryOn, RetryPolicy};
 pub use self::route::{Action, Forward, Kind, Parent, Route, RouteId, Rule};
+pub use self::snapshot::Snapshot;
 pub use self::table::{Found, Table};
 pub use self::text::{Regex, RegexError, TextMatch};
 
