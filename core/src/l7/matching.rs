@@ -153,10 +153,15 @@ pub(super) fn header<'a>(request: &'a impl Request, name: &'a str) -> Option<Cow
 
 /// Whether the first parameter of this name is right.
 fn query(query: Option<&str>, wanted: &Named) -> bool {
+    parameter(query, &wanted.name).is_some_and(|value| wanted.value.matches(&value))
+}
+
+/// The first query parameter of this name, decoded.
+pub(super) fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, [u8]>> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let found = pairs.find(|(name, _)| *decoded(name) == *wanted.name.as_bytes());
-    found.is_some_and(|(_, value)| wanted.value.matches(&decoded(value)))
+    let found = pairs.find(|(found, _)| *decoded(found) == *name.as_bytes());
+    found.map(|(_, value)| decoded(value))
 }
 
 /// Without percent encoding (RFC 3986 §2.1); a percent sign that encodes nothing is one.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Beside the choice stand machines that see many requests: [`Exchange`] (one request and its attempts), [`RetryBudget`],
-//! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing).
+//! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing), and [`upstream`], which brings
+//! these together where an endpoint is chosen.
 //!
 //! Nothing here parses HTTP or knows a library that does: a request is whatever implements [`Request`]. Resources are compiled
 //! to these types once, where they are read; what they say that cannot be done becomes [`Action::Invalid`], never nothing.
@@ -31,6 +32,7 @@ mod snapshot;
 mod sniff;
 mod table;
 mod text;
+pub mod upstream;
 
 pub use self::backends::{Backend, Backends, NoBackend, Target};
 pub use self::breaker::{Breaker, Counted, Limits, Overflow};

@@ -151,11 +151,13 @@ impl<K: Ord + Clone> Outliers<K> {
         self.endpoints.iter().filter(|(_, endpoint)| endpoint.until.is_some()).map(|(key, _)| key)
     }
 
-    /// Lets those come back whose time is over. Those that stay good are trusted more with every interval.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Lets those come back whose time is over, and tells if there were any. Those that stay good are trusted more with every
+    /// interval.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
         if self.look_at.is_none_or(|at| at > now) {
-            return;
+            return false;
         }
+        let before = self.ejected().count();
         for endpoint in self.endpoints.values_mut() {
             match endpoint.until {
                 Some(until) if until <= now => endpoint.until = None,
@@ -170,6 +172,18 @@ impl<K: Ord + Clone> Outliers<K> {
         });
         let more = self.endpoints.values().any(|endpoint| endpoint.ejections > 0 || endpoint.until.is_some());
         self.look_at = more.then(|| now + self.settings.interval);
+        self.ejected().count() < before
+    }
+
+    /// Other settings count from now on. Who is ejected stays so until the time is over.
+    pub fn handle_settings(&mut self, settings: OutlierDetection) {
+        self.settings = settings;
+    }
+
+    /// Until when `key` is ejected, at least.
+    #[must_use]
+    pub fn ejected_until(&self, key: &K) -> Option<Instant> {
+        self.endpoints.get(key)?.until
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
