@@ -3,7 +3,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use adit_core::l7::{Chosen, Cluster, Snapshot, TrafficPolicy, endpoints_of};
+use adit_core::l7::Snapshot;
+use adit_core::l7::upstream::{Chosen, Cluster, TrafficPolicy, endpoints_of};
 use adit_core::mesh::{Mesh, Service, ServiceName, Workload};
 use adit_core::proxy::LocalWorkload;
 use adit_core::time::Instant;
@@ -117,7 +118,7 @@ impl Clusters {
             entry.cluster.handle_policy(Arc::clone(policy));
         }
         if changed || !std::ptr::eq(entry.gathered.as_ptr(), Arc::as_ptr(mesh)) {
-            let gathered = endpoints_of(mesh, service, key.port, local, policy, key.subset.as_deref());
+            let gathered = endpoints_of(mesh, (service, key.port), local, policy, None);
             entry.cluster.handle_endpoints(now, gathered);
             entry.gathered = Arc::downgrade(mesh);
         }

@@ -11,8 +11,8 @@ use crate::worker::Worker;
 
 /// Relays a connection until both sides have ended it.
 pub(crate) async fn serve(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Prefixed<Stream>) {
-    let endpoint = match route::endpoint_of_connection(worker, conn) {
-        Ok(endpoint) => endpoint,
+    let (_, endpoint) = match route::endpoint_of_connection(worker, conn, None) {
+        Ok(found) => found,
         Err(error) => {
             tracing::info!(client = %conn.source, to = %conn.local, %error, "a connection goes nowhere");
             return;

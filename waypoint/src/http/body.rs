@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -89,16 +90,18 @@ struct Source {
     ended: bool,
     /// Octets read in all.
     read: u64,
+    /// Told when the end is read, or when it is known that there will be no copy.
+    decided: Rc<Notify>,
 }
 
 /// A request's body that may be sent more than once, as long as it is small.
 #[derive(Clone)]
-pub(crate) struct Kept(Rc<RefCell<Source>>);
+pub(crate) struct Kept(Rc<RefCell<Source>>, Rc<Notify>);
 
 impl Kept {
     /// Keeps at most `limit` octets of `incoming`.
     pub(crate) fn new(incoming: Incoming, limit: usize) -> Self {
-        let ended = incoming.is_end_stream();
+        let (ended, decided) = (incoming.is_end_stream(), Rc::<Notify>::default());
         Self(Rc::new(RefCell::new(Source {
             incoming: (!ended).then_some(incoming),
             kept: Vec::new(),
@@ -108,7 +111,8 @@ impl Kept {
             spilled: false,
             ended,
             read: 0,
-        })))
+            decided: Rc::clone(&decided),
+        })), decided)
     }
 
     /// The body from its beginning, for one attempt. Attempts before it read no more.
@@ -135,32 +139,21 @@ impl Kept {
         self.0.borrow().read
     }
 
-    /// Nothing more is kept: there will be no other attempt.
-    pub(crate) fn last(&self) {
-        let mut source = self.0.borrow_mut();
-        source.limit = 0;
-    }
-
-    /// The body so far, whole, if it has ended and is kept whole.
-    pub(crate) fn whole(&self) -> Option<Bytes> {
-        let source = self.0.borrow();
-        (source.ended && !source.spilled).then(|| source.kept.concat().into())
-    }
-
-    /// Reads until the end or until more than `limit` octets are kept.
-    pub(crate) async fn fill(&self, limit: usize) -> Result<(), hyper::Error> {
-        std::future::poll_fn(|cx| {
-            loop {
-                let mut source = self.0.borrow_mut();
-                if source.ended || source.octets >= limit {
-                    return Poll::Ready(Ok(()));
+    /// Waits until an attempt has read the body to its end; gives all of it. `None`: it was too large to be kept.
+    pub(crate) async fn finished(&self) -> Option<Bytes> {
+        loop {
+            let decided = self.1.notified();
+            {
+                let source = self.0.borrow();
+                if source.spilled {
+                    return None;
                 }
-                if let Err(error) = ready!(source.poll_more(cx)) {
-                    return Poll::Ready(Err(error));
+                if source.ended {
+                    return Some(source.kept.concat().into());
                 }
             }
-        })
-        .await
+            decided.await;
+        }
     }
 }
 
@@ -176,6 +169,7 @@ impl Source {
             Some(Err(error)) => return Poll::Ready(Err(error)),
             None => {
                 (self.ended, self.incoming) = (true, None);
+                self.decided.notify_waiters();
                 return Poll::Ready(Ok(None));
             }
         };
@@ -186,6 +180,7 @@ impl Source {
                 if self.octets > self.limit {
                     self.spilled = true;
                     self.kept = Vec::new();
+                    self.decided.notify_waiters();
                 } else {
                     self.kept.push(data.clone());
                 }

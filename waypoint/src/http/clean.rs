@@ -1,4 +1,6 @@
 //! What a request must be like, and what is taken off it, before anybody decides about it (waypoint.md §5.6, §5.7, §22).
+use std::borrow::Cow;
+
 use adit_core::l7::{Normalization, normalize};
 use adit_ops::l7::Details;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -39,10 +41,20 @@ const OURS: [&str; 7] = [
     "x-envoy-decorator-operation",
 ];
 
-/// The head of a request, or why it is refused.
-pub(crate) fn clean(parts: request::Parts, how: Normalization) -> Result<Head, Refused> {
-    let request::Parts { method, uri, version, mut headers, .. } = parts;
-    if matches!(version, Version::HTTP_09 | Version::HTTP_10) {
+/// The head of a request, and whether it is refused: then it is as it came, to be told of.
+pub(crate) fn clean(parts: request::Parts, how: Normalization) -> (Head, Result<(), Refused>) {
+    let request::Parts { method, uri, version, headers, .. } = parts;
+    let grpc = headers.get(header::CONTENT_TYPE).is_some_and(is_grpc);
+    let path = if uri.path().is_empty() { "/" } else { uri.path() };
+    let query = uri.query().map(Into::into);
+    let mut head = Head { method, version, authority: Box::default(), path: path.into(), query, headers, grpc };
+    let checked = check(&mut head, &uri, how);
+    (head, checked)
+}
+
+fn check(head: &mut Head, uri: &http::Uri, how: Normalization) -> Result<(), Refused> {
+    let Head { method, version, headers, .. } = head;
+    if matches!(*version, Version::HTTP_09 | Version::HTTP_10) {
         let text = "HTTP/1.0 is not served here: use HTTP/1.1 or HTTP/2";
         return Err(refused(StatusCode::UPGRADE_REQUIRED, Details::Http1CodecError, text));
     }
@@ -50,26 +62,19 @@ pub(crate) fn clean(parts: request::Parts, how: Normalization) -> Result<Head, R
         let text = "a request has either a content-length or a transfer-encoding";
         return Err(refused(StatusCode::BAD_REQUEST, Details::Http1CodecError, text));
     }
-    if method == Method::CONNECT {
+    if *method == Method::CONNECT {
         let text = "CONNECT is not served here: tunnels end before this";
         return Err(refused(StatusCode::BAD_REQUEST, Details::UpgradeFailed, text));
     }
-    let authority = authority(&uri, &mut headers)?;
+    head.authority = authority(uri, headers)?;
     // Asterisk-form (RFC 9112 §3.2.4) is a path to us.
-    let path = if uri.path().is_empty() { "/" } else { uri.path() };
-    let path = normalize(path, how).map_err(|_| {
+    let normal = normalize(&head.path, how).map_err(|_| {
         refused(StatusCode::BAD_REQUEST, Details::PathNormalizationFailed, "the path is no path")
     })?;
-    let grpc = headers.get(header::CONTENT_TYPE).is_some_and(is_grpc);
-    Ok(Head {
-        authority,
-        path: path.into(),
-        query: uri.query().map(Into::into),
-        method,
-        version,
-        headers,
-        grpc,
-    })
+    if let Cow::Owned(normal) = normal {
+        head.path = normal.into();
+    }
+    Ok(())
 }
 
 /// Whom the request is for: its target if that is absolute (RFC 9112 §3.2.2), else its one `Host`.
@@ -149,7 +154,8 @@ mod tests {
     use super::*;
 
     fn head(request: http::request::Builder) -> Result<Head, Refused> {
-        clean(request.body(()).unwrap().into_parts().0, Normalization::Base)
+        let (head, checked) = clean(request.body(()).unwrap().into_parts().0, Normalization::Base);
+        checked.map(|()| head)
     }
 
     #[test]

@@ -2,5 +2,5 @@
 mod connect;
 mod pool;
 
-pub(crate) use self::connect::{ConnectFailed, SendFailed, UpstreamVersion, dial};
+pub(crate) use self::connect::{SendFailed, UpstreamVersion, dial};
 pub(crate) use self::pool::{Lease, Pool, PoolKey};
