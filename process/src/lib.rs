@@ -9,6 +9,7 @@
 //! | [`handover`] | listening sockets from the process before this one, and for the next |
 //! | [`instance`] | one running proxy: listeners and threads |
 //! | `recordings` | files for `ADIT_RECORD` |
+//! | [`screen`] | lines for people who watch a demo |
 //! | [`shard_config`] | from the process's configuration to one shard's |
 //! | [`stopping`] | signals, and who hears of them |
 //! | [`tables`] | the mesh in force, and who is told of a new one |
@@ -22,6 +23,7 @@ pub mod discovery;
 pub mod handover;
 pub mod instance;
 mod recordings;
+pub mod screen;
 pub mod shard_config;
 pub mod stopping;
 pub mod tables;

@@ -3,9 +3,11 @@
 //! | module | subject |
 //! |---|---|
 //! | `conn` | one connection of a client: whom it is for, who calls |
+//! | [`demo`] | `adit-waypoint demo`: a mesh on loopback |
 //! | `http` | HTTP, from a client's stream to endpoints and back |
 //! | `local` | tasks of hyper's, on the thread they belong to |
 //! | `prefixed` | a stream of which the beginning has been read |
+//! | [`proxy`] | a running waypoint |
 //! | `route` | from a target to an endpoint |
 //! | `serve` | what a stream speaks, and who serves that |
 //! | [`settings`] | bounds and deadlines |
@@ -16,9 +18,11 @@
 #![forbid(unsafe_code)]
 
 mod conn;
+pub mod demo;
 mod http;
 mod local;
 mod prefixed;
+pub mod proxy;
 mod route;
 mod serve;
 pub mod settings;

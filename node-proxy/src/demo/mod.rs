@@ -1,7 +1,6 @@
 //! `adit-node demo`: two node proxies on loopback, an echo service, and a live account of what happens between them.
 
 mod echo;
-mod screen;
 mod story;
 mod tour;
 mod world;
@@ -16,7 +15,7 @@ use adit_runtime::{Handle, ShardError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use self::screen::Screen;
+use adit_process::screen::Screen;
 use self::world::World;
 use crate::cli::Demo;
 use crate::config::{ConfigErrors, LogConfig};

@@ -5,7 +5,7 @@ use adit_core::proxy::Observed;
 use adit_core::proxy::observed::{Connection, Direction, Flag, Party};
 use adit_ops::counters::Octets;
 
-use super::screen::Style;
+use adit_process::screen::Style;
 use super::world::Who;
 
 /// Something one of the proxies showed.

@@ -11,7 +11,7 @@ use adit_core::proxy::observed::{Connection, Direction, Flag};
 use adit_ops::counters::Octets;
 
 use super::DemoError;
-use super::screen::Screen;
+use adit_process::screen::Screen;
 use super::story::{Event, tell};
 use super::world::{HTTP, POLICY, RAW, VIP, Who, World, identity};
 use crate::config::Runtime;
