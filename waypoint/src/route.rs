@@ -86,8 +86,7 @@ impl Pool {
         match self {
             Self::Cluster(key, cluster) => {
                 let now = worker.shared.now();
-                let chosen =
-                    worker.draw(|rng| cluster.with(|cluster| cluster.choose(now, pick, rng)))?;
+                let chosen = worker.draw(|rng| cluster.with(|cluster| cluster.choose(now, pick, rng)))?;
                 let workload = Arc::clone(&chosen.workload);
                 let towards = Towards {
                     workload: Arc::clone(&workload.uid),
@@ -143,8 +142,7 @@ pub(crate) fn endpoint_of_connection(
     let pool = match &conn.target {
         Fronted::Workload(workload) => Pool::Workload(Arc::clone(workload), conn.port),
         Fronted::Service(service) => {
-            let table =
-                now.snapshot.frontends.connections(&service.name, conn.port, Some(conn.namespace()));
+            let table = now.snapshot.frontends.connections(&service.name, conn.port, Some(conn.namespace()));
             let target = match table {
                 None => Target { service: service.name.clone(), port: conn.port },
                 Some(table) => {

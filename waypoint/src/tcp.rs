@@ -27,7 +27,9 @@ pub(crate) async fn serve(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Pref
                 upstream.reset();
             }
         }
-        Err(error) => tracing::info!(client = %conn.source, to = %conn.local, %error, "an endpoint cannot be reached"),
+        Err(error) => {
+            tracing::info!(client = %conn.source, to = %conn.local, %error, "an endpoint cannot be reached")
+        }
     }
     drop(under_way);
 }

@@ -15,12 +15,12 @@ use adit_runtime::{Handle, ShardError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use adit_process::screen::Screen;
 use self::world::World;
 use crate::cli::Demo;
 use crate::config::{ConfigErrors, LogConfig};
 use crate::instance::StartError;
-use crate::run::environment;
+use adit_process::screen::Screen;
+use adit_process::start::environment;
 
 /// Why the demo ended.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,6 @@ use adit_runtime::{Handle, Questions, ShardError};
 
 use super::DemoError;
 use super::echo::Application;
-use adit_process::screen::Screen;
 use super::story::Event;
 use crate::certificates::NodeCertificates;
 use crate::config::{Config, Cpus, Runtime};
@@ -24,6 +23,7 @@ use crate::handover::{Sockets, same_port};
 use crate::instance::{Instance, Observe, Parts, StartError, load_mesh, seed};
 use crate::tables::Tables;
 use crate::thread::TokioThread;
+use adit_process::screen::Screen;
 
 /// Where the calling workload and its proxy live.
 const WEB: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -182,8 +182,10 @@ async fn answer(
         response.headers_mut().append(name, value);
     }
     if said("x-app-trailers").is_some() {
-        response.body_mut().trailers =
-            Some(HeaderMap::from_iter([(http::HeaderName::from_static("x-app-trailer"), HeaderValue::from_static("1"))]));
+        response.body_mut().trailers = Some(HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-app-trailer"),
+            HeaderValue::from_static("1"),
+        )]));
         response.headers_mut().insert("trailer", HeaderValue::from_static("x-app-trailer"));
     }
     Ok(response)
@@ -243,7 +245,9 @@ impl http_body::Body for Answer {
 
     fn size_hint(&self) -> http_body::SizeHint {
         match (&self.data, &self.trailers) {
-            (data, None) => http_body::SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
+            (data, None) => {
+                http_body::SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            }
             _ => http_body::SizeHint::default(),
         }
     }

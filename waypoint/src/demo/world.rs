@@ -118,24 +118,28 @@ impl World {
     ///
     /// # Errors
     /// See [`WorldError`].
-    pub fn start(plan: &Plan, manifests: &str, settings: Settings, recorder: Recorder) -> Result<Self, WorldError> {
+    pub fn start(
+        plan: &Plan,
+        manifests: &str,
+        settings: Settings,
+        recorder: Recorder,
+    ) -> Result<Self, WorldError> {
         let home = |index: usize| Ipv4Addr::new(127, 0, 2, u8::try_from(index + 1).unwrap_or(u8::MAX));
         let mut apps = BTreeMap::new();
         for (index, (name, _)) in plan.apps.iter().enumerate() {
             apps.insert(*name, App::start(name, home(index))?);
         }
         let client_home = |index: usize| home(plan.apps.len() + index);
-        let addresses: Vec<_> = [WAYPOINT]
-            .into_iter()
-            .chain((0..plan.apps.len() + plan.clients.len()).map(home))
-            .collect();
+        let addresses: Vec<_> =
+            [WAYPOINT].into_iter().chain((0..plan.apps.len() + plan.clients.len()).map(home)).collect();
         let (hbone, bound) = same_port(&addresses)?;
         let mut bound = bound.into_iter();
         let mesh = mesh(plan, &apps, client_home, hbone);
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
         let snapshot = watch::Sender::new(Arc::clone(&compiled.snapshot));
         let draining = watch::Sender::new(false);
-        let config = |name: &str, address: Ipv4Addr, threads: usize| config(name, address, hbone, &mesh, threads);
+        let config =
+            |name: &str, address: Ipv4Addr, threads: usize| config(name, address, hbone, &mesh, threads);
         let waypoint_config = config("waypoint", WAYPOINT, plan.threads.max(1))?;
         let certificates = NodeCertificates::start(
             &waypoint_config,
@@ -271,7 +275,8 @@ fn mesh(
         let SocketAddr::V4(address) = app.address() else { continue };
         let ports = |port: &u16| format!("{port}: {}", address.port());
         let ports = plan.ports.iter().map(ports).collect::<Vec<_>>().join(", ");
-        let services = services.iter().map(|service| format!("{NAMESPACE}/{}: {{ {ports} }}", hostname(service)));
+        let services =
+            services.iter().map(|service| format!("{NAMESPACE}/{}: {{ {ports} }}", hostname(service)));
         workload(&mut text, name, *address.ip(), &services.collect::<Vec<_>>().join(", "));
     }
     text.push_str("services:\n");
@@ -289,7 +294,13 @@ fn mesh(
 }
 
 /// The environment that a proxy would be started with as a process of its own.
-fn config(name: &str, address: Ipv4Addr, hbone: u16, mesh: &str, threads: usize) -> Result<Config, WorldError> {
+fn config(
+    name: &str,
+    address: Ipv4Addr,
+    hbone: u16,
+    mesh: &str,
+    threads: usize,
+) -> Result<Config, WorldError> {
     let text = |text: &str| text.to_owned();
     let vars = BTreeMap::from([
         (text("LOCAL_XDS"), mesh.to_owned()),
@@ -338,4 +349,3 @@ impl Records {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
-

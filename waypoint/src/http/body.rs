@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 
 use super::watch::Watched;
 
@@ -102,17 +102,20 @@ impl Kept {
     /// Keeps at most `limit` octets of `incoming`.
     pub(crate) fn new(incoming: Incoming, limit: usize) -> Self {
         let (ended, decided) = (incoming.is_end_stream(), Rc::<Notify>::default());
-        Self(Rc::new(RefCell::new(Source {
-            incoming: (!ended).then_some(incoming),
-            kept: Vec::new(),
-            octets: 0,
-            limit,
-            trailers: None,
-            spilled: false,
-            ended,
-            read: 0,
-            decided: Rc::clone(&decided),
-        })), decided)
+        Self(
+            Rc::new(RefCell::new(Source {
+                incoming: (!ended).then_some(incoming),
+                kept: Vec::new(),
+                octets: 0,
+                limit,
+                trailers: None,
+                spilled: false,
+                ended,
+                read: 0,
+                decided: Rc::clone(&decided),
+            })),
+            decided,
+        )
     }
 
     /// The body from its beginning, for one attempt. Attempts before it read no more.

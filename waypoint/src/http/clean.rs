@@ -47,7 +47,8 @@ pub(crate) fn clean(parts: request::Parts, how: Normalization) -> (Head, Result<
     let grpc = headers.get(header::CONTENT_TYPE).is_some_and(is_grpc);
     let path = if uri.path().is_empty() { "/" } else { uri.path() };
     let query = uri.query().map(Into::into);
-    let mut head = Head { method, version, authority: Box::default(), path: path.into(), query, headers, grpc };
+    let mut head =
+        Head { method, version, authority: Box::default(), path: path.into(), query, headers, grpc };
     let checked = check(&mut head, &uri, how);
     (head, checked)
 }
@@ -107,7 +108,8 @@ fn is_grpc(content_type: &HeaderValue) -> bool {
 /// What an `Upgrade` asks for, if it is one that is served: WebSockets.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let tokens = headers.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    let wanted = tokens.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    let wanted =
+        tokens.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
     let to = headers.get(header::UPGRADE).filter(|_| wanted)?;
     to.as_bytes().eq_ignore_ascii_case(b"websocket").then(|| to.clone())
 }
@@ -167,7 +169,13 @@ mod tests {
             (get("/").header("host", "a").header("host", "b"), 400),
             (get("/").header("host", "a b"), 400),
             (get("/").header("host", "a@b"), 400),
-            (get("/").header("host", "a").header("content-length", "1").header("transfer-encoding", "chunked"), 400),
+            (
+                get("/")
+                    .header("host", "a")
+                    .header("content-length", "1")
+                    .header("transfer-encoding", "chunked"),
+                400,
+            ),
             (get("/../x").header("host", "a"), 400),
             (Request::connect("a:1").header("host", "a"), 400),
         ] {
@@ -178,7 +186,10 @@ mod tests {
     #[test]
     fn an_absolute_target_names_the_host() {
         let absolute = head(Request::get("http://b:8080/x?y").header("host", "a")).unwrap();
-        assert_eq!((&*absolute.authority, &*absolute.path, absolute.query.as_deref()), ("b:8080", "/x", Some("y")));
+        assert_eq!(
+            (&*absolute.authority, &*absolute.path, absolute.query.as_deref()),
+            ("b:8080", "/x", Some("y"))
+        );
         assert!(absolute.headers.is_empty());
         let origin = head(Request::get("/a/./b").header("host", "h")).unwrap();
         assert_eq!((&*origin.authority, &*origin.path), ("h", "/a/b"));

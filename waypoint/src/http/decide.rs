@@ -1,11 +1,11 @@
 //! What becomes of a request: the rule for it, and what that says.
 use std::sync::Arc;
 
-use adit_core::l7::{
-    Action, Backend, Backends, Cors, Found, HeaderChanges, Mirror, NoBackend, PathRewrite, PathMatch, RetryPolicy,
-    Rewrite, Rule, Target,
-};
 use adit_core::l7::upstream::NoEndpoint;
+use adit_core::l7::{
+    Action, Backend, Backends, Cors, Found, HeaderChanges, Mirror, NoBackend, PathMatch, PathRewrite,
+    RetryPolicy, Rewrite, Rule, Target,
+};
 use adit_core::route::Fronted;
 use adit_ops::l7::{Details, ResponseFlags};
 use http::HeaderMap;
@@ -60,7 +60,8 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
     let mut finish = Finish::default();
     let service = match &conn.target {
         Fronted::Workload(workload) => {
-            let plan = plan(Pool::Workload(Arc::clone(workload), conn.port), None, &worker.default_retry, head);
+            let plan =
+                plan(Pool::Workload(Arc::clone(workload), conn.port), None, &worker.default_retry, head);
             return Decision { outcome: Ok(plan), finish, route: "default".into() };
         }
         Fronted::Service(service) => service,
@@ -68,8 +69,8 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
     let table = now.snapshot.frontends.table(&service.name, conn.port, Some(conn.namespace()));
     let Some(table) = table else {
         let target = Target { service: service.name.clone(), port: conn.port };
-        let outcome = pooled(worker, now, &target)
-            .map(|pool| plan(pool, Some(target), &worker.default_retry, head));
+        let outcome =
+            pooled(worker, now, &target).map(|pool| plan(pool, Some(target), &worker.default_retry, head));
         return Decision { outcome, finish, route: "default".into() };
     };
     let Some(found) = table.find(head) else {
@@ -115,7 +116,9 @@ fn act(
     found: &Found<'_>,
     finish: &mut Finish,
 ) -> Result<Plan, Local> {
-    let direct = |status, text: &str| Local::new(status, ResponseFlags::NONE, Details::DirectResponse, text.to_owned());
+    let direct = |status, text: &str| {
+        Local::new(status, ResponseFlags::NONE, Details::DirectResponse, text.to_owned())
+    };
     match &found.rule.action {
         Action::Invalid(_) => Err(direct(500, "")),
         Action::Redirect(redirect) => {
@@ -141,9 +144,8 @@ fn act(
 }
 
 fn draw(worker: &Worker, backends: &Backends) -> Result<(Backend, Target), Local> {
-    let drawn = worker.draw(|rng| {
-        backends.draw(rng).map(|(backend, target)| (backend.clone(), target.clone()))
-    });
+    let drawn =
+        worker.draw(|rng| backends.draw(rng).map(|(backend, target)| (backend.clone(), target.clone())));
     drawn.map_err(|error| {
         let (flags, details) = match &error {
             NoBackend::Invalid(_) => (ResponseFlags::NO_CLUSTER_FOUND, Details::ClusterNotFound),

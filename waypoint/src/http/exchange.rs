@@ -5,10 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::l7::{
-    Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, Outcome, RetryBudget,
-};
 use adit_core::l7::upstream::Pick;
+use adit_core::l7::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, Outcome, RetryBudget};
 use adit_core::time::Instant;
 use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -35,7 +33,11 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
 /// Serves a request.
-pub(crate) async fn serve(worker: Rc<Worker>, conn: Rc<Conn>, mut request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    conn: Rc<Conn>,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     let upgrade = clean::upgrade(request.headers());
     let upgrade = upgrade.map(|to| (to, hyper::upgrade::on(&mut request)));
     let (parts, body) = request.into_parts();
@@ -59,7 +61,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, conn: Rc<Conn>, mut request: Reque
         Ok(plan) => plan,
         Err(local) => return answered(report, local, &finish),
     };
-    let limit = if plan.retry.retries > 0 || !plan.mirrors.is_empty() { worker.shared.settings.max_replayed } else { 0 };
+    let limit = if plan.retry.retries > 0 || !plan.mirrors.is_empty() {
+        worker.shared.settings.max_replayed
+    } else {
+        0
+    };
     let kept = Kept::new(body, limit);
     report.request = Some(kept.clone());
     report.cluster = plan.pool.name(true);
@@ -161,11 +167,7 @@ impl Going {
                     self.finish(exchange);
                     return answered(self.report, local, &self.finish);
                 }
-                Timed::Attempt => Attempted {
-                    outcome: Err(Failed::timeout()),
-                    lease: None,
-                    under_way: None,
-                },
+                Timed::Attempt => Attempted { outcome: Err(Failed::timeout()), lease: None, under_way: None },
                 Timed::Whole => {
                     self.finish(exchange);
                     let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
@@ -173,7 +175,10 @@ impl Going {
                     return answered(self.report, local, &self.finish);
                 }
             };
-            if matches!(&attempted.outcome, Err(failed) if failed.stale) && self.kept.is_replayable() && stale < 3 {
+            if matches!(&attempted.outcome, Err(failed) if failed.stale)
+                && self.kept.is_replayable()
+                && stale < 3
+            {
                 stale += 1;
                 continue;
             }
@@ -187,7 +192,8 @@ impl Going {
                     if !self.wait(&mut exchange, at).await {
                         self.finish(exchange);
                         let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
-                        let local = Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout");
+                        let local =
+                            Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout");
                         return answered(self.report, local, &self.finish);
                     }
                 }
@@ -221,10 +227,13 @@ impl Going {
     /// What follows an attempt.
     fn next(&self, now: Instant, exchange: &mut Exchange, attempted: &Attempted, replayable: bool) -> Next {
         if let Some(under_way) = &attempted.under_way {
-            under_way.tell(now, match &attempted.outcome {
-                Ok(response) => Outcome::Status(response.status().as_u16()),
-                Err(_) => Outcome::Failed,
-            });
+            under_way.tell(
+                now,
+                match &attempted.outcome {
+                    Ok(response) => Outcome::Status(response.status().as_u16()),
+                    Err(_) => Outcome::Failed,
+                },
+            );
         }
         let mut decide = |budget: &mut RetryBudget| {
             self.worker.draw(|rng| match &attempted.outcome {
@@ -334,7 +343,8 @@ impl Going {
         let (mut parts, body) = response.into_parts();
         let to = parts.headers.get(header::UPGRADE).cloned();
         clean::strip_response(&mut parts.headers);
-        let millis = self.report.service_time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let millis =
+            self.report.service_time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         parts.headers.insert(SERVICE_TIME, HeaderValue::from(millis));
         self.finish.apply(&mut parts.headers);
         named(&mut parts.headers);
@@ -381,7 +391,8 @@ pub(crate) fn outgoing(head: &Head, plan: &Plan, version: UpstreamVersion, body:
         }
         UpstreamVersion::Http2 => {
             *request.version_mut() = Version::HTTP_2;
-            let uri = Uri::builder().scheme("http").authority(host.as_str()).path_and_query(plan.path.as_str());
+            let uri =
+                Uri::builder().scheme("http").authority(host.as_str()).path_and_query(plan.path.as_str());
             *request.uri_mut() = uri.build().unwrap_or_else(|_| Uri::from_static("http://invalid/"));
         }
     }
@@ -438,7 +449,8 @@ fn answered_failed(mut report: Report, failed: Failed, finish: &Finish) -> Respo
     let Failed { kind, reason, text, .. } = failed;
     let (status, flags, details) = match kind {
         AttemptFailure::Connect => {
-            let details = Details::UpstreamResetBefore(ResetReason::RemoteConnectionFailure, Arc::clone(&text));
+            let details =
+                Details::UpstreamResetBefore(ResetReason::RemoteConnectionFailure, Arc::clone(&text));
             (503, ResponseFlags::UPSTREAM_CONNECTION_FAILURE, details)
         }
         AttemptFailure::Timeout => {
@@ -447,9 +459,11 @@ fn answered_failed(mut report: Report, failed: Failed, finish: &Finish) -> Respo
         AttemptFailure::Refused => {
             (503, ResponseFlags::UPSTREAM_REMOTE_RESET, Details::UpstreamResetBefore(reason, Arc::default()))
         }
-        AttemptFailure::Reset if reason == ResetReason::ProtocolError => {
-            (502, ResponseFlags::UPSTREAM_PROTOCOL_ERROR, Details::UpstreamResetBefore(reason, Arc::default()))
-        }
+        AttemptFailure::Reset if reason == ResetReason::ProtocolError => (
+            502,
+            ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+            Details::UpstreamResetBefore(reason, Arc::default()),
+        ),
         AttemptFailure::Reset => {
             let details = Details::UpstreamResetBefore(reason, Arc::default());
             (503, ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, details)

@@ -90,7 +90,10 @@ mod tests {
     fn a_grpc_client_is_told_in_its_own_words() {
         let local = || Local::new(503, ResponseFlags::NONE, Details::NoHealthyUpstream, "no 100% up\n");
         let plain = local().into_response(false);
-        assert_eq!((plain.status().as_u16(), &plain.headers()["content-type"]), (503, &HeaderValue::from_static("text/plain")));
+        assert_eq!(
+            (plain.status().as_u16(), &plain.headers()["content-type"]),
+            (503, &HeaderValue::from_static("text/plain"))
+        );
         let grpc = local().with("x-a", "b").into_response(true);
         assert_eq!(grpc.status(), 200);
         assert_eq!(grpc.headers()["grpc-status"], "14");
@@ -101,7 +104,18 @@ mod tests {
 
     #[test]
     fn statuses_map_as_envoys_do() {
-        let cases = [(400, 13), (401, 16), (403, 7), (404, 12), (429, 14), (502, 14), (503, 14), (504, 14), (500, 2), (418, 2)];
+        let cases = [
+            (400, 13),
+            (401, 16),
+            (403, 7),
+            (404, 12),
+            (429, 14),
+            (502, 14),
+            (503, 14),
+            (504, 14),
+            (500, 2),
+            (418, 2),
+        ];
         for (http, grpc) in cases {
             assert_eq!(grpc_status(StatusCode::from_u16(http).unwrap()), grpc);
         }

@@ -63,7 +63,8 @@ async fn one(worker: &Rc<Worker>, conn: &Conn, head: &Head, plan: &Plan, kept: K
     };
     let Ok(endpoint) = plan.pool.draw(worker, conn, &Pick::default()) else { return };
     let Endpoint { towards, workload, under_way } = endpoint;
-    let version = if head.version == http::Version::HTTP_2 { UpstreamVersion::Http2 } else { UpstreamVersion::Http1 };
+    let version =
+        if head.version == http::Version::HTTP_2 { UpstreamVersion::Http2 } else { UpstreamVersion::Http1 };
     let key = PoolKey {
         endpoint: workload.uid.clone(),
         port: towards.port,

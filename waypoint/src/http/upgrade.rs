@@ -6,7 +6,12 @@ use super::watch::Report;
 use crate::shared::UnderWay;
 
 /// Relays between a client and an endpoint that have agreed to. The request is over when that is.
-pub(crate) fn relay(downstream: OnUpgrade, upstream: OnUpgrade, mut report: Report, under_way: Option<UnderWay>) {
+pub(crate) fn relay(
+    downstream: OnUpgrade,
+    upstream: OnUpgrade,
+    mut report: Report,
+    under_way: Option<UnderWay>,
+) {
     tokio::task::spawn_local(async move {
         // It is told of when this is over.
         let report = &mut report;

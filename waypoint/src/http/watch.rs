@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use adit_core::hbone::TraceParent;
 use adit_ops::l7::{
-    Details, Downstream, Exchange, Grpc, Http, Octets, Peer, Protocol, ResponseFlags, Security, Upstream, Version,
+    Details, Downstream, Exchange, Grpc, Http, Octets, Peer, Protocol, ResponseFlags, Security, Upstream,
+    Version,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
