@@ -1,0 +1,5 @@
+//! Istio's own resources.
+pub(super) mod destination_rule;
+#[cfg(test)]
+mod testing;
+mod values;
