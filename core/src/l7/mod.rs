@@ -28,6 +28,7 @@ mod retry;
 mod route;
 mod snapshot;
 mod table;
+pub mod telemetry;
 mod text;
 
 pub use self::backends::{Backend, Backends, NoBackend, Target};

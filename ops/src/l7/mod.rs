@@ -5,6 +5,8 @@
 //!                                                              ├──▶ log (one line)
 //!                                                              └──▶ trace ──▶ OTLP exporter
 //! ```
+mod attributes;
+pub mod metrics;
 pub mod record;
 
 pub use self::record::{
