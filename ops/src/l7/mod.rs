@@ -6,6 +6,7 @@
 //!                                                              └──▶ trace ──▶ OTLP exporter
 //! ```
 mod attributes;
+pub mod log;
 pub mod metrics;
 pub mod record;
 
