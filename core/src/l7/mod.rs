@@ -38,6 +38,7 @@ mod siphash;
 mod snapshot;
 mod sniff;
 mod table;
+pub mod telemetry;
 mod text;
 pub mod upstream;
 
@@ -49,12 +50,12 @@ pub use self::connections::{ConnectionRoute, ConnectionTable, ServerName, Server
 pub use self::fault::{Abort, Faults, Injected};
 pub use self::filters::{
     AllowOrigin, AllowOriginError, Allowed, Cors, Fraction, HeaderChanges, Headers, Location, Mirror,
-    PathRewrite, Preflight, Redirect, Rewrite,
+    PathRewrite, Preflight, Redirect, RegexRewrite, Rewrite,
 };
 pub use self::frontends::{Conflict, Frontends, Rules};
 pub use self::hash::{KeyHash, Ring};
 pub use self::limit::{Bucket, Limiter, Rate, Verdict};
-pub use self::matching::{Mismatch, Named, Rank, RouteMatch};
+pub use self::matching::{Condition, Mismatch, Named, Rank, RouteMatch};
 pub use self::normalize::{BadPath, Normalization, normalize};
 pub use self::outlier::{Ejection, Outcome, OutlierDetection, Outliers};
 pub use self::path::{PathError, PathMatch, Prefix, valid_path};
@@ -62,7 +63,7 @@ pub use self::persistence::{Keeper, Persistence, Session, SessionKey};
 pub use self::protocol::{Protocol, Protocols};
 pub use self::request::{Request, Scheme};
 pub use self::retry::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, RetryOn, RetryPolicy};
-pub use self::route::{Action, Forward, Kind, Parent, Route, RouteId, Rule};
+pub use self::route::{Action, Direct, Forward, Kind, Parent, Route, RouteId, Rule};
 pub use self::snapshot::Snapshot;
 pub use self::sniff::{Sniffed, sniff};
 pub use self::table::{Found, Table};

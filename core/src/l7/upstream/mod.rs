@@ -8,6 +8,7 @@
 //! A [`Cluster`] is the state of one service, port and subset. Several threads may share one behind a lock: nothing here waits,
 //! and a choice takes no memory.
 mod cluster;
+mod destinations;
 mod gather;
 mod key;
 mod label;
@@ -19,6 +20,7 @@ mod view;
 mod warmup;
 
 pub use self::cluster::{Chosen, Cluster, NoEndpoint, Pick};
+pub use self::destinations::{Destination, Destinations, PortPolicies, Settled};
 pub use self::gather::{Endpoint, Gathered, LeftOut, Spread, WhyLeftOut, endpoints_of};
 pub use self::key::{CookieKey, FreshCookie, KeySource};
 pub use self::label::{Label, Selector};

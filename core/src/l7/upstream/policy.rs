@@ -189,8 +189,8 @@ pub struct TrafficPolicy {
     pub min_health_percent: u32,
     /// How connections are made and kept.
     pub connections: ConnectionSettings,
-    /// TLS of the application's own.
-    pub tls: Option<Arc<UpstreamTls>>,
+    /// TLS of the application's own, or why it cannot be spoken: then connections fail, plaintext is no way out.
+    pub tls: Option<Result<Arc<UpstreamTls>, Arc<str>>>,
     /// `proxyProtocol`.
     pub proxy_protocol: Option<ProxyProtocol>,
 }
