@@ -9,6 +9,8 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
+pub mod directory;
+pub mod documents;
 mod gateway;
 mod object;
 mod problem;
