@@ -127,3 +127,6 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,12 @@ mod files;
 mod look;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::inotify;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
 use self::files::Files;
@@ -93,42 +92,47 @@ impl Directory {
             })
             .ok();
         let mut readable = true;
+        // What has changed since it was opened, the system tells nobody.
+        self.settle(&sender, &mut readable).await;
         loop {
             tokio::select! {
                 () = sender.closed() => return,
                 () = told(events.as_ref()) => {}
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            loop {
-                match self.look() {
-                    Ok((seen, loaded)) => {
-                        readable = true;
-                        if let Some(loaded) = loaded {
-                            loaded.files.iter().for_each(|problem| tracing::warn!("{problem}"));
-                            sender.send_replace(loaded);
-                        }
-                        if seen != Seen::Moving {
-                            break;
-                        }
-                        tokio::time::sleep(SETTLING).await;
+            self.settle(&sender, &mut readable).await;
+        }
+    }
+
+    /// Looks until nobody is at work, and sends what is new. `readable`: whether the last look saw anything.
+    async fn settle(&mut self, sender: &watch::Sender<Loaded>, readable: &mut bool) {
+        loop {
+            match self.look() {
+                Ok((seen, loaded)) => {
+                    *readable = true;
+                    if let Some(loaded) = loaded {
+                        loaded.files.iter().for_each(|problem| tracing::warn!("{problem}"));
+                        sender.send_replace(loaded);
                     }
-                    Err(error) => {
-                        if std::mem::take(&mut readable) {
-                            tracing::warn!(
-                                "{}: cannot be read, everything stays as it was: {error}",
-                                self.path.display()
-                            );
-                        }
-                        break;
+                    if seen != Seen::Moving {
+                        return;
                     }
+                    tokio::time::sleep(SETTLING).await;
+                }
+                Err(error) => {
+                    if std::mem::take(readable) {
+                        let path = self.path.display();
+                        tracing::warn!("{path}: cannot be read, everything stays as it was: {error}");
+                    }
+                    return;
                 }
             }
         }
     }
 }
 
-/// Makes the system tell of what is done in a directory.
-fn events(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
+/// Makes the system tell of what is done in a directory. Its descriptor is read as a pipe is: what comes out is not looked at.
+fn events(path: &Path) -> io::Result<Receiver> {
     let events = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     let kinds = inotify::WatchFlags::CLOSE_WRITE
         | inotify::WatchFlags::MOVE
@@ -136,17 +140,16 @@ fn events(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
         | inotify::WatchFlags::DELETE
         | inotify::WatchFlags::ATTRIB;
     inotify::add_watch(&events, path, kinds)?;
-    AsyncFd::with_interest(events, tokio::io::Interest::READABLE)
+    Receiver::from_owned_fd_unchecked(events)
 }
 
 /// Waits until something has been done; what it was, a look will see.
-async fn told(events: Option<&AsyncFd<OwnedFd>>) {
+async fn told(events: Option<&Receiver>) {
     let Some(events) = events else { return std::future::pending().await };
-    let Ok(mut ready) = events.readable().await else { return std::future::pending().await };
     let mut buffer = [0; 4096];
+    let Ok(()) = events.readable().await else { return std::future::pending().await };
     // All of them, so that the next one is news.
-    while rustix::io::read(events.get_ref(), &mut buffer).is_ok_and(|length| length > 0) {}
-    ready.clear_ready();
+    while events.try_read(&mut buffer).is_ok_and(|length| length > 0) {}
 }
 
 #[cfg(test)]
