@@ -10,8 +10,11 @@
 //! Beside the choice stand machines that see many requests: [`Exchange`] (one request and its attempts), [`RetryBudget`],
 //! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing).
 //!
+//! Before a request is routed, [`jwt`] finds out whose token it has, and [`authz`] whether it may pass.
+//!
 //! Nothing here parses HTTP or knows a library that does: a request is whatever implements [`Request`]. Resources are compiled
 //! to these types once, where they are read; what they say that cannot be done becomes [`Action::Invalid`], never nothing.
+pub mod authz;
 mod backends;
 mod breaker;
 mod budget;
@@ -19,6 +22,7 @@ mod fault;
 mod filters;
 mod frontends;
 mod hash;
+pub mod jwt;
 mod limit;
 mod matching;
 mod outlier;
@@ -28,6 +32,7 @@ mod retry;
 mod route;
 mod snapshot;
 mod table;
+mod target;
 mod text;
 
 pub use self::backends::{Backend, Backends, NoBackend, Target};
