@@ -9,8 +9,11 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
+mod gateway;
 mod object;
 mod problem;
+mod services;
+pub mod status;
 mod world;
 
 use std::collections::BTreeMap;
@@ -21,6 +24,10 @@ use adit_core::l7::Snapshot;
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
 pub use self::world::World;
+
+use self::gateway::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, ISTIO_GROUP};
+use self::services::Services;
+use self::status::Status;
 
 /// All objects that are known, each name once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,15 +85,44 @@ pub struct Compiled {
     pub snapshot: Arc<Snapshot>,
     /// What is wrong with them, in order of the objects.
     pub problems: Vec<Problem>,
+    /// What is said of them in a cluster.
+    pub statuses: Vec<Status>,
 }
+
+/// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
+const KINDS: [(&str, &str); 14] = [
+    ("", "ConfigMap"),
+    ("", "Namespace"),
+    ("", "Secret"),
+    ("", "Service"),
+    (GATEWAY_GROUP, "BackendTLSPolicy"),
+    (GATEWAY_GROUP, "GRPCRoute"),
+    (GATEWAY_GROUP, "Gateway"),
+    (GATEWAY_GROUP, "GatewayClass"),
+    (GATEWAY_GROUP, "HTTPRoute"),
+    (GATEWAY_GROUP, "ReferenceGrant"),
+    (GATEWAY_GROUP, "TCPRoute"),
+    (GATEWAY_GROUP, "TLSRoute"),
+    (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
+    (ISTIO_GROUP, "ServiceEntry"),
+];
 
 /// Translates `objects` for the waypoint that `world` says.
 #[must_use]
-pub fn compile(objects: &Objects, _world: &World) -> Compiled {
+pub fn compile(objects: &Objects, world: &World) -> Compiled {
     let mut problems = Problems::default();
-    for object in objects.iter() {
-        let text = "objects of this kind are not supported and have no effect";
+    for object in objects.iter().filter(|object| !KINDS.contains(&(&*object.group, &*object.kind))) {
+        let text = format!("{} of group {:?} is not supported and has no effect", object.kind, object.group);
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
-    Compiled { snapshot: Arc::new(Snapshot::default()), problems: problems.into_sorted() }
+    let services = Services::new(objects, world, &mut problems);
+    let gateway = gateway::translate(objects, world, &services, &mut problems);
+    let snapshot = Snapshot {
+        frontends: gateway.frontends,
+        protocols: services.protocols(),
+        backend_tls: gateway.backend_tls,
+        retry_budgets: gateway.retry_budgets,
+        ..Snapshot::default()
+    };
+    Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }

@@ -7,6 +7,8 @@
 //!                                                                                                           backend drawn
 //! ```
 //!
+//! Connections that are no HTTP have routes of their own ([`ConnectionTable`]). [`Snapshot`] is all of it at one time.
+//!
 //! Beside the choice stand machines that see many requests: [`Exchange`] (one request and its attempts), [`RetryBudget`],
 //! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing).
 //!
@@ -15,9 +17,11 @@
 //! Nothing here parses HTTP or knows a library that does: a request is whatever implements [`Request`]. Resources are compiled
 //! to these types once, where they are read; what they say that cannot be done becomes [`Action::Invalid`], never nothing.
 pub mod authz;
+mod backend_tls;
 mod backends;
 mod breaker;
 mod budget;
+mod connections;
 mod fault;
 mod filters;
 mod frontends;
@@ -27,28 +31,35 @@ mod limit;
 mod matching;
 mod outlier;
 mod path;
+mod persistence;
+mod protocol;
 mod request;
 mod retry;
 mod route;
+mod siphash;
 mod snapshot;
 mod table;
 mod target;
 mod text;
 
+pub use self::backend_tls::{BackendTls, BackendTlsRules, PeerName, TlsRule, TrustAnchors};
 pub use self::backends::{Backend, Backends, NoBackend, Target};
 pub use self::breaker::{Breaker, Counted, Limits, Overflow};
 pub use self::budget::RetryBudget;
+pub use self::connections::{ConnectionRoute, ConnectionTable, ServerName, ServerNameError};
 pub use self::fault::{Abort, Faults, Injected};
 pub use self::filters::{
     AllowOrigin, AllowOriginError, Allowed, Cors, Fraction, HeaderChanges, Headers, Location, Mirror,
     PathRewrite, Preflight, Redirect, Rewrite,
 };
-pub use self::frontends::{Conflict, Frontends};
+pub use self::frontends::{Conflict, Frontends, Rules};
 pub use self::hash::{KeyHash, Ring};
 pub use self::limit::{Bucket, Limiter, Rate, Verdict};
 pub use self::matching::{Mismatch, Named, Rank, RouteMatch};
 pub use self::outlier::{Ejection, Outcome, OutlierDetection, Outliers};
 pub use self::path::{PathError, PathMatch, Prefix, valid_path};
+pub use self::persistence::{Keeper, Persistence, Session, SessionKey};
+pub use self::protocol::{Protocol, Protocols};
 pub use self::request::{Request, Scheme};
 pub use self::retry::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, RetryOn, RetryPolicy};
 pub use self::route::{Action, Forward, Kind, Parent, Route, RouteId, Rule};

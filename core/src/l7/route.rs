@@ -7,12 +7,18 @@ use core::fmt;
 use super::backends::Backends;
 use super::filters::{Cors, HeaderChanges, Mirror, Redirect, Rewrite};
 use super::matching::RouteMatch;
+use super::persistence::Persistence;
+use super::retry::RetryPolicy;
 use crate::mesh::ServiceName;
 use crate::time::UnixTime;
 
 /// What a route is about. On one port of a service only routes of one kind count: the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// `TCPRoute`.
+    Tcp,
+    /// `TLSRoute`.
+    Tls,
     /// `HTTPRoute`.
     Http,
     /// `GRPCRoute`.
@@ -22,6 +28,8 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Tcp => "TCPRoute",
+            Self::Tls => "TLSRoute",
             Self::Http => "HTTPRoute",
             Self::Grpc => "GRPCRoute",
         })
@@ -104,4 +112,8 @@ pub struct Forward {
     pub mirrors: Vec<Mirror>,
     /// Where it goes.
     pub backends: Backends,
+    /// How often it is tried, and how long that may take.
+    pub retry: Arc<RetryPolicy>,
+    /// Whether clients stay with the endpoint that answered them first.
+    pub persistence: Option<Arc<Persistence>>,
 }

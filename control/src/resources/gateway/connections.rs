@@ -1,0 +1,96 @@
+//! `TLSRoute` and `TCPRoute`: rules for connections.
+use std::sync::Arc;
+
+use adit_core::l7::{Backends, ConnectionRoute, Kind, ServerName};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::Object;
+use super::super::problem::Problems;
+use super::reading::{Context, Reading};
+use super::requests::Read;
+use super::{backends, parents};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(default)]
+    parent_refs: Vec<Value>,
+    #[serde(default)]
+    hostnames: Vec<String>,
+    #[serde(default)]
+    rules: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawRule {
+    #[serde(rename = "name")]
+    _name: Option<String>,
+    #[serde(default)]
+    backend_refs: Vec<Value>,
+}
+
+/// Reads a route of `kind`. Where its rule is invalid, its connections are refused.
+pub(super) fn read(
+    kind: Kind,
+    object: &Object,
+    context: Context<'_>,
+    problems: &mut Problems,
+) -> Read<ConnectionRoute> {
+    let mut reading = Reading::new(object, context, problems);
+    let reading = &mut reading;
+    let Some(spec) = reading.spec::<Spec>() else { return (None, Vec::new()) };
+    let parents = parents::read(reading, &spec.parent_refs);
+    reading.forget();
+    let names = names(reading, kind, &spec.hostnames);
+    if spec.rules.len() > 1 {
+        reading.note(
+            "spec.rules",
+            "rules of connections have no conditions: the first one is for all, the others have no effect",
+        );
+    }
+    let field = "spec.rules[0]";
+    let raw = match spec.rules.first() {
+        Some(value) => reading.read::<RawRule>(field, value),
+        None => {
+            reading.malformed("spec.rules", "is missing or empty: without a rule connections are refused");
+            None
+        }
+    };
+    let mut backends = match raw {
+        Some(raw) => backends::read(reading, field, &raw.backend_refs),
+        None => Backends::default(),
+    };
+    if reading.end_rule().is_some() {
+        backends = Backends::default();
+    }
+    let id = parents::id(reading, kind);
+    // A route whose server names are none is for nobody, not for everybody.
+    let route = names.map(|names| {
+        Arc::new(ConnectionRoute { id, created: object.created, parents: parents.all(), names, backends })
+    });
+    (route, parents.statuses(reading))
+}
+
+/// The server names of a `TLSRoute`; `None`: all that were given are none.
+fn names(reading: &mut Reading<'_>, kind: Kind, hostnames: &[String]) -> Option<Vec<ServerName>> {
+    if kind == Kind::Tcp {
+        if !hostnames.is_empty() {
+            reading.malformed("spec.hostnames", "a TCPRoute has none");
+        }
+        return Some(Vec::new());
+    }
+    reading.limit("spec.hostnames", hostnames.len(), 16);
+    if hostnames.iter().any(|name| name == "*") {
+        return Some(Vec::new());
+    }
+    let mut names = Vec::new();
+    for (index, hostname) in hostnames.iter().enumerate() {
+        match ServerName::new(hostname) {
+            Ok(name) => names.push(name),
+            Err(error) => reading.malformed(&format!("spec.hostnames[{index}]"), error.to_string()),
+        }
+    }
+    (hostnames.is_empty() || !names.is_empty()).then_some(names)
+}
