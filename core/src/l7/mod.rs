@@ -40,6 +40,7 @@ mod siphash;
 mod snapshot;
 mod table;
 mod target;
+pub mod telemetry;
 mod text;
 
 pub use self::backend_tls::{BackendTls, BackendTlsRules, PeerName, TlsRule, TrustAnchors};

@@ -1,0 +1,2 @@
+//! Istio's own resources.
+pub mod mesh_config;
