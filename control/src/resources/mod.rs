@@ -29,6 +29,7 @@ pub use self::problem::{ObjectName, Problem, Problems, Severity};
 pub use self::world::World;
 
 use self::gateway::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, ISTIO_GROUP};
+use self::istio::mesh_config::MeshConfig;
 use self::services::Services;
 use self::status::Status;
 
@@ -93,7 +94,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 14] = [
+const KINDS: [(&str, &str); 16] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -108,6 +109,8 @@ const KINDS: [(&str, &str); 14] = [
     (GATEWAY_GROUP, "TLSRoute"),
     (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
     (ISTIO_GROUP, "ServiceEntry"),
+    (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
+    (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
 ];
 
 /// Translates `objects` for the waypoint that `world` says.
@@ -120,12 +123,17 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
     }
     let services = Services::new(objects, world, &mut problems);
     let gateway = gateway::translate(objects, world, &services, &mut problems);
+    let config = MeshConfig::of(objects, world, &mut problems);
+    let security = istio::security(objects, world, &services, &config, &mut problems);
     let snapshot = Snapshot {
         frontends: gateway.frontends,
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
         destinations: istio::destination_rule::translate(objects, world, &mut problems),
         retry_budgets: gateway.retry_budgets,
+        policies: security.policies,
+        authentications: security.authentications,
+        trusted_hops: security.trusted_hops,
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }
