@@ -17,7 +17,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::Snapshot;
+use adit_core::l7::{Frontends, Kind, Snapshot};
 
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
@@ -85,10 +85,11 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(objects: &Objects, world: &World) -> Compiled {
     let mut problems = Problems::default();
-    let snapshot = Snapshot {
-        destinations: istio::destination_rule::translate(objects, world, &mut problems),
-        ..Snapshot::default()
-    };
+    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let requests = istio::virtual_service::translate(objects, world, &destinations, &mut problems);
+    let frontends = Frontends::new(requests, []);
+    give_way(&frontends, &mut problems);
+    let snapshot = Snapshot { destinations, frontends, ..Snapshot::default() };
     for object in objects.iter().filter(|object| !is_read(object)) {
         let text = "objects of this kind are not supported and have no effect";
         problems.push(object.id(), "kind", Severity::Unsupported, text);
@@ -98,5 +99,24 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
 
 /// Whether a translator reads objects of this kind.
 fn is_read(object: &Object) -> bool {
-    matches!((&*object.group, &*object.kind), ("networking.istio.io", "DestinationRule"))
+    matches!((&*object.group, &*object.kind), ("networking.istio.io", "DestinationRule" | "VirtualService"))
+}
+
+/// Tells of `VirtualService`s that have no effect, as routes of Gateway API are for the same service.
+fn give_way(frontends: &Frontends, problems: &mut Problems) {
+    for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
+        let (route, parent) = (&conflict.route, &conflict.parent);
+        let object = ObjectName {
+            group: "networking.istio.io".into(),
+            kind: "VirtualService".into(),
+            namespace: Arc::clone(&route.namespace),
+            name: Arc::clone(&route.name),
+        };
+        let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let text = format!(
+            "{}{port} has a {}, which goes before it; this has no effect there",
+            parent.service.hostname, conflict.winner
+        );
+        problems.push(object, "spec.hosts", Severity::Conflict, text);
+    }
 }

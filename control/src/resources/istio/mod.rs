@@ -3,3 +3,4 @@ pub(super) mod destination_rule;
 #[cfg(test)]
 mod testing;
 mod values;
+pub(super) mod virtual_service;
