@@ -2,7 +2,6 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `admin` | what the admin pages show |
 //! | [`capture`] | `adit-node capture`: redirection rules and routes of a pod, applied, verified, removed |
 //! | [`check`] | `adit-node check`: whether connections of pods really come to the proxy |
 //! | [`cli`] | commands, flags, help, exit codes |
@@ -17,7 +16,6 @@
 pub use adit_process::{certificates, config, handover, instance, shard_config, tables, thread};
 use adit_process::{demands, discovery, stopping};
 
-mod admin;
 pub mod capture;
 pub mod check;
 pub mod cli;

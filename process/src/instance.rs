@@ -33,7 +33,7 @@ use crate::tables::Tables;
 pub type Observe = Arc<dyn Fn(&Observed) + Send + Sync>;
 
 /// Serves the streams that end at one shard: a waypoint's HTTP. Runs on the shard's thread, as a local task of tokio.
-pub type Serve = Arc<dyn Fn(Handle, Deliveries) -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
+pub type Serve = Arc<dyn Fn(usize, Handle, Deliveries) -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
 
 /// What an [`Instance`] is started with, beside its configuration.
 pub struct Parts {
@@ -469,7 +469,7 @@ fn spawn_serving(count: usize, setup: ShardSetup, serve: Serve) -> Result<Shards
     let (started, starts) = channel();
     let setup = move |index, mailbox: Mailbox| {
         let (delivering, streams) = deliveries();
-        let serving = serve(mailbox.handle(), streams);
+        let serving = serve(index, mailbox.handle(), streams);
         let mut made = setup.make(index, mailbox, &|_, shard| Ok(shard))?;
         made.config.deliveries = Some(Arc::new(delivering));
         // Nobody waits any more only when another shard has failed already.

@@ -9,7 +9,7 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
-mod istio;
+pub mod istio;
 mod object;
 mod problem;
 mod world;

@@ -38,6 +38,7 @@ mod siphash;
 mod snapshot;
 mod sniff;
 mod table;
+pub mod telemetry;
 mod text;
 pub mod upstream;
 
