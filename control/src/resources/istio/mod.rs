@@ -11,6 +11,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod values;
+pub(super) mod virtual_service;
 
 use adit_core::l7::authz::Policies;
 use adit_core::l7::jwt::Authentications;
