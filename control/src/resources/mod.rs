@@ -83,11 +83,20 @@ pub struct Compiled {
 
 /// Translates `objects` for the waypoint that `world` says.
 #[must_use]
-pub fn compile(objects: &Objects, _world: &World) -> Compiled {
+pub fn compile(objects: &Objects, world: &World) -> Compiled {
     let mut problems = Problems::default();
-    for object in objects.iter() {
+    let snapshot = Snapshot {
+        destinations: istio::destination_rule::translate(objects, world, &mut problems),
+        ..Snapshot::default()
+    };
+    for object in objects.iter().filter(|object| !is_read(object)) {
         let text = "objects of this kind are not supported and have no effect";
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
-    Compiled { snapshot: Arc::new(Snapshot::default()), problems: problems.into_sorted() }
+    Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted() }
+}
+
+/// Whether a translator reads objects of this kind.
+fn is_read(object: &Object) -> bool {
+    matches!((&*object.group, &*object.kind), ("networking.istio.io", "DestinationRule"))
 }

@@ -60,6 +60,13 @@ impl RetryPolicy {
     }
 }
 
+impl Default for RetryPolicy {
+    /// [Istio's](Self::istio_default).
+    fn default() -> Self {
+        Self::istio_default()
+    }
+}
+
 /// How an attempt ended before its answer could be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptFailure {

@@ -5,14 +5,23 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::backends::Backends;
+use super::fault::Faults;
 use super::filters::{Cors, HeaderChanges, Mirror, Redirect, Rewrite};
 use super::matching::RouteMatch;
+use super::persistence::Persistence;
+use super::retry::RetryPolicy;
 use crate::mesh::ServiceName;
 use crate::time::UnixTime;
 
 /// What a route is about. On one port of a service only routes of one kind count: the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// `TCPRoute`.
+    Tcp,
+    /// `TLSRoute`.
+    Tls,
+    /// `VirtualService` of Istio: gives way to Gateway API's.
+    Virtual,
     /// `HTTPRoute`.
     Http,
     /// `GRPCRoute`.
@@ -22,6 +31,9 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Tcp => "TCPRoute",
+            Self::Tls => "TLSRoute",
+            Self::Virtual => "VirtualService",
             Self::Http => "HTTPRoute",
             Self::Grpc => "GRPCRoute",
         })
@@ -89,8 +101,19 @@ pub enum Action {
     Forward(Forward),
     /// The client is sent elsewhere.
     Redirect(Redirect),
+    /// The client gets this answer.
+    Direct(Direct),
     /// The rule says something that we cannot do, and is not done in part: status 500. This is what it is.
     Invalid(Arc<str>),
+}
+
+/// An answer of ours (Istio: `HTTPDirectResponse`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Direct {
+    /// The status.
+    pub status: u16,
+    /// The body; `text/plain` if there is any.
+    pub body: Arc<[u8]>,
 }
 
 /// How a request is sent on.
@@ -100,8 +123,14 @@ pub struct Forward {
     pub request: HeaderChanges,
     /// Changes of its path or host.
     pub rewrite: Rewrite,
+    /// Faults put in on purpose, before anything is sent.
+    pub faults: Faults,
     /// Who gets copies.
     pub mirrors: Vec<Mirror>,
     /// Where it goes.
     pub backends: Backends,
+    /// How often it is tried, and how long that may take.
+    pub retry: Arc<RetryPolicy>,
+    /// Whether clients stay with the endpoint that answered them first.
+    pub persistence: Option<Arc<Persistence>>,
 }

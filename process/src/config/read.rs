@@ -54,7 +54,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The names that were asked for so far.
-    #[cfg(test)]
     pub(super) fn asked(&self) -> Vec<&'static str> {
         self.asked.borrow().clone()
     }

@@ -20,7 +20,7 @@ use crate::tables::Tables;
 
 /// This process, for its admin pages.
 #[derive(Debug)]
-pub(crate) struct ProcessState {
+pub struct ProcessState {
     tables: Arc<Tables>,
     /// Dedicated mode: whom we stand for.
     local: Option<LocalWorkload>,
@@ -34,7 +34,9 @@ pub(crate) struct ProcessState {
 }
 
 impl ProcessState {
-    pub(crate) fn new(
+    /// The state of a process with these parts.
+    #[must_use]
+    pub fn new(
         config: &Config,
         tables: &Arc<Tables>,
         certificates: &NodeCertificates,
@@ -56,12 +58,12 @@ impl ProcessState {
     }
 
     /// What is found of the pods' capture, to be filled in.
-    pub(crate) const fn found(&self) -> &Captures {
+    pub const fn found(&self) -> &Captures {
         &self.captures
     }
 
     /// From now on the pods of `view` are shown.
-    pub(crate) fn follow(&self, view: &View) {
+    pub fn follow(&self, view: &View) {
         // It is told once.
         let _ = self.pods.set(view.clone());
     }

@@ -119,7 +119,6 @@ pub(super) fn warn<'a>(
 }
 
 /// Every name there is a rule for.
-#[cfg(test)]
 pub(super) fn names() -> Vec<&'static str> {
     let parts = PARTS.iter().filter(|part| part.names.contains(&"INPOD_ENABLED")).flat_map(|part| part.names);
     RULES.iter().map(|(name, ..)| *name).chain(parts.copied()).collect()

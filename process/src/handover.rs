@@ -1,7 +1,7 @@
 //! Where listening sockets come from and where they go: from the proxy before this one if there is one, and to the one
 //! that comes next (`ADIT_HANDOVER_PATH`). No connection is refused in between, for it is the same sockets all along.
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -161,4 +161,25 @@ impl Sockets {
 
 fn duplicate(socket: impl AsFd) -> io::Result<Arc<OwnedFd>> {
     Ok(Arc::new(socket.as_fd().try_clone_to_owned()?))
+}
+
+/// Listeners on one port of all `addresses`, in their order: for several proxies on one machine, whose peers are dialled on the
+/// port one listens on oneself.
+///
+/// # Errors
+/// No port is free on all of them.
+pub fn same_port(addresses: &[Ipv4Addr]) -> io::Result<(u16, Vec<TcpListener>)> {
+    const ATTEMPTS: usize = 32;
+    for _ in 0..ATTEMPTS {
+        let mut port = 0;
+        let bound = addresses.iter().map(|&address| {
+            let listener = TcpListener::bind((address, port))?;
+            port = listener.local_addr()?.port();
+            Ok(listener)
+        });
+        if let Ok(bound) = bound.collect::<io::Result<Vec<_>>>() {
+            return Ok((port, bound));
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "no port is free on all of them"))
 }

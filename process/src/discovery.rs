@@ -20,14 +20,14 @@ const REMIND: Duration = Duration::from_secs(30);
 
 /// A client of the control plane at work.
 #[derive(Debug)]
-pub(crate) struct Discovery {
+pub struct Discovery {
     stats: Arc<Stats>,
     demands: Demands,
 }
 
 impl Discovery {
     /// Follows `upstream` on `thread`, from the tables there are, for as long as the thread lives.
-    pub(crate) fn start(
+    pub fn start(
         config: &Config,
         upstream: &Upstream,
         tables: &Arc<Tables>,
@@ -57,12 +57,12 @@ impl Discovery {
     }
 
     /// To ask for what is not subscribed.
-    pub(crate) const fn demands(&self) -> &Demands {
+    pub const fn demands(&self) -> &Demands {
         &self.demands
     }
 
     /// What metrics tell of it.
-    pub(crate) fn figures(&self) -> impl XdsFigures + use<> {
+    pub fn figures(&self) -> impl XdsFigures + use<> {
         Figures(Arc::clone(&self.stats))
     }
 
@@ -71,7 +71,7 @@ impl Discovery {
     ///
     /// # Errors
     /// As [`known`](Self::known).
-    pub(crate) async fn begun(&self, config: &Config, tables: &Tables) -> Result<(), StartError> {
+    pub async fn begun(&self, config: &Config, tables: &Tables) -> Result<(), StartError> {
         match &config.mode {
             Mode::Dedicated(asked) => self.known(config, asked, tables).await.map(drop),
             Mode::Shared(_) => {

@@ -114,17 +114,17 @@ impl NodeCertificates {
     }
 
     /// Keeps the certificates of these identities, new ones fetched ahead, and no others.
-    pub(crate) fn keep(&self, identities: BTreeSet<Identity>) {
+    pub fn keep(&self, identities: BTreeSet<Identity>) {
         self.manager.local(identities);
     }
 
     /// For the shard behind `handle`.
-    pub(crate) fn source(&self, handle: Handle) -> ManagedCertificates {
+    pub fn source(&self, handle: Handle) -> ManagedCertificates {
         ManagedCertificates::new(self.manager.clone(), handle)
     }
 
     /// What certificates are judged by.
-    pub(crate) const fn clock(&self) -> &Arc<WallClock> {
+    pub const fn clock(&self) -> &Arc<WallClock> {
         &self.clock
     }
 
@@ -135,7 +135,7 @@ impl NodeCertificates {
     }
 
     /// What metrics tell.
-    pub(crate) fn figures(&self) -> impl CertificateFigures + use<> {
+    pub fn figures(&self) -> impl CertificateFigures + use<> {
         Figures(self.manager.clone())
     }
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,8 +18,8 @@ use adit_ops::metrics::Runtimes;
 use adit_runtime::crypto::ComplianceError;
 use adit_runtime::handover::HandoverError;
 use adit_runtime::{
-    BindError, BoundListener, Crew, DriveConfig, Engine, Handle, ListenerSpec, Mailbox, Questions, Setup,
-    ShardError, Shards, SocketOptions, Transparency,
+    BindError, BoundListener, Crew, Deliveries, DriveConfig, Engine, Handle, ListenerSpec, Mailbox,
+    Questions, Setup, ShardError, Shards, SocketOptions, Transparency, deliveries,
 };
 
 use crate::certificates::{ManagedCertificates, NodeCertificates};
@@ -30,6 +31,9 @@ use crate::tables::Tables;
 
 /// Hears what all shards show; called on their threads, so it must be quick.
 pub type Observe = Arc<dyn Fn(&Observed) + Send + Sync>;
+
+/// Serves the streams that end at one shard: a waypoint's HTTP. Runs on the shard's thread, as a local task of tokio.
+pub type Serve = Arc<dyn Fn(usize, Handle, Deliveries) -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
 
 /// What an [`Instance`] is started with, beside its configuration.
 pub struct Parts {
@@ -45,6 +49,8 @@ pub struct Parts {
     pub runtimes: Runtimes,
     /// Where listening sockets come from.
     pub sockets: Sockets,
+    /// Set for a waypoint: it listens for HBONE alone, and streams end here.
+    pub serve: Option<Serve>,
     /// Entries without redirection: what connects to the first address counts as captured on its way to the second.
     pub entries: Vec<(SocketAddr, SocketAddr)>,
 }
@@ -245,7 +251,11 @@ impl Instance {
                 let identity = local_workload(config, workload, &mesh)?.identity();
                 // A certificate that cannot be had is a startup error, not one of the first connection.
                 parts.certificates.prepare(&identity)?;
-                let (listeners, addresses) = bind(config, &parts.entries, parts.sockets)?;
+                let mut sockets = parts.sockets;
+                let (listeners, addresses) = match &parts.serve {
+                    Some(_) => bind_waypoint(config, &mut sockets)?,
+                    None => bind(config, &parts.entries, sockets)?,
+                };
                 (Some(identity), listeners, addresses)
             }
             Mode::Shared(shared) => {
@@ -265,6 +275,7 @@ impl Instance {
                 socks5: addresses.socks5.map(|address| address.port()),
             },
             config: config.clone(),
+            waypoint: parts.serve.is_some(),
             mesh: Arc::clone(&mesh),
             certificates: parts.certificates.clone(),
             observe: parts.observe,
@@ -272,7 +283,9 @@ impl Instance {
             runtimes: parts.runtimes,
             shares: Mutex::new(shares),
         };
-        let shards = match &config.record {
+        let record = config.record.as_ref().filter(|_| parts.serve.is_none());
+        let shards = match record {
+            None if let Some(serve) = parts.serve => spawn_serving(count, setup, serve),
             None => spawn(config.runtime, count, setup, |_, _, shard| Ok(shard)),
             Some(directory) => {
                 let clock = Arc::clone(parts.certificates.clock());
@@ -299,7 +312,7 @@ impl Instance {
     }
 
     /// Its shards, to share further listening sockets among.
-    pub(crate) const fn crew(&self) -> &Arc<Crew> {
+    pub const fn crew(&self) -> &Arc<Crew> {
         &self.crew
     }
 
@@ -353,6 +366,16 @@ fn bind(
     Ok((listeners, addresses))
 }
 
+/// The one listener of a waypoint.
+fn bind_waypoint(
+    config: &Config,
+    sockets: &mut Sockets,
+) -> Result<(Vec<BoundListener>, Addresses), StartError> {
+    let listener = bind_own(config, sockets)?;
+    let addresses = Addresses { hbone: listener.local_addr()?, ..in_pods(config) };
+    Ok((vec![listener], addresses))
+}
+
 /// The HBONE listener of our own pod in shared mode. Nothing redirects there, so nothing is marked, and our own servers see
 /// us as their client (datapath §5.8).
 fn bind_own(config: &Config, sockets: &mut Sockets) -> Result<BoundListener, BindError> {
@@ -396,6 +419,7 @@ fn share_out(listeners: Vec<BoundListener>, crew: &Arc<Crew>) -> Shares {
 struct ShardSetup {
     ports: Ports,
     config: Config,
+    waypoint: bool,
     mesh: Arc<Mesh>,
     certificates: NodeCertificates,
     observe: Observe,
@@ -419,7 +443,9 @@ impl ShardSetup {
             self.runtimes.add(runtime);
         }
         let seed = seed()?;
-        let config = Arc::new(shard_config(&self.config, self.ports, seed));
+        let mut config = shard_config(&self.config, self.ports, seed);
+        config.waypoint = self.waypoint;
+        let config = Arc::new(config);
         let observe = Arc::clone(&self.observe);
         let shard = Shard::new(config, Arc::clone(&self.mesh), adit_core::time::Instant::ZERO);
         Ok(Setup {
@@ -436,6 +462,22 @@ impl ShardSetup {
             },
         })
     }
+}
+
+/// Starts the threads of a waypoint, and waits until each of them has made its shard.
+fn spawn_serving(count: usize, setup: ShardSetup, serve: Serve) -> Result<Shards, StartError> {
+    let (started, starts) = channel();
+    let setup = move |index, mailbox: Mailbox| {
+        let (delivering, streams) = deliveries();
+        let serving = serve(index, mailbox.handle(), streams);
+        let mut made = setup.make(index, mailbox, &|_, shard| Ok(shard))?;
+        made.config.deliveries = Some(Arc::new(delivering));
+        // Nobody waits any more only when another shard has failed already.
+        let _ = started.send(());
+        Ok((made, serving))
+    };
+    let shards = adit_tokio::spawn_serving_shards(count, setup)?;
+    await_starts(shards, &starts, count)
 }
 
 /// Starts the threads and waits until each of them has made its shard. `wrap` gets a shard's index, its seed and itself,
@@ -486,7 +528,7 @@ fn await_starts(shards: Shards, starts: &Receiver<()>, count: usize) -> Result<S
 ///
 /// # Errors
 /// The system gives no random octets.
-pub(crate) fn seed() -> io::Result<u64> {
+pub fn seed() -> io::Result<u64> {
     let mut seed = [0; 8];
     let random = adit_runtime::crypto::provider().secure_random;
     random.fill(&mut seed).map_err(|_| io::Error::other("the system gives no random octets"))?;

@@ -11,7 +11,7 @@ use crate::handover::Handover;
 
 /// Whether the process shall end. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Stopping(Arc<Inner>);
+pub struct Stopping(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -22,7 +22,7 @@ struct Inner {
 
 impl Stopping {
     /// Listens to SIGTERM and SIGINT from now on: the first drains, a second SIGINT ends the process there and then.
-    pub(crate) fn on_signals(guard: Arc<LogGuard>) -> std::io::Result<Self> {
+    pub fn on_signals(guard: Arc<LogGuard>) -> std::io::Result<Self> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let stopping = Self(Arc::new(Inner {
             asked: watch::Sender::new(false),
@@ -50,7 +50,7 @@ impl Stopping {
     }
 
     /// Begins the drain, as a signal does.
-    pub(crate) fn begin(&self) {
+    pub fn begin(&self) {
         let shards = self.0.shards.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.asked.send_replace(true);
         // Before listeners close, or their ports stay open.
@@ -61,7 +61,7 @@ impl Stopping {
     }
 
     /// Nothing is handed over any more once the end is asked for.
-    pub(crate) fn ends(&self, handover: &Handover) {
+    pub fn ends(&self, handover: &Handover) {
         let _shards = self.0.shards.lock().unwrap_or_else(PoisonError::into_inner);
         // Told once, at the start.
         let _ = self.0.handover.set(handover.clone());
@@ -71,7 +71,7 @@ impl Stopping {
     }
 
     /// These shards drain when the end is asked for: at once, if it was.
-    pub(crate) fn attach(&self, handles: &[Handle]) {
+    pub fn attach(&self, handles: &[Handle]) {
         let mut shards = self.0.shards.lock().unwrap_or_else(PoisonError::into_inner);
         shards.extend_from_slice(handles);
         if *self.0.asked.borrow() {
@@ -80,7 +80,7 @@ impl Stopping {
     }
 
     /// Waits until the end is asked for.
-    pub(crate) fn asked(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn asked(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut asked = self.0.asked.subscribe();
         async move {
             // Whoever asks lives as long as the process.

@@ -210,10 +210,10 @@ pub struct LogConfig {
     pub format: Format,
 }
 
-/// The names of all variables that are honoured, for the help's test: those that [`Config::from_vars`] asks for beside
-/// the unsupported ones.
-#[cfg(test)]
-pub(crate) fn variables() -> Vec<&'static str> {
+/// The names of all variables that are honoured: those that [`Config::from_vars`] asks for beside the unsupported ones. A
+/// command's help explains each.
+#[must_use]
+pub fn variables() -> Vec<&'static str> {
     let vars = BTreeMap::new();
     let mut reader = Reader::new(&vars);
     unsupported::check(&mut reader);
