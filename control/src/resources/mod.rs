@@ -22,6 +22,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use adit_core::l7::telemetry::Telemetries;
 use adit_core::l7::{Frontends, Kind, Snapshot};
 
 pub use self::object::{Object, ObjectError};
@@ -135,6 +136,7 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
         destinations,
+        telemetries: Telemetries::default(),
         retry_budgets: gateway.retry_budgets,
         policies: security.policies,
         authentications: security.authentications,

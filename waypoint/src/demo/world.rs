@@ -21,9 +21,10 @@ use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use super::app::App;
+use crate::observe::Recorder;
 use crate::proxy;
 use crate::settings::Settings;
-use crate::shared::{Recorder, Shared};
+use crate::shared::{self, Shared};
 
 /// Where the waypoint lives.
 pub const WAYPOINT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
@@ -169,15 +170,17 @@ impl World {
             name: "waypoint".into(),
             service_account: "waypoint".into(),
         };
-        let shared = Arc::new(Shared::new(
-            snapshot.subscribe(),
+        let shared = Arc::new(Shared::new(shared::Parts {
+            snapshot: snapshot.subscribe(),
             tables,
             local,
             settings,
             recorder,
-            draining.subscribe(),
-            SessionKey::new(u128::from(seed()?)),
-        ));
+            draining: draining.subscribe(),
+            keys: Arc::new(InlineKeys),
+            refetch: Arc::new(|_| {}),
+            session_key: SessionKey::new(u128::from(seed()?)),
+        }));
         let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
         let mut nodes = Vec::new();
         for (index, (name, _)) in plan.apps.iter().enumerate() {
@@ -329,7 +332,8 @@ impl Records {
     #[must_use]
     pub fn recorder(&self) -> Recorder {
         let lines = Arc::clone(&self.0);
-        Arc::new(move |exchange| {
+        Arc::new(move |told| {
+            let exchange = told.exchange;
             let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
             let details = exchange.details.map(ToString::to_string).unwrap_or_default();
             let line = format!(
