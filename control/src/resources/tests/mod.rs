@@ -7,6 +7,7 @@ mod filters;
 mod matching;
 mod policies;
 mod timing;
+mod transposed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
