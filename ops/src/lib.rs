@@ -12,6 +12,7 @@
 //! | [`capture`] | whether pods' connections really come to the proxy |
 //! | [`counters`] | running totals, for the demo and the summary at shutdown |
 //! | [`readiness`] | what startup still waits for, and the HTTP endpoint that says so |
+//! | [`l7`] | requests at a waypoint: the record of one, and the metrics, log lines and spans made of it |
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -19,6 +20,7 @@ pub mod admin;
 pub mod capture;
 pub mod counters;
 pub mod http;
+pub mod l7;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;

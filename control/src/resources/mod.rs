@@ -12,6 +12,7 @@
 pub mod directory;
 pub mod documents;
 mod gateway;
+pub mod istio;
 mod object;
 mod problem;
 mod services;
@@ -92,7 +93,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 14] = [
+const KINDS: [(&str, &str); 15] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -106,6 +107,7 @@ const KINDS: [(&str, &str); 14] = [
     (GATEWAY_GROUP, "TCPRoute"),
     (GATEWAY_GROUP, "TLSRoute"),
     (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
+    (ISTIO_GROUP, "DestinationRule"),
     (ISTIO_GROUP, "ServiceEntry"),
 ];
 
@@ -124,6 +126,7 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
         retry_budgets: gateway.retry_budgets,
+        destinations: istio::destination_rule::translate(objects, world, &mut problems),
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }

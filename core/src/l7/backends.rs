@@ -20,6 +20,8 @@ pub struct Target {
 pub struct Backend {
     /// Where it is, or why the reference is none: the service is unknown, say.
     pub target: Result<Target, Arc<str>>,
+    /// Which of the service's endpoints, if not all (Istio: `DestinationRule.subsets`).
+    pub subset: Option<Arc<str>>,
     /// Its share of requests is this of the sum. Zero: none.
     pub weight: u32,
     /// Changes of the request for it alone.
@@ -69,6 +71,7 @@ mod tests {
         let service = ServiceName { namespace: "ns".into(), hostname: name.into() };
         Backend {
             target: if name.is_empty() { Err("gone".into()) } else { Ok(Target { service, port: 80 }) },
+            subset: None,
             weight,
             request: HeaderChanges::default(),
             response: HeaderChanges::default(),

@@ -118,7 +118,7 @@ impl Frontends {
             }
             let winners = here.into_values().filter(|route| route.id().kind == winner);
             Some(match winner {
-                Kind::Http | Kind::Grpc => {
+                Kind::Virtual | Kind::Http | Kind::Grpc => {
                     Rules::Requests(Table::new(winners.filter_map(|route| match route {
                         Any::Requests(route) => Some(Arc::clone(route)),
                         Any::Connections(_) => None,
@@ -193,7 +193,7 @@ mod tests {
     fn route(kind: Kind, namespace: &str, name: &str, ports: &[Option<u16>]) -> Arc<Route> {
         let parents = ports.iter().map(|port| Parent { service: service(), port: *port }).collect();
         let matches = vec![match kind {
-            Kind::Http => RouteMatch::http(None, None, vec![], vec![]),
+            Kind::Virtual | Kind::Http => RouteMatch::http(None, None, vec![], vec![]),
             Kind::Grpc => RouteMatch::grpc(None, None, vec![]),
             Kind::Tcp | Kind::Tls => unreachable!(),
         }];

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use super::backend_tls::BackendTlsRules;
 use super::frontends::Frontends;
 use super::protocol::Protocols;
+use super::upstream::Destinations;
 use crate::mesh::ServiceName;
 
 /// What is configured. A change of resources makes a new one; what is under way goes on by the one it began with.
@@ -15,6 +16,8 @@ pub struct Snapshot {
     pub protocols: Protocols,
     /// Backends that want TLS of their own, inside of the mesh's.
     pub backend_tls: BackendTlsRules,
+    /// How endpoints are chosen, and how much they bear (`DestinationRule`).
+    pub destinations: Destinations,
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
     /// cent of all requests, and so many in any case. Services that are not here have the default.
     pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,

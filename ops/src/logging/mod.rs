@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 pub use self::levels::{LevelError, Levels};
 pub use self::line::{LineLayer, Sink, Stream};
-pub use self::queue::{LogGuard, QUEUE_LINES, Queue};
+pub use self::queue::{AccessLines, LogGuard, QUEUE_LINES, Queue};
 
 #[cfg(test)]
 pub(crate) use self::line::tests as line_tests;

@@ -1,5 +1,8 @@
-//! The bounded queue between those who log and the one thread that writes; it blocks when full, as upstream's does.
+//! The bounded queue between those who log and the one thread that writes. Events wait while it is full, as upstream's do;
+//! lines of a waypoint's access log do not: they are dropped and counted.
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -30,6 +33,29 @@ pub struct Queue {
 pub struct LogGuard {
     sender: SyncSender<Item>,
     thread: Option<JoinHandle<()>>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// A way into the access log past [`tracing`]: for whole lines, and never waiting. Clones share the count of what was dropped.
+#[derive(Clone, Debug)]
+pub struct AccessLines {
+    sender: SyncSender<Item>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl AccessLines {
+    /// Hands a line over, which ends in a line feed; if there is no room for it, it is dropped.
+    pub fn offer(&self, line: &[u8]) {
+        if self.sender.try_send(Item::Line(Stream::Access, line.into())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many lines were dropped, by all clones.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
 }
 
 impl Queue {
@@ -45,7 +71,7 @@ impl Queue {
         let thread = std::thread::Builder::new()
             .name("adit-log".to_owned())
             .spawn(move || write_lines(&receiver, out, err))?;
-        let guard = LogGuard { sender: sender.clone(), thread: Some(thread) };
+        let guard = LogGuard { sender: sender.clone(), thread: Some(thread), dropped: Arc::default() };
         Ok((Self { sender, colour_access: false, colour_process: false }, guard))
     }
 
@@ -71,6 +97,12 @@ impl Sink for Queue {
 }
 
 impl LogGuard {
+    /// A way for whole lines.
+    #[must_use]
+    pub fn access(&self) -> AccessLines {
+        AccessLines { sender: self.sender.clone(), dropped: Arc::clone(&self.dropped) }
+    }
+
     /// Waits until every line logged before this call has been written.
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
@@ -164,6 +196,32 @@ mod tests {
         assert_eq!(numbers, (0..QUEUE_LINES + 1000).collect::<Vec<_>>());
         assert_eq!(err.text(), "state\n");
         queue.line(Stream::Access, b"after the end: dropped, not a panic\n");
+    }
+
+    /// Lets nothing through until it is dropped.
+    struct Closed(Receiver<()>);
+
+    impl Write for Closed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whole_lines_never_wait_and_what_is_dropped_is_counted() {
+        let (open, closed) = std::sync::mpsc::channel();
+        let (_queue, guard) = Queue::start(Closed(closed), io::sink()).unwrap();
+        let lines = guard.access();
+        // Beside the queue there is what the writer gathers for one write before it stands.
+        for _ in 0..QUEUE_LINES + BATCH {
+            lines.offer(b"x\n");
+        }
+        assert!(guard.access().dropped() > 0);
+        drop(open);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use self::tunnels::Tunnels;
 
 /// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
 /// whoever scrapes every minute.
-const LAST_SCRAPES: Duration = Duration::from_secs(150);
+pub(crate) const LAST_SCRAPES: Duration = Duration::from_secs(150);
 
 /// All metrics of a process. Clones share them.
 #[derive(Clone, Debug)]

@@ -1,0 +1,49 @@
+//! The access log of a waypoint: one line per request or connection, as Envoy writes it, text or JSON (waypoint.md §20).
+//!
+//! A line is written on the request's own thread into a buffer of the caller's, and handed to the writing thread without ever
+//! waiting for it: what does not fit into its queue is dropped and counted.
+mod json;
+mod octets;
+mod text;
+
+use adit_core::l7::telemetry::{AccessLog, LogFormat};
+
+use super::record::Exchange;
+use crate::logging::AccessLines;
+
+/// Puts the line of an exchange, with its line feed, behind what is in `out`.
+pub fn line(out: &mut Vec<u8>, format: LogFormat, exchange: &Exchange<'_>) {
+    match format {
+        LogFormat::Text => text::line(out, exchange),
+        LogFormat::Json => json::line(out, exchange),
+    }
+}
+
+/// Writes access logs. Clones write to the same place; each has a buffer of its own.
+#[derive(Clone, Debug)]
+pub struct AccessLogger {
+    lines: AccessLines,
+    buffer: Vec<u8>,
+}
+
+impl AccessLogger {
+    /// Lines go to `lines`.
+    #[must_use]
+    pub const fn new(lines: AccessLines) -> Self {
+        Self { lines, buffer: Vec::new() }
+    }
+
+    /// Logs an exchange in each of `logs` whose filter holds.
+    pub fn log(&mut self, logs: &[AccessLog], exchange: &Exchange<'_>) {
+        for log in logs {
+            if log.filter.as_ref().is_none_or(|filter| filter.holds(exchange)) {
+                self.buffer.clear();
+                line(&mut self.buffer, log.format, exchange);
+                self.lines.offer(&self.buffer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
