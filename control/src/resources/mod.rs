@@ -9,9 +9,14 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
+pub mod directory;
+pub mod documents;
+mod gateway;
 pub mod istio;
 mod object;
 mod problem;
+mod services;
+pub mod status;
 mod world;
 
 use std::collections::BTreeMap;
@@ -22,6 +27,10 @@ use adit_core::l7::{Frontends, Kind, Snapshot};
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
 pub use self::world::World;
+
+use self::gateway::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, ISTIO_GROUP};
+use self::services::Services;
+use self::status::Status;
 
 /// All objects that are known, each name once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,27 +88,52 @@ pub struct Compiled {
     pub snapshot: Arc<Snapshot>,
     /// What is wrong with them, in order of the objects.
     pub problems: Vec<Problem>,
+    /// What is said of them in a cluster.
+    pub statuses: Vec<Status>,
 }
+
+/// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
+const KINDS: [(&str, &str); 16] = [
+    ("", "ConfigMap"),
+    ("", "Namespace"),
+    ("", "Secret"),
+    ("", "Service"),
+    (GATEWAY_GROUP, "BackendTLSPolicy"),
+    (GATEWAY_GROUP, "GRPCRoute"),
+    (GATEWAY_GROUP, "Gateway"),
+    (GATEWAY_GROUP, "GatewayClass"),
+    (GATEWAY_GROUP, "HTTPRoute"),
+    (GATEWAY_GROUP, "ReferenceGrant"),
+    (GATEWAY_GROUP, "TCPRoute"),
+    (GATEWAY_GROUP, "TLSRoute"),
+    (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
+    (ISTIO_GROUP, "DestinationRule"),
+    (ISTIO_GROUP, "ServiceEntry"),
+    (ISTIO_GROUP, "VirtualService"),
+];
 
 /// Translates `objects` for the waypoint that `world` says.
 #[must_use]
 pub fn compile(objects: &Objects, world: &World) -> Compiled {
     let mut problems = Problems::default();
-    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
-    let requests = istio::virtual_service::translate(objects, world, &destinations, &mut problems);
-    let frontends = Frontends::new(requests, []);
-    give_way(&frontends, &mut problems);
-    let snapshot = Snapshot { destinations, frontends, ..Snapshot::default() };
-    for object in objects.iter().filter(|object| !is_read(object)) {
-        let text = "objects of this kind are not supported and have no effect";
+    for object in objects.iter().filter(|object| !KINDS.contains(&(&*object.group, &*object.kind))) {
+        let text = format!("{} of group {:?} is not supported and has no effect", object.kind, object.group);
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
-    Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted() }
-}
-
-/// Whether a translator reads objects of this kind.
-fn is_read(object: &Object) -> bool {
-    matches!((&*object.group, &*object.kind), ("networking.istio.io", "DestinationRule" | "VirtualService"))
+    let services = Services::new(objects, world, &mut problems);
+    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let virtual_services =
+        istio::virtual_service::translate(objects, world, &services, &destinations, &mut problems);
+    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
+    give_way(&gateway.frontends, &mut problems);
+    let snapshot = Snapshot {
+        frontends: gateway.frontends,
+        protocols: services.protocols(),
+        backend_tls: gateway.backend_tls,
+        destinations,
+        retry_budgets: gateway.retry_budgets,
+    };
+    Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }
 
 /// Tells of `VirtualService`s that have no effect, as routes of Gateway API are for the same service.
@@ -107,7 +141,7 @@ fn give_way(frontends: &Frontends, problems: &mut Problems) {
     for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
         let (route, parent) = (&conflict.route, &conflict.parent);
         let object = ObjectName {
-            group: "networking.istio.io".into(),
+            group: ISTIO_GROUP.into(),
             kind: "VirtualService".into(),
             namespace: Arc::clone(&route.namespace),
             name: Arc::clone(&route.name),
@@ -120,3 +154,6 @@ fn give_way(frontends: &Frontends, problems: &mut Problems) {
         problems.push(object, "spec.hosts", Severity::Conflict, text);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -266,7 +266,7 @@ mod tests {
             let id = RouteId { kind, namespace: "shop".into(), name: name.into() };
             let parents = vec![Parent { service: service(), port }];
             let backends = Backends::default();
-            Arc::new(ConnectionRoute { id, created: UnixTime(0), parents, names: vec![], backends })
+            Arc::new(ConnectionRoute { id, created: UnixTime(0), parents, names: None, backends })
         };
         let frontends = Frontends::new(
             [route(Kind::Http, "shop", "http", &[Some(80)])],

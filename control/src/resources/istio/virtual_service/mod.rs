@@ -14,6 +14,7 @@ use adit_core::l7::{Kind, Parent, Route, RouteId, RouteMatch, Rule};
 use adit_core::mesh::ServiceName;
 
 use self::actions::Context;
+use super::super::services::Services;
 use super::super::{Objects, Problems, Severity, World};
 use super::values::{Reader, is_exported};
 
@@ -27,10 +28,11 @@ type Rules = Vec<(Option<u16>, Rule)>;
 pub(in super::super) fn translate(
     objects: &Objects,
     world: &World,
+    services: &Services,
     destinations: &Destinations,
     problems: &mut Problems,
 ) -> Vec<Arc<Route>> {
-    let context = Context { world, destinations };
+    let context = Context { world, services, destinations };
     let mut all: Vec<_> = objects.of(GROUP, "VirtualService").collect();
     all.sort_by_key(|object| object.created);
     let (mut taken, mut routes) = (BTreeMap::new(), Vec::new());
@@ -83,7 +85,7 @@ fn hosts(
             reader.unsupported(&field, text);
             continue;
         }
-        let service = actions::service(host, &reader.object.namespace, context.world);
+        let service = actions::service(host, &reader.object.namespace, context);
         if service.namespace != reader.object.namespace {
             let text = format!(
                 "{host} is a service of namespace {}: put the VirtualService there",

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use adit_core::l7::{
-    Abort, Action, AllowOrigin, Allowed, Faults, Forward, Fraction, Frontends, RetryOn, RetryPolicy, Scheme,
-    Target,
+    Abort, Action, AllowOrigin, Allowed, Faults, Forward, Fraction, Frontends, RetryOn, RetryPolicy, Target,
 };
 
 use super::super::super::{Problem, compile};
