@@ -116,8 +116,8 @@ fn rule(reading: &mut Reading<'_>, kind: Kind, field: &str, value: &Value) -> Ru
         None => Action::Forward(Forward {
             request: filters.request.unwrap_or_default(),
             rewrite: filters.rewrite.unwrap_or_default(),
-            mirrors: filters.mirrors,
             faults: Faults::default(),
+            mirrors: filters.mirrors,
             backends,
             retry,
             persistence,
