@@ -45,7 +45,7 @@ pub(super) struct Translated {
     pub(super) statuses: Vec<Status>,
 }
 
-/// Translates them. `others` are rules of Istio's own resources, which give way to these.
+/// Translates them. `others`: routes of requests that are not Gateway API's, which give way to these.
 pub(super) fn translate(
     objects: &Objects,
     world: &World,
@@ -70,7 +70,8 @@ pub(super) fn translate(
             told.extend(statuses.into_iter().map(|(status, parents)| (kind, status, parents)));
         }
     }
-    let frontends = Frontends::new(requests.into_iter().chain(others), connections);
+    requests.extend(others);
+    let frontends = Frontends::new(requests, connections);
     conflicts(&frontends, &mut told, problems);
     let mut statuses: Vec<Status> = told.into_iter().map(|(_, status, _)| status).collect();
     let backend_tls = backend_tls::translate(context, problems, &mut statuses);
