@@ -85,7 +85,9 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(objects: &Objects, world: &World) -> Compiled {
     let mut problems = Problems::default();
+    let mesh = istio::mesh_config::MeshConfig::of(objects, world, &mut problems);
     let snapshot = Snapshot {
+        telemetry: istio::telemetry::translate(objects, world, &mesh, &mut problems),
         destinations: istio::destination_rule::translate(objects, world, &mut problems),
         ..Snapshot::default()
     };
@@ -98,5 +100,10 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
 
 /// Whether a translator reads objects of this kind.
 fn is_read(object: &Object) -> bool {
-    matches!((&*object.group, &*object.kind), ("networking.istio.io", "DestinationRule"))
+    matches!(
+        (&*object.group, &*object.kind),
+        ("", "ConfigMap")
+            | ("networking.istio.io", "DestinationRule")
+            | (istio::telemetry::GROUP, "Telemetry")
+    )
 }
