@@ -82,5 +82,6 @@ targets!(
     dns,
     xds,
     undump,
-    zds
+    zds,
+    resources
 );

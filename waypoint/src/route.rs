@@ -32,6 +32,9 @@ pub(crate) enum Unroutable {
     /// The service has no such port.
     #[error("service {0} has no port {1}")]
     Port(Arc<str>, u16),
+    /// No `DestinationRule` has such a subset of the service.
+    #[error("service {0} has no subset {1}: it must be in a DestinationRule")]
+    Subset(Arc<str>, Arc<str>),
     /// Nobody is there.
     #[error(transparent)]
     Endpoint(#[from] NoEndpoint),
@@ -60,31 +63,39 @@ pub(crate) struct Endpoint {
 #[derive(Clone)]
 pub(crate) enum Pool {
     /// A service's.
-    Cluster(ClusterKey, ClusterRef),
+    Cluster { key: ClusterKey, cluster: ClusterRef, policy: Arc<TrafficPolicy> },
     /// The one workload that was asked for.
     Workload(Arc<Workload>, u16),
 }
 
 impl Pool {
     /// That of `target`.
-    pub(crate) fn of(worker: &Worker, now: &Now, target: &Target) -> Result<Self, Unroutable> {
+    pub(crate) fn of(
+        worker: &Worker,
+        now: &Now,
+        target: &Target,
+        subset: Option<&Arc<str>>,
+    ) -> Result<Self, Unroutable> {
         let hostname = || Arc::clone(&target.service.hostname);
         let service: &Arc<Service> =
             now.mesh.service(&target.service).ok_or_else(|| Unroutable::Service(hostname()))?;
         if !service.ports.contains_key(&target.port) {
             return Err(Unroutable::Port(hostname(), target.port));
         }
-        let key = ClusterKey { service: target.service.clone(), port: target.port, subset: None };
-        let policy = Arc::clone(&worker.default_policy);
-        let cluster =
-            worker.shared.clusters.get(worker.shared.now(), &key, &policy, (&now.mesh, service, &now.local));
-        Ok(Self::Cluster(key, cluster))
+        let settled =
+            now.snapshot.destinations.settle(&target.service, target.port, subset.map(|name| &**name));
+        let settled =
+            settled.ok_or_else(|| Unroutable::Subset(hostname(), subset.cloned().unwrap_or_default()))?;
+        let key = ClusterKey { service: target.service.clone(), port: target.port, subset: subset.cloned() };
+        let of = (&now.mesh, &**service, &*now.local);
+        let cluster = worker.shared.clusters.get(worker.shared.now(), &key, &settled, of);
+        Ok(Self::Cluster { key, cluster, policy: settled.policy })
     }
 
     /// Draws an endpoint.
     pub(crate) fn draw(&self, worker: &Worker, conn: &Conn, pick: &Pick<'_>) -> Result<Endpoint, Unroutable> {
         match self {
-            Self::Cluster(key, cluster) => {
+            Self::Cluster { key, cluster, .. } => {
                 let now = worker.shared.now();
                 let chosen = worker.draw(|rng| cluster.with(|cluster| cluster.choose(now, pick, rng)))?;
                 let workload = Arc::clone(&chosen.workload);
@@ -115,20 +126,12 @@ impl Pool {
     pub(crate) fn name(&self, http: bool) -> String {
         let kind = if http { "http" } else { "tcp" };
         match self {
-            Self::Cluster(key, _) => {
+            Self::Cluster { key, .. } => {
                 let subset = key.subset.as_deref().map_or_else(String::new, |subset| format!("/{subset}"));
                 format!("inbound-vip|{}|{kind}{subset}|{}", key.port, key.service.hostname)
             }
             Self::Workload(..) => "encap".to_owned(),
         }
-    }
-}
-
-/// What a connection goes to where no route says otherwise.
-pub(crate) fn own_target(conn: &Conn) -> Option<Target> {
-    match &conn.target {
-        Fronted::Service(service) => Some(Target { service: service.name.clone(), port: conn.port }),
-        Fronted::Workload(_) => None,
     }
 }
 
@@ -143,24 +146,24 @@ pub(crate) fn endpoint_of_connection(
         Fronted::Workload(workload) => Pool::Workload(Arc::clone(workload), conn.port),
         Fronted::Service(service) => {
             let table = now.snapshot.frontends.connections(&service.name, conn.port, Some(conn.namespace()));
-            let target = match table {
-                None => Target { service: service.name.clone(), port: conn.port },
+            let (target, subset) = match table {
+                None => (Target { service: service.name.clone(), port: conn.port }, None),
                 Some(table) => {
                     let route = table.find(server_name);
                     let route =
                         route.ok_or_else(|| Unroutable::NoRoute("no route is for this connection".into()))?;
-                    let drawn = worker.draw(|rng| route.backends.draw(rng).map(|(_, target)| target.clone()));
+                    let drawn = worker.draw(|rng| {
+                        route
+                            .backends
+                            .draw(rng)
+                            .map(|(backend, target)| (target.clone(), backend.subset.clone()))
+                    });
                     drawn.map_err(|error| Unroutable::NoRoute(error.to_string().into()))?
                 }
             };
-            Pool::of(worker, &now, &target)?
+            Pool::of(worker, &now, &target, subset.as_ref())?
         }
     };
     let endpoint = pool.draw(worker, conn, &Pick::default())?;
     Ok((pool, endpoint))
-}
-
-/// Says nothing of a service: what Istio does where there is no `DestinationRule`.
-pub(crate) fn default_policy() -> Arc<TrafficPolicy> {
-    Arc::new(TrafficPolicy::default())
 }

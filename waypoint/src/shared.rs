@@ -3,8 +3,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use adit_core::l7::SessionKey;
 use adit_core::l7::Snapshot;
-use adit_core::l7::upstream::{Chosen, Cluster, TrafficPolicy, endpoints_of};
+use adit_core::l7::upstream::{Chosen, Cluster, Settled, endpoints_of};
 use adit_core::mesh::{Mesh, Service, ServiceName, Workload};
 use adit_core::proxy::LocalWorkload;
 use adit_core::time::Instant;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub recorder: Recorder,
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
+    /// What sessions are sealed with.
+    pub session_key: SessionKey,
     pub(crate) clusters: Clusters,
     pub(crate) clock: Clock,
 }
@@ -52,9 +55,10 @@ impl Shared {
         settings: Settings,
         recorder: Recorder,
         draining: watch::Receiver<bool>,
+        session_key: SessionKey,
     ) -> Self {
         let (clusters, clock) = (Clusters::default(), Clock::start());
-        Self { snapshot, tables, local, settings, recorder, draining, clusters, clock }
+        Self { snapshot, tables, local, settings, recorder, draining, session_key, clusters, clock }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -98,9 +102,10 @@ impl Clusters {
         &self,
         now: Instant,
         key: &ClusterKey,
-        policy: &Arc<TrafficPolicy>,
+        settled: &Settled,
         (mesh, service, local): (&Arc<Mesh>, &Service, &Workload),
     ) -> ClusterRef {
+        let policy = &settled.policy;
         let mut shelves = lock(&self.0);
         let shelf = match shelves.get(key) {
             Some(shelf) => Arc::clone(shelf),
@@ -113,12 +118,14 @@ impl Clusters {
         };
         drop(shelves);
         let mut entry = lock(&shelf);
-        let changed = !Arc::ptr_eq(entry.cluster.policy(), policy);
+        // Where nothing is said, each look gives another empty policy.
+        let known = entry.cluster.policy();
+        let changed = !Arc::ptr_eq(known, policy) && known != policy;
         if changed {
             entry.cluster.handle_policy(Arc::clone(policy));
         }
         if changed || !std::ptr::eq(entry.gathered.as_ptr(), Arc::as_ptr(mesh)) {
-            let gathered = endpoints_of(mesh, (service, key.port), local, policy, None);
+            let gathered = endpoints_of(mesh, (service, key.port), local, policy, settled.selector.as_ref());
             entry.cluster.handle_endpoints(now, gathered);
             entry.gathered = Arc::downgrade(mesh);
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::l7::RetryPolicy;
-use adit_core::l7::upstream::TrafficPolicy;
 use adit_core::rng::Rng;
 use adit_runtime::{Deliveries, Handle};
 use tokio::sync::watch;
@@ -24,8 +23,7 @@ pub(crate) struct Worker {
     /// The shard.
     pub(crate) handle: Handle,
     pub(crate) pool: Rc<Pool>,
-    /// Of services that nothing is said of, and of requests.
-    pub(crate) default_policy: Arc<TrafficPolicy>,
+    /// Of requests that no route says anything of.
     pub(crate) default_retry: Arc<RetryPolicy>,
     rng: RefCell<Rng>,
 }
@@ -52,7 +50,6 @@ pub async fn run(shared: Arc<Shared>, handle: Handle, mut streams: Deliveries, s
         shared,
         handle,
         pool: Rc::new(Pool::default()),
-        default_policy: crate::route::default_policy(),
         default_retry: Arc::new(RetryPolicy::istio_default()),
         rng: RefCell::new(Rng::new(seed)),
     });

@@ -9,19 +9,29 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
+pub mod directory;
+pub mod documents;
+mod gateway;
 pub mod istio;
 mod object;
 mod problem;
+mod services;
+pub mod status;
 mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::Snapshot;
+use adit_core::l7::{Frontends, Kind, Snapshot};
 
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
 pub use self::world::World;
+
+use self::gateway::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, ISTIO_GROUP};
+use self::istio::mesh_config::MeshConfig;
+use self::services::Services;
+use self::status::Status;
 
 /// All objects that are known, each name once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,31 +89,80 @@ pub struct Compiled {
     pub snapshot: Arc<Snapshot>,
     /// What is wrong with them, in order of the objects.
     pub problems: Vec<Problem>,
+    /// What is said of them in a cluster.
+    pub statuses: Vec<Status>,
 }
+
+/// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
+const KINDS: [(&str, &str); 19] = [
+    ("", "ConfigMap"),
+    ("", "Namespace"),
+    ("", "Secret"),
+    ("", "Service"),
+    (GATEWAY_GROUP, "BackendTLSPolicy"),
+    (GATEWAY_GROUP, "GRPCRoute"),
+    (GATEWAY_GROUP, "Gateway"),
+    (GATEWAY_GROUP, "GatewayClass"),
+    (GATEWAY_GROUP, "HTTPRoute"),
+    (GATEWAY_GROUP, "ReferenceGrant"),
+    (GATEWAY_GROUP, "TCPRoute"),
+    (GATEWAY_GROUP, "TLSRoute"),
+    (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
+    (ISTIO_GROUP, "DestinationRule"),
+    (ISTIO_GROUP, "ServiceEntry"),
+    (ISTIO_GROUP, "VirtualService"),
+    (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
+    (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
+    (istio::telemetry::GROUP, "Telemetry"),
+];
 
 /// Translates `objects` for the waypoint that `world` says.
 #[must_use]
 pub fn compile(objects: &Objects, world: &World) -> Compiled {
     let mut problems = Problems::default();
-    let mesh = istio::mesh_config::MeshConfig::of(objects, world, &mut problems);
-    let snapshot = Snapshot {
-        telemetry: istio::telemetry::translate(objects, world, &mesh, &mut problems),
-        destinations: istio::destination_rule::translate(objects, world, &mut problems),
-        ..Snapshot::default()
-    };
-    for object in objects.iter().filter(|object| !is_read(object)) {
-        let text = "objects of this kind are not supported and have no effect";
+    for object in objects.iter().filter(|object| !KINDS.contains(&(&*object.group, &*object.kind))) {
+        let text = format!("{} of group {:?} is not supported and has no effect", object.kind, object.group);
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
-    Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted() }
+    let services = Services::new(objects, world, &mut problems);
+    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let virtual_services = istio::virtual_service::translate(objects, world, &destinations, &mut problems);
+    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
+    give_way(&gateway.frontends, &mut problems);
+    let config = MeshConfig::of(objects, world, &mut problems);
+    let security = istio::security(objects, world, &services, &config, &mut problems);
+    let snapshot = Snapshot {
+        frontends: gateway.frontends,
+        protocols: services.protocols(),
+        backend_tls: gateway.backend_tls,
+        destinations,
+        retry_budgets: gateway.retry_budgets,
+        policies: security.policies,
+        authentications: security.authentications,
+        trusted_hops: security.trusted_hops,
+        telemetry: istio::telemetry::translate(objects, world, &config, &mut problems),
+    };
+    Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }
 
-/// Whether a translator reads objects of this kind.
-fn is_read(object: &Object) -> bool {
-    matches!(
-        (&*object.group, &*object.kind),
-        ("", "ConfigMap")
-            | ("networking.istio.io", "DestinationRule")
-            | (istio::telemetry::GROUP, "Telemetry")
-    )
+/// Tells of `VirtualService`s that have no effect, as routes of Gateway API are for the same service.
+fn give_way(frontends: &Frontends, problems: &mut Problems) {
+    for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
+        let (route, parent) = (&conflict.route, &conflict.parent);
+        let object = ObjectName {
+            group: "networking.istio.io".into(),
+            kind: "VirtualService".into(),
+            namespace: Arc::clone(&route.namespace),
+            name: Arc::clone(&route.name),
+        };
+        let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let text = format!(
+            "{}{port} has a {}, which goes before it; this has no effect there",
+            parent.service.hostname, conflict.winner
+        );
+        problems.push(object, "spec.hosts", Severity::Conflict, text);
+    }
 }
+
+#[cfg(test)]
+mod tests;

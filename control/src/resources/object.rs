@@ -119,6 +119,20 @@ impl Object {
         self.read("spec", self.body.get("spec").filter(|spec| !spec.is_null()).unwrap_or(&empty), problems)
     }
 
+    /// What a `T` is interested in of `spec`. For kinds that others read in full: what `T` does not know is no problem.
+    pub fn excerpt<T: DeserializeOwned>(&self, problems: &mut Problems) -> Option<T> {
+        let empty = Value::Object(serde_json::Map::new());
+        let spec = self.body.get("spec").filter(|spec| !spec.is_null()).unwrap_or(&empty);
+        match serde_path_to_error::deserialize(spec) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let field = below("spec", &error.path().to_string());
+                problems.push(self.id(), field, Severity::Malformed, error.into_inner().to_string());
+                None
+            }
+        }
+    }
+
     /// `value`, which is the object's `field`, as a `T`; problems as for [`Object::spec`].
     pub fn read<T: DeserializeOwned>(
         &self,

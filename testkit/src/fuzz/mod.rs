@@ -8,6 +8,7 @@ pub mod headers;
 pub mod hpack;
 pub mod pair_hostile;
 pub mod policy;
+pub mod resources;
 pub mod tls;
 pub mod undump;
 pub mod xds;
@@ -18,7 +19,7 @@ pub mod zds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -32,6 +33,7 @@ pub const TARGETS: [Target; 13] = [
     ("xds", xds::body),
     ("undump", undump::body),
     ("zds", zds::body),
+    ("resources", resources::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

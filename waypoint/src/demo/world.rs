@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
-use adit_core::l7::Snapshot;
+use adit_core::l7::{SessionKey, Snapshot};
 use adit_core::proxy::{LocalWorkload, Observed};
 use adit_process::certificates::NodeCertificates;
 use adit_process::config::{Config, ConfigErrors, Cpus};
@@ -176,6 +176,7 @@ impl World {
             settings,
             recorder,
             draining.subscribe(),
+            SessionKey::new(u128::from(seed()?)),
         ));
         let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
         let mut nodes = Vec::new();

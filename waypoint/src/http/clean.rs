@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn head(request: http::request::Builder) -> Result<Head, Refused> {
+    fn head(request: request::Builder) -> Result<Head, Refused> {
         let (head, checked) = clean(request.body(()).unwrap().into_parts().0, Normalization::Base);
         checked.map(|()| head)
     }

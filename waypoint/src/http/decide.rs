@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use adit_core::l7::upstream::NoEndpoint;
 use adit_core::l7::{
-    Action, Backend, Backends, Cors, Found, HeaderChanges, Mirror, NoBackend, PathMatch, PathRewrite,
-    RetryPolicy, Rewrite, Rule, Target,
+    Action, Backend, Backends, Cors, Found, HeaderChanges, Injected, Mirror, NoBackend, PathMatch,
+    PathRewrite, Persistence, RetryPolicy, Rewrite, Rule, Session, Target,
 };
 use adit_core::route::Fronted;
+use adit_core::time::UnixTime;
 use adit_ops::l7::{Details, ResponseFlags};
 use http::HeaderMap;
 
@@ -26,6 +27,18 @@ pub(crate) struct Plan {
     pub(crate) host: Option<Box<str>>,
     pub(crate) request: Vec<HeaderChanges>,
     pub(crate) mirrors: Vec<Mirror>,
+    /// Faults that befall it.
+    pub(crate) injected: Injected,
+    /// The session that it belongs to, or begins.
+    pub(crate) sticky: Option<Sticky>,
+}
+
+/// A client that is to stay with its endpoint.
+pub(crate) struct Sticky {
+    pub(crate) persistence: Arc<Persistence>,
+    pub(crate) session: Option<Session>,
+    /// The endpoint's uid, if the session's is still there.
+    pub(crate) with: Option<Arc<str>>,
 }
 
 /// What is done to whatever is answered, ours included.
@@ -33,9 +46,15 @@ pub(crate) struct Plan {
 pub(crate) struct Finish {
     response: Vec<HeaderChanges>,
     cors: Vec<(&'static str, String)>,
+    cookie: Option<String>,
 }
 
 impl Finish {
+    /// The client is given this cookie.
+    pub(crate) fn cookie(&mut self, set_cookie: String) {
+        self.cookie = Some(set_cookie);
+    }
+
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         let mut changed = Changed(headers);
         for changes in &self.response {
@@ -44,6 +63,10 @@ impl Finish {
         for (name, value) in &self.cors {
             use adit_core::l7::Headers as _;
             changed.set(name, value);
+        }
+        if let Some(cookie) = &self.cookie {
+            use adit_core::l7::Headers as _;
+            changed.append("set-cookie", cookie);
         }
     }
 }
@@ -69,8 +92,8 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
     let table = now.snapshot.frontends.table(&service.name, conn.port, Some(conn.namespace()));
     let Some(table) = table else {
         let target = Target { service: service.name.clone(), port: conn.port };
-        let outcome =
-            pooled(worker, now, &target).map(|pool| plan(pool, Some(target), &worker.default_retry, head));
+        let outcome = pooled(worker, now, &target, None)
+            .map(|pool| plan(pool, Some(target), &worker.default_retry, head));
         return Decision { outcome, finish, route: "default".into() };
     };
     let Some(found) = table.find(head) else {
@@ -121,16 +144,23 @@ fn act(
     };
     match &found.rule.action {
         Action::Invalid(_) => Err(direct(500, "")),
+        Action::Direct(answer) => {
+            let body = bytes::Bytes::copy_from_slice(&answer.body);
+            Err(Local::new(answer.status, ResponseFlags::NONE, Details::DirectResponse, body))
+        }
         Action::Redirect(redirect) => {
             let to = redirect.location(head, conn.port, found.matched.path());
             Err(direct(to.status, "").with("location", &to.location))
         }
         Action::Forward(forward) => {
             let (backend, target) = draw(worker, &forward.backends)?;
-            let pool = pooled(worker, now, &target)?;
+            let pool = pooled(worker, now, &target, backend.subset.as_ref())?;
+            let injected = worker.draw(|rng| forward.faults.draw(rng));
+            let sticky = forward.persistence.as_ref().map(|it| sticky(worker, now, head, it, &target));
             finish.response.insert(0, backend.response.clone());
             let mut plan = plan(pool, Some(target), &forward.retry, head);
             rewrite(&mut plan, &forward.rewrite, head, found.matched.path());
+            (plan.injected, plan.sticky) = (injected, sticky);
             plan.request = vec![forward.request.clone(), backend.request];
             plan.mirrors = forward
                 .mirrors
@@ -155,8 +185,30 @@ fn draw(worker: &Worker, backends: &Backends) -> Result<(Backend, Target), Local
     })
 }
 
-fn pooled(worker: &Worker, now: &Now, target: &Target) -> Result<Pool, Local> {
-    Pool::of(worker, now, target).map_err(|error| unroutable(&error))
+fn pooled(worker: &Worker, now: &Now, target: &Target, subset: Option<&Arc<str>>) -> Result<Pool, Local> {
+    Pool::of(worker, now, target, subset).map_err(|error| unroutable(&error))
+}
+
+/// The session of a request. Its endpoint is looked for among those behind the target, as the token names it by a hash.
+fn sticky(
+    worker: &Worker,
+    now: &Now,
+    head: &Head,
+    persistence: &Arc<Persistence>,
+    target: &Target,
+) -> Sticky {
+    let key = &worker.shared.session_key;
+    let session = persistence.session(head, wall(), key);
+    let with = session.and_then(|session| {
+        let mut members = now.mesh.members(&target.service).iter();
+        members.find(|member| session.is_with(key, target, &member.uid)).map(|member| Arc::clone(&member.uid))
+    });
+    Sticky { persistence: Arc::clone(persistence), session, with }
+}
+
+/// The wall clock, as sessions know time.
+pub(crate) fn wall() -> UnixTime {
+    adit_runtime::wall_clock()
 }
 
 /// The answer where there is nobody to ask.
@@ -169,7 +221,7 @@ pub(crate) fn unroutable(error: &Unroutable) -> Local {
             let details = Details::UpstreamResetBefore(adit_ops::l7::ResetReason::Overflow, Arc::default());
             (503, ResponseFlags::UPSTREAM_OVERFLOW, details)
         }
-        Unroutable::Endpoint(_) | Unroutable::Ourselves => {
+        Unroutable::Endpoint(_) | Unroutable::Ourselves | Unroutable::Subset(..) => {
             (503, ResponseFlags::NO_HEALTHY_UPSTREAM, Details::NoHealthyUpstream)
         }
         Unroutable::NoRoute(_) => (404, ResponseFlags::NO_ROUTE_FOUND, Details::RouteNotFound),
@@ -178,7 +230,7 @@ pub(crate) fn unroutable(error: &Unroutable) -> Local {
         Unroutable::Endpoint(NoEndpoint::Overflow(_)) => {
             "upstream connect error or disconnect/reset before headers. reset reason: overflow"
         }
-        Unroutable::Endpoint(_) | Unroutable::Ourselves => "no healthy upstream",
+        Unroutable::Endpoint(_) | Unroutable::Ourselves | Unroutable::Subset(..) => "no healthy upstream",
         _ => "",
     };
     let local = Local::new(status, flags, details, text);
@@ -190,7 +242,17 @@ pub(crate) fn unroutable(error: &Unroutable) -> Local {
 
 fn plan(pool: Pool, target: Option<Target>, retry: &Arc<RetryPolicy>, head: &Head) -> Plan {
     let (path, retry) = (head.target(&head.path), Arc::clone(retry));
-    Plan { pool, target, retry, path, host: None, request: Vec::new(), mirrors: Vec::new() }
+    Plan {
+        pool,
+        target,
+        retry,
+        path,
+        host: None,
+        request: Vec::new(),
+        mirrors: Vec::new(),
+        injected: Injected::default(),
+        sticky: None,
+    }
 }
 
 fn rewrite(plan: &mut Plan, rewrite: &Rewrite, head: &Head, matched: &PathMatch) {

@@ -5,8 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::l7::upstream::Pick;
-use adit_core::l7::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, Outcome, RetryBudget};
+use adit_core::l7::upstream::{Balancer, Pick};
+use adit_core::l7::{
+    Abort, Answered, AttemptFailure, Elapsed, Ending, Exchange, KeyHash, Next, Outcome, RetryBudget,
+};
 use adit_core::time::Instant;
 use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -55,7 +57,7 @@ pub(crate) async fn serve(
         Ok(now) => now,
         Err(error) => return answered(report, decide::unroutable(&error), &Finish::default()),
     };
-    let Decision { outcome, finish, route } = decide::decide(&worker, &now, &conn, &head);
+    let Decision { outcome, mut finish, route } = decide::decide(&worker, &now, &conn, &head);
     report.route = route;
     let plan = match outcome {
         Ok(plan) => plan,
@@ -70,7 +72,39 @@ pub(crate) async fn serve(
     report.request = Some(kept.clone());
     report.cluster = plan.pool.name(true);
     mirror::send(&worker, &now, &conn, &head, &plan, &kept);
-    Going { worker, conn, now, head, plan, finish, kept, report, tried: SmallVec::new() }.go(upgrade).await
+    let key = key(&worker, &conn, &head, &plan, &mut finish);
+    if let Some(delay) = plan.injected.delay {
+        report.flags |= ResponseFlags::DELAY_INJECTED;
+        tokio::time::sleep(delay).await;
+    }
+    if let Some(abort) = plan.injected.abort {
+        return answered(report, aborted(abort), &finish);
+    }
+    Going { worker, conn, now, head, plan, finish, kept, report, tried: SmallVec::new(), key }
+        .go(upgrade)
+        .await
+}
+
+/// The request's key, where its service shares keys out; a client that has none may be given one.
+fn key(worker: &Worker, conn: &Conn, head: &Head, plan: &Plan, finish: &mut Finish) -> Option<KeyHash> {
+    let Pool::Cluster { policy, .. } = &plan.pool else { return None };
+    let Balancer::Hash { key, .. } = &policy.balancer else { return None };
+    if let Some(found) = key.key(head, Some(conn.source.ip())) {
+        return Some(found);
+    }
+    let fresh = worker.draw(|rng| key.fresh(rng))?;
+    finish.cookie(fresh.set_cookie);
+    Some(fresh.key)
+}
+
+/// The answer to a request that is refused on purpose.
+fn aborted(abort: Abort) -> Local {
+    const TEXT: &str = "fault filter abort";
+    let (flags, details) = (ResponseFlags::FAULT_INJECTED, Details::FaultFilterAbort);
+    match abort {
+        Abort::Status(status) => Local::new(status, flags, details, TEXT),
+        Abort::Grpc(status) => Local::new(200, flags, details, TEXT).in_grpc(status),
+    }
 }
 
 /// What every request has from here on.
@@ -135,6 +169,8 @@ struct Going {
     kept: Kept,
     report: Report,
     tried: SmallVec<[Arc<str>; 4]>,
+    /// Where keys have owners.
+    key: Option<KeyHash>,
 }
 
 /// How an attempt went.
@@ -211,7 +247,7 @@ impl Going {
     fn begin(&self) -> Exchange {
         let now = self.worker.shared.now();
         match &self.plan.pool {
-            Pool::Cluster(_, cluster) => {
+            Pool::Cluster { cluster, .. } => {
                 cluster.with(|cluster| cluster.exchange(now, Arc::clone(&self.plan.retry)))
             }
             Pool::Workload(..) => Exchange::new(now, Arc::clone(&self.plan.retry)),
@@ -219,7 +255,7 @@ impl Going {
     }
 
     fn finish(&self, exchange: Exchange) {
-        if let Pool::Cluster(_, cluster) = &self.plan.pool {
+        if let Pool::Cluster { cluster, .. } = &self.plan.pool {
             cluster.with(|cluster| exchange.finish(cluster.budget()));
         }
     }
@@ -248,7 +284,7 @@ impl Going {
             })
         };
         match &self.plan.pool {
-            Pool::Cluster(_, cluster) => cluster.with(|cluster| decide(cluster.budget())),
+            Pool::Cluster { cluster, .. } => cluster.with(|cluster| decide(cluster.budget())),
             // One endpoint: nothing to protect others from.
             Pool::Workload(..) => decide(&mut RetryBudget::new(100, u32::MAX)),
         }
@@ -270,7 +306,11 @@ impl Going {
 
     /// One attempt: an endpoint, a connection, the request.
     async fn attempt(&mut self, number: u32, upgrade: Option<&HeaderValue>) -> Result<Attempted, Local> {
-        let pick = Pick { tried: &self.tried, ..Pick::default() };
+        let pick = Pick {
+            tried: &self.tried,
+            key: self.key,
+            persisted: self.plan.sticky.as_ref().and_then(|sticky| sticky.with.as_deref()),
+        };
         let endpoint = self.plan.pool.draw(&self.worker, &self.conn, &pick);
         let endpoint = endpoint.map_err(|error| decide::unroutable(&error))?;
         let Endpoint { towards, workload, under_way } = endpoint;
@@ -331,6 +371,22 @@ impl Going {
         request
     }
 
+    /// Tells the client whose endpoint it stays with, if that is news.
+    fn keep(&self, headers: &mut HeaderMap) {
+        let (Some(sticky), Some(target), Some(uid)) =
+            (&self.plan.sticky, &self.plan.target, self.tried.last())
+        else {
+            return;
+        };
+        let key = &self.worker.shared.session_key;
+        let kept = sticky.persistence.keep(sticky.session, target, uid, decide::wall(), key);
+        if let Some((name, value)) = kept
+            && let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value))
+        {
+            headers.append(name, value);
+        }
+    }
+
     /// What the client gets of the last attempt.
     fn deliver(mut self, attempted: Attempted, upgrade: Option<OnUpgrade>) -> Response<Body> {
         let Attempted { outcome, lease, under_way } = attempted;
@@ -347,6 +403,7 @@ impl Going {
             self.report.service_time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         parts.headers.insert(SERVICE_TIME, HeaderValue::from(millis));
         self.finish.apply(&mut parts.headers);
+        self.keep(&mut parts.headers);
         named(&mut parts.headers);
         self.report.status = parts.status.as_u16();
         self.report.details = Some(Details::ViaUpstream);

@@ -14,13 +14,15 @@ pub(crate) struct Local {
     pub(crate) details: Details,
     pub(crate) text: Bytes,
     pub(crate) headers: HeaderMap,
+    /// A status of gRPC of its own, for whoever asks.
+    grpc: Option<u16>,
 }
 
 impl Local {
     /// With a text for people.
     pub(crate) fn new(status: u16, flags: ResponseFlags, details: Details, text: impl Into<Bytes>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, flags, details, text: text.into(), headers: HeaderMap::new() }
+        Self { status, flags, details, text: text.into(), headers: HeaderMap::new(), grpc: None }
     }
 
     /// With one more header; a value that is none is left out.
@@ -31,15 +33,21 @@ impl Local {
         self
     }
 
+    /// In gRPC, whoever asks, with this status.
+    pub(crate) const fn in_grpc(mut self, status: u16) -> Self {
+        self.grpc = Some(status);
+        self
+    }
+
     /// The message. A gRPC client gets trailers only, with a status that means the same.
     pub(crate) fn into_response(self, grpc: bool) -> Response<Body> {
-        let Self { status, text, headers, .. } = self;
+        let Self { status, text, headers, grpc: own, .. } = self;
         let mut response = Response::new(Body::Empty);
         *response.headers_mut() = headers;
-        if grpc {
+        if grpc || own.is_some() {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert("grpc-status", HeaderValue::from(grpc_status(status)));
+            headers.insert("grpc-status", HeaderValue::from(own.unwrap_or(grpc_status(status))));
             if let Ok(message) = HeaderValue::from_str(&percent_encoded(&text)) {
                 headers.insert("grpc-message", message);
             }

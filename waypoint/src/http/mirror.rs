@@ -3,8 +3,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use adit_core::l7::Mirror;
 use adit_core::l7::upstream::Pick;
+use adit_core::l7::{Injected, Mirror};
 use http_body::Body as _;
 
 use super::body::{Body, Kept};
@@ -31,7 +31,7 @@ pub(crate) fn send(
 ) {
     for mirror in &plan.mirrors {
         let copy = Plan {
-            pool: match Pool::of(worker, now, &mirror.target) {
+            pool: match Pool::of(worker, now, &mirror.target, mirror.subset.as_ref()) {
                 Ok(pool) => pool,
                 Err(error) => {
                     tracing::debug!(%error, "a copy goes nowhere");
@@ -44,6 +44,8 @@ pub(crate) fn send(
             host: plan.host.clone(),
             request: plan.request.clone(),
             mirrors: Vec::new(),
+            injected: Injected::default(),
+            sticky: None,
         };
         let (worker, conn, head, kept) = (Rc::clone(worker), Rc::clone(conn), Rc::clone(head), kept.clone());
         let mirror: Mirror = mirror.clone();

@@ -76,11 +76,6 @@ impl Report {
         }
     }
 
-    /// Since the request began.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     fn told(&self) {
         let head = &self.head;
         let value = |name: &str| head.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);

@@ -1,0 +1,126 @@
+//! `XBackendTrafficPolicy`: how many retries a service bears (GEP-3388).
+use std::collections::BTreeMap;
+
+use adit_core::mesh::ServiceName;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::Object;
+use super::super::problem::{Problems, Severity};
+use super::super::status::{Condition, ConditionKind, ParentRef, Reason, Status};
+use super::backend_tls::{TargetRef, targets};
+use super::reading::Context;
+use super::{EXPERIMENTAL_GROUP, by_age, duration};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    target_refs: Vec<TargetRef>,
+    retry_constraint: Option<Constraint>,
+    session_persistence: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Constraint {
+    budget: Option<Budget>,
+    min_retry_rate: Option<Rate>,
+}
+
+#[derive(Deserialize)]
+struct Budget {
+    percent: Option<u32>,
+    interval: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Rate {
+    count: Option<u32>,
+    interval: Option<String>,
+}
+
+/// The budgets of services, of the oldest policy each.
+pub(super) fn translate(
+    context: Context<'_>,
+    problems: &mut Problems,
+    statuses: &mut Vec<Status>,
+) -> BTreeMap<ServiceName, (u32, u32)> {
+    let mut budgets: BTreeMap<ServiceName, (u32, u32)> = BTreeMap::new();
+    for object in by_age(context.objects.of(EXPERIMENTAL_GROUP, "XBackendTrafficPolicy")) {
+        let before = problems.count();
+        let Some(spec) = object.spec::<Spec>(problems) else { continue };
+        let budget = budget(object, &spec, problems);
+        let whole = problems.count() == before;
+        for (index, target) in spec.target_refs.iter().enumerate() {
+            let field = format!("spec.targetRefs[{index}]");
+            let mut accept = |of: ParentRef, reason: Reason, message: String| {
+                let (kind, holds) = (ConditionKind::Accepted, reason == Reason::Accepted);
+                let conditions = vec![Condition { kind, holds, reason, message }];
+                let (object, generation) = (object.id(), object.generation);
+                statuses.push(Status { object, generation, parent: Some(of), conditions });
+            };
+            match targets(object, target, context) {
+                Err((of, text)) => {
+                    problems.push(
+                        object.id(),
+                        field,
+                        Severity::Unresolved,
+                        format!("TargetNotFound: {text}"),
+                    );
+                    accept(of, Reason::TargetNotFound, text);
+                }
+                Ok((of, services)) => {
+                    let mut conflicted = false;
+                    for (service, _) in services {
+                        let Some(budget) = budget else { continue };
+                        conflicted |= budgets.contains_key(&service);
+                        budgets.entry(service).or_insert(budget);
+                    }
+                    let reason = match (conflicted, whole) {
+                        (true, _) => {
+                            let text = format!("Conflicted: an older policy is there for {}", of.object);
+                            problems.push(object.id(), field, Severity::Conflict, text);
+                            Reason::Conflicted
+                        }
+                        (false, false) => Reason::UnsupportedValue,
+                        (false, true) => Reason::Accepted,
+                    };
+                    accept(of, reason, String::new());
+                }
+            }
+        }
+    }
+    budgets
+}
+
+fn budget(object: &Object, spec: &Spec, problems: &mut Problems) -> Option<(u32, u32)> {
+    if spec.session_persistence.is_some() {
+        let text = "is not supported on services: give it in the rules of a route";
+        problems.push(object.id(), "spec.sessionPersistence", Severity::Unsupported, text);
+    }
+    let constraint = spec.retry_constraint.as_ref()?;
+    let field = "spec.retryConstraint";
+    let percent = constraint.budget.as_ref().and_then(|budget| budget.percent).unwrap_or(20);
+    if percent > 100 {
+        let text = format!("{percent}: expected 0 to 100");
+        problems.push(object.id(), format!("{field}.budget.percent"), Severity::Malformed, text);
+        return None;
+    }
+    let intervals = [
+        ("budget", constraint.budget.as_ref().and_then(|budget| budget.interval.as_deref())),
+        ("minRetryRate", constraint.min_retry_rate.as_ref().and_then(|rate| rate.interval.as_deref())),
+    ];
+    for (name, text) in intervals.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        let field = format!("{field}.{name}.interval");
+        match duration::parse(text) {
+            Ok(_) => {
+                let text =
+                    "has no effect: what counts are requests and retries that are under way at one time";
+                problems.push(object.id(), field, Severity::Note, text);
+            }
+            Err(error) => problems.push(object.id(), field, Severity::Malformed, error.to_string()),
+        }
+    }
+    let min = constraint.min_retry_rate.as_ref().and_then(|rate| rate.count).unwrap_or(10);
+    Some((percent, min))
+}
