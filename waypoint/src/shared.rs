@@ -3,9 +3,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use adit_control::jwks::Jwks;
 use adit_core::l7::SessionKey;
 use adit_core::l7::Snapshot;
-use adit_core::l7::jwt::{KeySource, Keys};
 use adit_core::l7::upstream::{Chosen, Cluster, Settled, endpoints_of};
 use adit_core::mesh::{Mesh, Service, ServiceName, Workload};
 use adit_core::proxy::LocalWorkload;
@@ -32,9 +32,7 @@ pub struct Parts {
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
     /// Keys that tokens are signed with.
-    pub keys: Arc<dyn Keys + Send + Sync>,
-    /// Told of sources of keys that lack the one of a token.
-    pub refetch: Arc<dyn Fn(&KeySource) + Send + Sync>,
+    pub keys: Jwks,
     /// What sessions are sealed with.
     pub session_key: SessionKey,
 }
@@ -60,9 +58,7 @@ pub struct Shared {
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
     /// Keys that tokens are signed with.
-    pub keys: Arc<dyn Keys + Send + Sync>,
-    /// Told of sources of keys that lack the one of a token.
-    pub refetch: Arc<dyn Fn(&KeySource) + Send + Sync>,
+    pub keys: Jwks,
     /// What sessions are sealed with.
     pub session_key: SessionKey,
     pub(crate) clusters: Clusters,
@@ -79,26 +75,9 @@ impl Shared {
     /// What threads share from the start.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { snapshot, tables, local, settings, recorder, draining, keys, refetch, session_key } =
-            parts;
+        let Parts { snapshot, tables, local, settings, recorder, draining, keys, session_key } = parts;
         let (clusters, clock) = (Clusters::default(), Clock::start());
-        Self {
-            snapshot,
-            tables,
-            local,
-            settings,
-            recorder,
-            draining,
-            keys,
-            refetch,
-            session_key,
-            clusters,
-            clock,
-        }
-    }
-
-    pub(crate) fn refetch(&self, source: &KeySource) {
-        (self.refetch)(source);
+        Self { snapshot, tables, local, settings, recorder, draining, keys, session_key, clusters, clock }
     }
 
     pub(crate) fn now(&self) -> Instant {

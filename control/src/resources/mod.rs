@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adit_core::l7::Snapshot;
-use adit_core::l7::telemetry::Telemetries;
 
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
@@ -138,7 +137,6 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
         destinations,
-        telemetries: Telemetries::default(),
         retry_budgets: gateway.retry_budgets,
         policies: security.policies,
         authentications: security.authentications,

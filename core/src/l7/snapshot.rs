@@ -28,8 +28,6 @@ pub struct Snapshot {
     pub backend_tls: BackendTlsRules,
     /// How endpoints are chosen, and how much they bear (`DestinationRule`).
     pub destinations: Destinations,
-    /// What is made of requests for operators (`Telemetry`).
-    pub telemetries: Telemetries,
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
     /// cent of all requests, and so many in any case. Services that are not here have the default.
     pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use adit_control::jwks::Jwks;
 use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
 use adit_core::l7::{SessionKey, Snapshot};
 use adit_core::proxy::{LocalWorkload, Observed};
@@ -74,6 +75,7 @@ pub struct World {
     entries: BTreeMap<(&'static str, &'static str, u16), SocketAddr>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     draining: watch::Sender<bool>,
+    keys: Jwks,
     /// What is wrong with the manifests in force.
     pub problems: Vec<Problem>,
 }
@@ -137,6 +139,8 @@ impl World {
         let mut bound = bound.into_iter();
         let mesh = mesh(plan, &apps, client_home, hbone);
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        let keys = Jwks::new();
+        keys.update(compiled.snapshot.authentications.sources());
         let snapshot = watch::Sender::new(Arc::clone(&compiled.snapshot));
         let draining = watch::Sender::new(false);
         let config =
@@ -177,8 +181,7 @@ impl World {
             settings,
             recorder,
             draining: draining.subscribe(),
-            keys: Arc::new(InlineKeys),
-            refetch: Arc::new(|_| {}),
+            keys: keys.clone(),
             session_key: SessionKey::new(u128::from(seed()?)),
         }));
         let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
@@ -207,7 +210,8 @@ impl World {
             }
             clients.insert(*name, instance);
         }
-        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, problems: compiled.problems })
+        let problems = compiled.problems;
+        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, keys, problems })
     }
 
     /// An address that leads to `service`'s `port` as if `client` had called it.
@@ -230,6 +234,7 @@ impl World {
     /// One cannot be read; those in force stay.
     pub fn apply(&mut self, manifests: &str) -> Result<(), WorldError> {
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        self.keys.update(compiled.snapshot.authentications.sources());
         self.problems = compiled.problems;
         self.snapshot.send_replace(compiled.snapshot);
         Ok(())

@@ -1,9 +1,10 @@
 //! Whether a request may be: its token, then the policies, in Istio's order (waypoint.md §6.1).
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_core::l7::authz::{self, Connection, Denial, Http, Subject, Verdict};
-use adit_core::l7::jwt::{Authenticated, Claim, Header, KeySource, Keys, Refusal, Signature};
+use adit_core::l7::jwt::{Authenticated, JwtRules, Refusal};
 use adit_core::mesh::Service;
 use adit_core::route::Fronted;
 use adit_ops::l7::{Details, ResponseFlags};
@@ -15,6 +16,8 @@ use crate::conn::Conn;
 use crate::route::Now;
 use crate::shared::Shared;
 
+/// How long a request waits for keys that its token may be signed with.
+const FETCHING: Duration = Duration::from_secs(5);
 /// What Envoy says to whoever may not.
 const DENIED: &str = "RBAC: access denied";
 
@@ -38,7 +41,12 @@ pub(crate) fn connection<'a>(conn: &'a Conn, sni: Option<&'a str>) -> Connection
 
 /// Lets a request in, or says why not. What its token has the backend see is done to `head`. Also gives the rule that has
 /// decided.
-pub(crate) fn admit(shared: &Shared, now: &Now, conn: &Conn, head: &mut Head) -> Result<Arc<str>, Local> {
+pub(crate) async fn admit(
+    shared: &Shared,
+    now: &Now,
+    conn: &Conn,
+    head: &mut Head,
+) -> Result<Arc<str>, Local> {
     let service = service(conn);
     let policies = now.snapshot.policies.of(service);
     let rules = now.snapshot.authentications.of(service);
@@ -49,7 +57,7 @@ pub(crate) fn admit(shared: &Shared, now: &Now, conn: &Conn, head: &mut Head) ->
     custom(&policies, conn, head, remote_ip)?;
     let auth = match rules.is_empty() {
         true => None,
-        false => token(shared, &rules, head)?,
+        false => token(shared, &rules, head).await?,
     };
     let http = Http { request: &*head, remote_ip, auth: auth.as_ref() };
     let decision = policies.judge(&Subject::http(connection(conn, None), http));
@@ -81,14 +89,19 @@ fn custom(policies: &authz::Set<'_>, conn: &Conn, head: &Head, remote_ip: IpAddr
 }
 
 /// Looks at the request's tokens.
-fn token(
+async fn token(
     shared: &Shared,
-    rules: &adit_core::l7::jwt::JwtRules<'_>,
+    rules: &JwtRules<'_>,
     head: &mut Head,
 ) -> Result<Option<Authenticated>, Local> {
-    let outcome = rules
-        .judge(&*head, wall(), &Known(&*shared.keys))
-        .map_err(|refusal| refused(shared, head, refusal))?;
+    let mut judged = rules.judge(&*head, wall(), &shared.keys);
+    if let Err(refusal) = &judged
+        && !refusal.refetch.is_empty()
+    {
+        shared.keys.refetched(&refusal.refetch, FETCHING).await;
+        judged = rules.judge(&*head, wall(), &shared.keys);
+    }
+    let outcome = judged.map_err(|refusal| refused(head, &refusal))?;
     let changes = outcome.changes;
     if !changes.is_empty() {
         changes.apply(&mut Changed(&mut head.headers));
@@ -98,10 +111,7 @@ fn token(
     Ok(outcome.auth)
 }
 
-fn refused(shared: &Shared, head: &Head, refusal: Refusal) -> Local {
-    for source in &refusal.refetch {
-        shared.refetch(source);
-    }
+fn refused(head: &Head, refusal: &Refusal) -> Local {
     let details = Details::JwtDenied(refusal.error.to_string().into());
     let local = Local::new(401, ResponseFlags::NONE, details, refusal.body());
     local.with("www-authenticate", &Refusal::www_authenticate(head))
@@ -113,17 +123,4 @@ pub(crate) fn denied(denial: &Denial) -> Local {
         Denial::NoneAllowed => "none".into(),
     };
     Local::new(403, ResponseFlags::NONE, Details::RbacDenied(by), DENIED)
-}
-
-/// Keys behind a pointer.
-struct Known<'a>(&'a (dyn Keys + Send + Sync));
-
-impl Keys for Known<'_> {
-    fn json(&self, text: &[u8]) -> Option<Claim> {
-        self.0.json(text)
-    }
-
-    fn verify(&self, keys: &KeySource, header: &Header, signed: &[u8], signature: &[u8]) -> Signature {
-        self.0.verify(keys, header, signed, signature)
-    }
 }

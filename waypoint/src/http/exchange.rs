@@ -49,14 +49,12 @@ pub(crate) async fn serve(
     clean::strip_request(&mut head.headers);
     let now = Now::of(&worker);
     let telemetry = match &now {
-        Ok(now) => {
-            Arc::clone(now.snapshot.telemetries.of(admit::service(&conn).map(|service| &service.name)))
-        }
+        Ok(now) => Arc::clone(now.snapshot.telemetry.of(admit::service(&conn).map(|service| &service.name))),
         Err(_) => Arc::default(),
     };
     let traced = identify(&worker, &telemetry, &mut head);
     let admitted = match (&refused, &now) {
-        (Ok(()), Ok(now)) => admit::admit(&worker.shared, now, &conn, &mut head),
+        (Ok(()), Ok(now)) => admit::admit(&worker.shared, now, &conn, &mut head).await,
         _ => Ok(Arc::default()),
     };
     let head = Rc::new(head);
