@@ -11,6 +11,7 @@ pub mod ca;
 pub mod cert;
 pub mod dns;
 pub mod grpc;
+pub mod jwks;
 pub mod local;
 pub mod proto;
 pub mod resources;

@@ -22,13 +22,14 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::Snapshot;
+use adit_core::l7::{Frontends, Kind, Snapshot};
 
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
 pub use self::world::World;
 
 use self::gateway::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, ISTIO_GROUP};
+use self::istio::mesh_config::MeshConfig;
 use self::services::Services;
 use self::status::Status;
 
@@ -93,7 +94,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 15] = [
+const KINDS: [(&str, &str); 18] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -109,6 +110,9 @@ const KINDS: [(&str, &str); 15] = [
     (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
     (ISTIO_GROUP, "DestinationRule"),
     (ISTIO_GROUP, "ServiceEntry"),
+    (ISTIO_GROUP, "VirtualService"),
+    (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
+    (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
 ];
 
 /// Translates `objects` for the waypoint that `world` says.
@@ -120,15 +124,42 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
     let services = Services::new(objects, world, &mut problems);
-    let gateway = gateway::translate(objects, world, &services, &mut problems);
+    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let virtual_services = istio::virtual_service::translate(objects, world, &destinations, &mut problems);
+    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
+    give_way(&gateway.frontends, &mut problems);
+    let config = MeshConfig::of(objects, world, &mut problems);
+    let security = istio::security(objects, world, &services, &config, &mut problems);
     let snapshot = Snapshot {
         frontends: gateway.frontends,
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
+        destinations,
         retry_budgets: gateway.retry_budgets,
-        destinations: istio::destination_rule::translate(objects, world, &mut problems),
+        policies: security.policies,
+        authentications: security.authentications,
+        trusted_hops: security.trusted_hops,
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
+}
+
+/// Tells of `VirtualService`s that have no effect, as routes of Gateway API are for the same service.
+fn give_way(frontends: &Frontends, problems: &mut Problems) {
+    for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
+        let (route, parent) = (&conflict.route, &conflict.parent);
+        let object = ObjectName {
+            group: "networking.istio.io".into(),
+            kind: "VirtualService".into(),
+            namespace: Arc::clone(&route.namespace),
+            name: Arc::clone(&route.name),
+        };
+        let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let text = format!(
+            "{}{port} has a {}, which goes before it; this has no effect there",
+            parent.service.hostname, conflict.winner
+        );
+        problems.push(object, "spec.hosts", Severity::Conflict, text);
+    }
 }
 
 #[cfg(test)]

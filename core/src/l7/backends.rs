@@ -11,8 +11,20 @@ use crate::rng::Rng;
 pub struct Target {
     /// The service.
     pub service: ServiceName,
-    /// The service's port, not its pods'.
+    /// The service's port, not its pods'; or [`SAME_PORT`](Self::SAME_PORT).
     pub port: u16,
+}
+
+impl Target {
+    /// Stands for the port that the request came to (Istio: a `destination` without `port`).
+    pub const SAME_PORT: u16 = 0;
+
+    /// With its port, for a request that came to this one.
+    #[must_use]
+    pub fn at(&self, port: u16) -> Self {
+        let own = self.port != Self::SAME_PORT;
+        Self { service: self.service.clone(), port: if own { self.port } else { port } }
+    }
 }
 
 /// One of the backends of a rule.

@@ -105,10 +105,10 @@ impl Frontends {
     fn ports(&mut self, service: &ServiceName, routes: &[Attached]) -> Ports {
         let named: BTreeSet<u16> = routes.iter().filter_map(|(port, _)| *port).collect();
         let mut rules = |port: Option<u16>| {
-            // A route that names the port and all ports counts once.
-            let here: BTreeMap<&RouteId, &Any> = routes
-                .iter()
-                .filter(|(of, _)| of.is_none() || *of == port)
+            // A route that names the port and all ports counts once, as what it is for the port.
+            let all = routes.iter().filter(|(of, _)| of.is_none());
+            let here: BTreeMap<&RouteId, &Any> = all
+                .chain(routes.iter().filter(|(of, _)| of.is_some() && *of == port))
                 .map(|(_, route)| (route.id(), route))
                 .collect();
             let winner = here.keys().map(|id| id.kind).max()?;

@@ -13,8 +13,11 @@
 //! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing), and [`upstream`], which brings
 //! these together where an endpoint is chosen.
 //!
+//! Before a request is routed, [`jwt`] finds out whose token it has, and [`authz`] whether it may pass.
+//!
 //! Nothing here parses HTTP or knows a library that does: a request is whatever implements [`Request`]. Resources are compiled
 //! to these types once, where they are read; what they say that cannot be done becomes [`Action::Invalid`], never nothing.
+pub mod authz;
 mod backend_tls;
 mod backends;
 mod breaker;
@@ -24,6 +27,7 @@ mod fault;
 mod filters;
 mod frontends;
 mod hash;
+pub mod jwt;
 mod limit;
 mod matching;
 mod normalize;
@@ -38,6 +42,7 @@ mod siphash;
 mod snapshot;
 mod sniff;
 mod table;
+mod target;
 pub mod telemetry;
 mod text;
 pub mod upstream;

@@ -1,8 +1,10 @@
 //! All that a waypoint decides by, as it was at one time: made from resources elsewhere, whole, and exchanged whole.
 use alloc::collections::BTreeMap;
 
+use super::authz::Policies;
 use super::backend_tls::BackendTlsRules;
 use super::frontends::Frontends;
+use super::jwt::Authentications;
 use super::protocol::Protocols;
 use super::upstream::Destinations;
 use crate::mesh::ServiceName;
@@ -12,6 +14,13 @@ use crate::mesh::ServiceName;
 pub struct Snapshot {
     /// Which rules requests and connections to a service meet.
     pub frontends: Frontends,
+    /// Who may ask what of whom (`AuthorizationPolicy`).
+    pub policies: Policies,
+    /// Which tokens are accepted (`RequestAuthentication`).
+    pub authentications: Authentications,
+    /// How many proxies before us may be believed about whose request it is (Istio: `numTrustedProxies`), for
+    /// [`client_ip`](super::authz::client_ip).
+    pub trusted_hops: u32,
     /// What services speak on their ports.
     pub protocols: Protocols,
     /// Backends that want TLS of their own, inside of the mesh's.

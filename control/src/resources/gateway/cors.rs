@@ -55,8 +55,15 @@ pub(super) fn read(reading: &mut Reading<'_>, field: &str, value: &Value) -> Opt
             return None;
         }
     };
-    let (credentials, forward_unmatched) = (spec.allow_credentials, false);
-    Some(Cors { origins, methods, headers, expose, credentials, max_age, forward_unmatched })
+    Some(Cors {
+        origins,
+        methods,
+        headers,
+        expose,
+        credentials: spec.allow_credentials,
+        max_age,
+        forward_unmatched: false,
+    })
 }
 
 /// `*` alone, or words that are `valid`.

@@ -12,13 +12,14 @@ mod parents;
 mod reading;
 mod requests;
 mod sessions;
+mod targets;
 mod timing;
 mod traffic_policy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::{BackendTlsRules, Frontends, Kind, Parent, RouteId};
+use adit_core::l7::{BackendTlsRules, Frontends, Kind, Parent, Route, RouteId};
 use adit_core::mesh::ServiceName;
 
 use self::reading::Context;
@@ -45,11 +46,12 @@ pub(super) struct Translated {
     pub(super) statuses: Vec<Status>,
 }
 
-/// Translates them.
+/// Translates them. `others` are rules of Istio's own resources, which give way to these.
 pub(super) fn translate(
     objects: &Objects,
     world: &World,
     services: &Services,
+    others: Vec<Arc<Route>>,
     problems: &mut Problems,
 ) -> Translated {
     let context = Context { objects, world, services };
@@ -69,7 +71,7 @@ pub(super) fn translate(
             told.extend(statuses.into_iter().map(|(status, parents)| (kind, status, parents)));
         }
     }
-    let frontends = Frontends::new(requests, connections);
+    let frontends = Frontends::new(requests.into_iter().chain(others), connections);
     conflicts(&frontends, &mut told, problems);
     let mut statuses: Vec<Status> = told.into_iter().map(|(_, status, _)| status).collect();
     let backend_tls = backend_tls::translate(context, problems, &mut statuses);

@@ -15,7 +15,7 @@ const NAME: &str = "istio";
 /// The key of the document in it.
 const KEY: &str = "mesh";
 /// Top-level fields of the document that somebody here reads.
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "accessLogEncoding",
     "accessLogFile",
     "accessLogFormat",
@@ -25,6 +25,7 @@ const READ: [&str; 9] = [
     "extensionProviders",
     "rootNamespace",
     "trustDomain",
+    "trustDomainAliases",
 ];
 
 /// A provider that policies may name (`extensionProviders`).
