@@ -32,14 +32,17 @@ pub(super) enum Section {
     Unknown,
 }
 
+/// Services, each with the part that is meant.
+type Services = Vec<(ServiceName, Section)>;
+
 /// What a target is.
 #[derive(Debug)]
 pub(super) struct Targets {
     /// As it is told of.
     pub(super) of: ParentRef,
-    /// The services, each with the part that is meant, and what of them is not among the resources: they count all the
-    /// same, as what is given may not be all. Or why it is none.
-    pub(super) found: Result<(Vec<(ServiceName, Section)>, Option<String>), String>,
+    /// The services, and what of them is not among the resources: they count all the same, as what is given may not be all.
+    /// Or why it is none.
+    pub(super) found: Result<(Services, Option<String>), String>,
 }
 
 /// Looks up a target of a policy.
@@ -56,10 +59,7 @@ pub(super) fn resolve(object: &Object, target: &TargetRef, context: Context<'_>)
     Targets { of, found }
 }
 
-fn services(
-    of: &ParentRef,
-    context: Context<'_>,
-) -> Result<(Vec<(ServiceName, Section)>, Option<String>), String> {
+fn services(of: &ParentRef, context: Context<'_>) -> Result<(Services, Option<String>), String> {
     let object = &of.object;
     let services = match (&*object.group, &*object.kind) {
         ("" | "core", "Service") => vec![context.world.service(&object.namespace, &object.name)],

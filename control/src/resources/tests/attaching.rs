@@ -95,12 +95,12 @@ fn only_routes_of_the_most_specific_kind_count_on_a_port() {
     let all = attached("HTTPRoute", "{group: '', kind: Service, name: echo}");
     let given = given(&(grpc.clone() + &all));
     given.one_problem("a GRPCRoute is there for port 7070");
-    assert_eq!(given.status("r").0, true, "it counts on the other ports");
+    assert!(given.status("r").0, "it counts on the other ports");
     let same = attached("HTTPRoute", "{group: '', kind: Service, name: echo, port: 7070}");
-    let given = super::given(&(grpc.clone() + &same));
+    let given = super::given(&(grpc + &same));
     given.one_problem("a GRPCRoute is there for port 7070");
     assert_eq!(given.status("r"), (false, Reason::Conflicted, Reason::ResolvedRefs, false));
-    assert_eq!(given.status("g").0, true);
+    assert!(given.status("g").0);
     let tls = attached("TLSRoute", "{group: '', kind: Service, name: echo, port: 443}")
         .replace("name: r,", "name: t,");
     let tcp = attached("TCPRoute", "{group: '', kind: Service, name: echo, port: 443}");
