@@ -22,7 +22,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::{Frontends, Kind, Snapshot};
+use adit_core::l7::Snapshot;
 
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
@@ -94,7 +94,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 18] = [
+const KINDS: [(&str, &str); 19] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -113,6 +113,7 @@ const KINDS: [(&str, &str); 18] = [
     (ISTIO_GROUP, "VirtualService"),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
+    (istio::telemetry::GROUP, "Telemetry"),
 ];
 
 /// Translates `objects` for the waypoint that `world` says.
@@ -124,11 +125,12 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
     let services = Services::new(objects, world, &mut problems);
-    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
-    let virtual_services = istio::virtual_service::translate(objects, world, &destinations, &mut problems);
-    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
-    give_way(&gateway.frontends, &mut problems);
     let config = MeshConfig::of(objects, world, &mut problems);
+    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let virtual_services =
+        istio::virtual_service::translate(objects, world, &services, &destinations, &mut problems);
+    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
+    istio::virtual_service::give_way(&gateway.frontends, &mut problems);
     let security = istio::security(objects, world, &services, &config, &mut problems);
     let snapshot = Snapshot {
         frontends: gateway.frontends,
@@ -139,27 +141,9 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         policies: security.policies,
         authentications: security.authentications,
         trusted_hops: security.trusted_hops,
+        telemetry: istio::telemetry::translate(objects, world, &config, &mut problems),
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
-}
-
-/// Tells of `VirtualService`s that have no effect, as routes of Gateway API are for the same service.
-fn give_way(frontends: &Frontends, problems: &mut Problems) {
-    for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
-        let (route, parent) = (&conflict.route, &conflict.parent);
-        let object = ObjectName {
-            group: "networking.istio.io".into(),
-            kind: "VirtualService".into(),
-            namespace: Arc::clone(&route.namespace),
-            name: Arc::clone(&route.name),
-        };
-        let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
-        let text = format!(
-            "{}{port} has a {}, which goes before it; this has no effect there",
-            parent.service.hostname, conflict.winner
-        );
-        problems.push(object, "spec.hosts", Severity::Conflict, text);
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::backend_tls::BackendTlsRules;
 use super::frontends::Frontends;
 use super::jwt::Authentications;
 use super::protocol::Protocols;
+use super::telemetry::Telemetries;
 use super::upstream::Destinations;
 use crate::mesh::ServiceName;
 
@@ -30,4 +31,6 @@ pub struct Snapshot {
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
     /// cent of all requests, and so many in any case. Services that are not here have the default.
     pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,
+    /// What is told of requests: metrics, log lines, spans (`Telemetry`).
+    pub telemetry: Telemetries,
 }

@@ -74,7 +74,8 @@ pub(super) fn translate(
             told.extend(statuses.into_iter().map(|(status, parents)| (kind, status, parents)));
         }
     }
-    let frontends = Frontends::new(requests.into_iter().chain(others), connections);
+    requests.extend(others);
+    let frontends = Frontends::new(requests, connections);
     conflicts(&frontends, &mut told, problems);
     let mut statuses: Vec<Status> = told.into_iter().map(|(_, status, _)| status).collect();
     let backend_tls = backend_tls::translate(context, problems, &mut statuses);
