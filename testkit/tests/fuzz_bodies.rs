@@ -82,5 +82,7 @@ targets!(
     dns,
     xds,
     undump,
-    zds
+    zds,
+    jwt,
+    jwks
 );

@@ -6,6 +6,8 @@ pub mod dns;
 pub mod frames;
 pub mod headers;
 pub mod hpack;
+pub mod jwks;
+pub mod jwt;
 pub mod pair_hostile;
 pub mod policy;
 pub mod tls;
@@ -18,7 +20,7 @@ pub mod zds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -32,6 +34,8 @@ pub const TARGETS: [Target; 13] = [
     ("xds", xds::body),
     ("undump", undump::body),
     ("zds", zds::body),
+    ("jwt", jwt::body),
+    ("jwks", jwks::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.
