@@ -1,10 +1,7 @@
 //! `adit-node proxy`: one instance with logs, readiness, signals and a graceful end.
-use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_core::inpod::ProtocolError;
 use adit_core::mesh::Mesh;
@@ -12,14 +9,12 @@ use adit_core::proxy::ShardConfig;
 use adit_ops::access;
 use adit_ops::admin::Admin;
 use adit_ops::counters::Counters;
-use adit_ops::http::{Endpoint, Handler, ServerError, ServerThread};
+use adit_ops::http::ServerError;
 use adit_ops::logging::{self, Levels, LoggingError};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
 use adit_runtime::{NoDemands, PodAccessError, Questions, ShardError, check_pod_access};
-use signal_hook::consts::SIGTERM;
 
-use crate::admin::ProcessState;
 use crate::certificates::NodeCertificates;
 use crate::cli::Proxy;
 use crate::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
@@ -32,6 +27,9 @@ use crate::names::{DnsProxy, NodeResolver};
 use crate::stopping::Stopping;
 use crate::tables::Tables;
 use crate::thread::TokioThread;
+use adit_process::admin::ProcessState;
+use adit_process::pages;
+use adit_process::start::{drain_on_panic, environment, settle};
 
 /// Why the proxy ended.
 #[derive(Debug, thiserror::Error)]
@@ -61,13 +59,6 @@ pub enum RunError {
     /// The node's CNI agent cannot be followed.
     #[error("the CNI agent does not keep to ZDS: {0}")]
     Agent(#[from] ProtocolError),
-}
-
-/// The process's environment. What is not Unicode is shown as such in errors.
-#[must_use]
-pub fn environment() -> BTreeMap<String, String> {
-    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Runs the proxy until it is drained after SIGTERM or SIGINT.
@@ -129,7 +120,8 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     // These answer while the tables are still on their way.
     let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
     let admin = Admin::new(Arc::clone(&state), Arc::new(levels));
-    let pages = serve_pages(config, readiness.clone(), &metrics, Arc::new(admin), &mut sockets)?;
+    let pages =
+        pages::serve(config, readiness.clone(), Arc::new(metrics.clone()), Arc::new(admin), &mut sockets)?;
 
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
@@ -176,6 +168,7 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
         questions: questions(config, &resolver, discovery.as_ref()),
         runtimes: metrics.runtimes.clone(),
         sockets,
+        serve: None,
         entries: config.entries.clone(),
     };
     let instance = Instance::start(config, parts)?;
@@ -231,19 +224,6 @@ async fn offer(handover: Handover, readiness: Readiness) {
     }
 }
 
-/// From when everything is ready until memory is given back: certificates and the first look at how pods are captured come
-/// a moment later than readiness, and need more of the program than all that follows.
-const CALM: Duration = Duration::from_secs(1);
-
-/// Gives back the memory that only starting has used.
-async fn settle(readiness: Readiness) {
-    readiness.ready().await;
-    tokio::time::sleep(CALM).await;
-    if let Err(error) = adit_runtime::settle() {
-        tracing::debug!(%error, "what starting has used stays in memory");
-    }
-}
-
 /// Who answers the shards' questions.
 fn questions(
     config: &Config,
@@ -259,48 +239,6 @@ fn questions(
             None => Box::new(NoDemands),
         },
     })
-}
-
-/// Readiness, metrics and admin pages, on a thread of their own.
-fn serve_pages(
-    config: &Config,
-    readiness: Readiness,
-    metrics: &Metrics,
-    admin: Arc<dyn Handler>,
-    sockets: &mut Sockets,
-) -> Result<ServerThread, ServerError> {
-    let mut page = |address, handler| {
-        let listener = sockets.tcp(address).map_err(|cause| ServerError::Bind { address, cause })?;
-        Endpoint::on(listener, address, handler)
-    };
-    let mut pages = vec![
-        page(config.listen.readiness, Arc::new(readiness))?,
-        page(config.listen.stats, Arc::new(metrics.clone()))?,
-        page(config.listen.admin, Arc::clone(&admin))?,
-    ];
-    pages.extend(admin_on_ipv6(config, &pages, |address| page(address, admin))?);
-    ServerThread::start("adit-pages", pages)
-}
-
-/// The admin pages on `::1` as well, where they are on `127.0.0.1` and this machine has the other.
-fn admin_on_ipv6(
-    config: &Config,
-    pages: &[Endpoint],
-    bind: impl FnOnce(SocketAddr) -> Result<Endpoint, ServerError>,
-) -> Result<Option<Endpoint>, ServerError> {
-    if !config.listen.ipv6 || config.listen.admin.ip() != Ipv4Addr::LOCALHOST {
-        return Ok(None);
-    }
-    let port = pages.last().map_or_else(|| config.listen.admin.port(), |admin| admin.address().port());
-    match bind((Ipv6Addr::LOCALHOST, port).into()) {
-        // `EADDRNOTAVAIL`, and `EAFNOSUPPORT` where the kernel has no IPv6.
-        Err(ServerError::Bind { cause, .. })
-            if matches!(cause.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported) =>
-        {
-            Ok(None)
-        }
-        bound => bound.map(Some),
-    }
 }
 
 fn tell_addresses(config: &Config, instance: &Instance, dns: Option<SocketAddr>, pages: &[SocketAddr]) {
@@ -321,17 +259,4 @@ fn tell_addresses(config: &Config, instance: &Instance, dns: Option<SocketAddr>,
         admin = admin.map(tracing::field::display),
         "listening"
     );
-}
-
-/// A shard that has panicked is a bug, and its connections are gone: rather than limp on unseen, the others drain and
-/// the process ends with an error, to be started anew.
-fn drain_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        // By signal, because the panicking thread may hold any lock.
-        if let Err(error) = signal_hook::low_level::raise(SIGTERM) {
-            tracing::error!(%error, "the other shards cannot be drained");
-        }
-    }));
 }

@@ -139,6 +139,35 @@ where
     })
 }
 
+/// As [`spawn_shards`], for shards whose streams end in this process: `setup` gives a future as well, which runs beside the shard
+/// on its thread, may spawn local tasks ([`tokio::task::spawn_local`]) and use timers, and ends with the shard.
+///
+/// # Errors
+/// As [`spawn_shards`].
+pub fn spawn_serving_shards<F, S, E, O, C>(count: usize, setup: F) -> io::Result<Shards>
+where
+    F: Fn(usize, Mailbox) -> io::Result<(Setup<E, O, C>, S)> + Send + Sync + 'static,
+    S: Future<Output = ()> + 'static,
+    E: Engine,
+    O: Observer,
+    C: CertificateSource,
+{
+    let clock = Clock::start();
+    adit_runtime::spawn_shards(count, move |index, mailbox| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (setup, serve) = {
+            let _entered = runtime.enter();
+            setup(index, mailbox)?
+        };
+        let local = tokio::task::LocalSet::new();
+        local.spawn_local(serve);
+        local.block_on(&runtime, async {
+            tokio::task::unconstrained(drive(Runtime::new(clock), setup)?).await;
+            Ok(())
+        })
+    })
+}
+
 /// Starts `count` shards, each on a thread `adit-N`. `setup` is called on each thread with its index, in the context of the
 /// runtime that will drive the shard: [`Handle::current`](tokio::runtime::Handle::current) is that runtime's.
 ///

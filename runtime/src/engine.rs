@@ -8,6 +8,7 @@ use adit_core::mesh::Mesh;
 use adit_core::proxy::{
     Action, Listener, LocalWorkload, Observed, ProxyId, Shard, SocketError, SocketId, Ticket,
 };
+use adit_core::route::Towards;
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 use smallvec::SmallVec;
@@ -30,6 +31,8 @@ pub trait Engine {
         local: SocketAddr,
         original: SocketAddr,
     ) -> Option<SocketId>;
+    /// See [`Shard::handle_connect`].
+    fn handle_connect(&mut self, now: Instant, to: &Towards) -> Option<SocketId>;
     /// See [`Shard::handle_connected`].
     fn handle_connected(&mut self, now: Instant, socket: SocketId);
     /// See [`Shard::handle_error`].
@@ -94,6 +97,10 @@ impl Engine for Shard {
         original: SocketAddr,
     ) -> Option<SocketId> {
         Self::handle_accepted(self, now, proxy, listener, peer, local, original)
+    }
+
+    fn handle_connect(&mut self, now: Instant, to: &Towards) -> Option<SocketId> {
+        Self::handle_connect(self, now, to)
     }
 
     fn handle_connected(&mut self, now: Instant, socket: SocketId) {

@@ -9,6 +9,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod crypto;
+mod delivery;
 mod drive;
 mod engine;
 pub mod handover;
@@ -32,6 +33,7 @@ pub use answers::{
     DemandAnswer, DemandReply, DemandSource, NameAnswer, NameReply, NameSource, NoDemands, NoNames, Questions,
 };
 pub use clock::{Clock, wall_clock};
+pub use delivery::{Deliveries, Delivering, Delivery, deliveries};
 pub use drive::{Drive, DriveConfig, Setup, drive};
 pub use engine::{Engine, MAX_SLICES};
 pub use mailbox::{ConnectError, Handle, Mailbox, NewProxy, mailbox};

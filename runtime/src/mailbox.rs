@@ -13,8 +13,10 @@ use std::task::Waker;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::{LocalWorkload, ProxyId, Ticket};
+use adit_core::route::Towards;
 
 use crate::answers::{DemandAnswer, NameAnswer};
+use crate::delivery::{Opener, opening};
 use crate::pipe;
 use crate::ports::CertificateAnswer;
 use crate::socket::{BoundListener, NetNs, SocketOptions};
@@ -36,11 +38,18 @@ pub enum ConnectError {
     Busy,
 }
 
-/// A captured outbound connection that never was a socket.
+/// An outbound connection that never was a socket.
 pub(crate) struct Connect {
-    pub(crate) source: SocketAddr,
-    pub(crate) target: SocketAddr,
+    pub(crate) to: Wanted,
     pub(crate) end: pipe::End,
+}
+
+/// Where one leads.
+pub(crate) enum Wanted {
+    /// As if an application at `source` had been captured on its way to `target`.
+    Captured { source: SocketAddr, target: SocketAddr },
+    /// To an endpoint that is chosen already.
+    Endpoint(Box<Towards>, Opener),
 }
 
 /// A proxy that a running shard is to serve as well; see [`adit_core::proxy::Shard::add_proxy`].
@@ -167,6 +176,22 @@ impl Handle {
     /// # Errors
     /// The shard has ended, or too many requests are waiting. A failure later shows as a reset of the stream.
     pub fn connect(&self, source: SocketAddr, target: SocketAddr) -> Result<TunnelStream, ConnectError> {
+        let near = self.want(Wanted::Captured { source, target })?;
+        Ok(TunnelStream::new(near, source, target))
+    }
+
+    /// Opens a stream to an endpoint, as the shard's own workload; see [`adit_core::proxy::Shard::handle_connect`].
+    /// [`TunnelStream::poll_opened`] tells what came of it.
+    ///
+    /// # Errors
+    /// The shard has ended, or too many requests are waiting.
+    pub fn connect_to(&self, to: Towards) -> Result<TunnelStream, ConnectError> {
+        let (source, target, (opener, opening)) = (to.client, to.target, opening());
+        let near = self.want(Wanted::Endpoint(Box::new(to), opener))?;
+        Ok(TunnelStream::new(near, source, target).awaited(opening))
+    }
+
+    fn want(&self, to: Wanted) -> Result<pipe::End, ConnectError> {
         let (near, far) = pipe::pair();
         let mut mail = self.shared.mail();
         if mail.ended {
@@ -175,10 +200,10 @@ impl Handle {
         if mail.connects.len() >= MAX_CONNECTS {
             return Err(ConnectError::Busy);
         }
-        mail.connects.push_back(Connect { source, target, end: far });
+        mail.connects.push_back(Connect { to, end: far });
         drop(mail);
         self.shared.driver.wake();
-        Ok(TunnelStream::new(near, source, target))
+        Ok(near)
     }
 
     /// Whether the shard has ended.

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use adit_core::proxy::shard::Failure;
+
+use crate::delivery::Opening;
 use crate::pipe;
 
 /// The most accepted streams that wait for [`Incoming::accept`]; more are refused, as a full listen queue does.
@@ -20,6 +23,8 @@ pub struct TunnelStream {
     end: pipe::End,
     local: SocketAddr,
     peer: SocketAddr,
+    /// Of one that was asked for, and whose outcome is told.
+    opening: Option<Opening>,
 }
 
 impl fmt::Debug for TunnelStream {
@@ -33,7 +38,19 @@ impl fmt::Debug for TunnelStream {
 
 impl TunnelStream {
     pub(crate) fn new(end: pipe::End, local: SocketAddr, peer: SocketAddr) -> Self {
-        Self { end, local, peer }
+        Self { end, local, peer, opening: None }
+    }
+
+    pub(crate) fn awaited(self, opening: Opening) -> Self {
+        Self { opening: Some(opening), ..self }
+    }
+
+    /// Ready when the other end is there, or when it is known why it cannot be. At once for streams that were accepted.
+    ///
+    /// # Errors
+    /// Why there is no other end; nothing that was written has reached anybody.
+    pub fn poll_opened(&self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.opening.as_ref().map_or(Poll::Ready(Ok(())), |opening| opening.poll(cx))
     }
 
     /// The address of this end.

@@ -3,8 +3,9 @@ use std::io::{IoSliceMut, Read};
 use std::sync::Arc;
 
 use adit_core::identity::Identity;
-use adit_core::mesh::Mesh;
+use adit_core::mesh::{Mesh, ServiceName};
 use adit_core::proxy::{LocalWorkload, ProxyId, SocketId};
+use adit_core::route::Towards;
 use adit_core::time::{Instant, UnixTime, WallClock};
 use adit_core::tls::{Credentials, RecordMode, Revocations, TlsContext, TlsPorts, TlsSettings};
 use adit_runtime::Engine;
@@ -110,6 +111,16 @@ impl<E: Engine, M: Iterator<Item = Arc<Mesh>>> Replay<E, M> {
                         engine.handle_accepted(now, ProxyId(*proxy), listener, *peer, *local, *original);
                     self.digest.result(&socket);
                 }
+                return true;
+            }
+            Call::Connect { workload, port, service, target, client } => {
+                let service = service.as_ref().map(|[namespace, hostname]| ServiceName {
+                    namespace: namespace.as_str().into(),
+                    hostname: hostname.as_str().into(),
+                });
+                let (workload, target, client) = (workload.as_str().into(), *target, *client);
+                let to = Towards { workload, port: *port, service, target, client };
+                self.digest.result(&engine.handle_connect(now, &to));
                 return true;
             }
             Call::Connected { socket } => engine.handle_connected(now, (*socket).into()),

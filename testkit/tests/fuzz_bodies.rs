@@ -84,5 +84,6 @@ targets!(
     undump,
     zds,
     jwt,
-    jwks
+    jwks,
+    resources
 );

@@ -9,6 +9,8 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
+pub mod directory;
+pub mod documents;
 mod gateway;
 pub mod istio;
 mod object;
@@ -92,7 +94,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 16] = [
+const KINDS: [(&str, &str); 19] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -106,9 +108,12 @@ const KINDS: [(&str, &str); 16] = [
     (GATEWAY_GROUP, "TCPRoute"),
     (GATEWAY_GROUP, "TLSRoute"),
     (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
+    (ISTIO_GROUP, "DestinationRule"),
     (ISTIO_GROUP, "ServiceEntry"),
+    (ISTIO_GROUP, "VirtualService"),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
+    (istio::telemetry::GROUP, "Telemetry"),
 ];
 
 /// Translates `objects` for the waypoint that `world` says.
@@ -120,17 +125,26 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
     let services = Services::new(objects, world, &mut problems);
-    let gateway = gateway::translate(objects, world, &services, &mut problems);
     let config = MeshConfig::of(objects, world, &mut problems);
+    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let virtual_services =
+        istio::virtual_service::translate(objects, world, &services, &destinations, &mut problems);
+    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
+    istio::virtual_service::give_way(&gateway.frontends, &mut problems);
     let security = istio::security(objects, world, &services, &config, &mut problems);
     let snapshot = Snapshot {
         frontends: gateway.frontends,
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
+        destinations,
         retry_budgets: gateway.retry_budgets,
         policies: security.policies,
         authentications: security.authentications,
         trusted_hops: security.trusted_hops,
+        telemetry: istio::telemetry::translate(objects, world, &config, &mut problems),
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,20 @@ use crate::rng::Rng;
 pub struct Target {
     /// The service.
     pub service: ServiceName,
-    /// The service's port, not its pods'.
+    /// The service's port, not its pods'; or [`SAME_PORT`](Self::SAME_PORT).
     pub port: u16,
+}
+
+impl Target {
+    /// Stands for the port that the request came to (Istio: a `destination` without `port`).
+    pub const SAME_PORT: u16 = 0;
+
+    /// With its port, for a request that came to this one.
+    #[must_use]
+    pub fn at(&self, port: u16) -> Self {
+        let own = self.port != Self::SAME_PORT;
+        Self { service: self.service.clone(), port: if own { self.port } else { port } }
+    }
 }
 
 /// One of the backends of a rule.
@@ -20,6 +32,8 @@ pub struct Target {
 pub struct Backend {
     /// Where it is, or why the reference is none: the service is unknown, say.
     pub target: Result<Target, Arc<str>>,
+    /// Which of the service's endpoints, if not all (Istio: `DestinationRule.subsets`).
+    pub subset: Option<Arc<str>>,
     /// Its share of requests is this of the sum. Zero: none.
     pub weight: u32,
     /// Changes of the request for it alone.
@@ -69,6 +83,7 @@ mod tests {
         let service = ServiceName { namespace: "ns".into(), hostname: name.into() };
         Backend {
             target: if name.is_empty() { Err("gone".into()) } else { Ok(Target { service, port: 80 }) },
+            subset: None,
             weight,
             request: HeaderChanges::default(),
             response: HeaderChanges::default(),

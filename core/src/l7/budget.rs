@@ -17,6 +17,11 @@ impl RetryBudget {
         Self { percent, min, requests: 0, retries: 0 }
     }
 
+    /// Other bounds count from now on; what is under way stays counted.
+    pub const fn handle_bounds(&mut self, percent: u32, min: u32) {
+        (self.percent, self.min) = (percent, min);
+    }
+
     /// A request begins.
     pub const fn begin(&mut self) {
         self.requests = self.requests.saturating_add(1);

@@ -72,8 +72,8 @@ pub struct ConnectionRoute {
     pub created: UnixTime,
     /// What it is for.
     pub parents: Vec<Parent>,
-    /// Of which server names; empty: of all, and of connections that name none.
-    pub names: Vec<ServerName>,
+    /// Of which server names. `None`: of all, and of connections that name none.
+    pub names: Option<Vec<ServerName>>,
     /// Where connections go: of several rules the first, as rules have no conditions. Changes of headers mean nothing here.
     pub backends: Backends,
 }
@@ -96,14 +96,14 @@ impl ConnectionTable {
         });
         let mut table = Self::default();
         for route in routes {
-            for name in &route.names {
+            for name in route.names.iter().flatten() {
                 let (map, key) = match name {
                     ServerName::Exact(key) => (&mut table.exact, key),
                     ServerName::Under(key) => (&mut table.under, key),
                 };
                 map.entry(key.clone()).or_insert_with(|| Arc::clone(&route));
             }
-            if route.names.is_empty() {
+            if route.names.is_none() {
                 table.any.get_or_insert(route);
             }
         }
@@ -138,11 +138,12 @@ mod tests {
     use super::*;
 
     fn route(name: &str, created: u64, names: &[&str]) -> Arc<ConnectionRoute> {
+        let each = names.iter().map(|name| ServerName::new(name).unwrap());
         Arc::new(ConnectionRoute {
             id: RouteId { kind: Kind::Tls, namespace: "ns".into(), name: name.into() },
             created: UnixTime(created),
             parents: vec![],
-            names: names.iter().map(|name| ServerName::new(name).unwrap()).collect(),
+            names: (!names.is_empty()).then(|| each.collect()),
             backends: Backends::default(),
         })
     }

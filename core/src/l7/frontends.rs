@@ -105,10 +105,10 @@ impl Frontends {
     fn ports(&mut self, service: &ServiceName, routes: &[Attached]) -> Ports {
         let named: BTreeSet<u16> = routes.iter().filter_map(|(port, _)| *port).collect();
         let mut rules = |port: Option<u16>| {
-            // A route that names the port and all ports counts once.
-            let here: BTreeMap<&RouteId, &Any> = routes
-                .iter()
-                .filter(|(of, _)| of.is_none() || *of == port)
+            // A route that names the port and all ports counts once, as what it is for the port.
+            let all = routes.iter().filter(|(of, _)| of.is_none());
+            let here: BTreeMap<&RouteId, &Any> = all
+                .chain(routes.iter().filter(|(of, _)| of.is_some() && *of == port))
                 .map(|(_, route)| (route.id(), route))
                 .collect();
             let winner = here.keys().map(|id| id.kind).max()?;
@@ -118,7 +118,7 @@ impl Frontends {
             }
             let winners = here.into_values().filter(|route| route.id().kind == winner);
             Some(match winner {
-                Kind::Http | Kind::Grpc => {
+                Kind::Virtual | Kind::Http | Kind::Grpc => {
                     Rules::Requests(Table::new(winners.filter_map(|route| match route {
                         Any::Requests(route) => Some(Arc::clone(route)),
                         Any::Connections(_) => None,
@@ -193,7 +193,7 @@ mod tests {
     fn route(kind: Kind, namespace: &str, name: &str, ports: &[Option<u16>]) -> Arc<Route> {
         let parents = ports.iter().map(|port| Parent { service: service(), port: *port }).collect();
         let matches = vec![match kind {
-            Kind::Http => RouteMatch::http(None, None, vec![], vec![]),
+            Kind::Virtual | Kind::Http => RouteMatch::http(None, None, vec![], vec![]),
             Kind::Grpc => RouteMatch::grpc(None, None, vec![]),
             Kind::Tcp | Kind::Tls => unreachable!(),
         }];
@@ -266,7 +266,7 @@ mod tests {
             let id = RouteId { kind, namespace: "shop".into(), name: name.into() };
             let parents = vec![Parent { service: service(), port }];
             let backends = Backends::default();
-            Arc::new(ConnectionRoute { id, created: UnixTime(0), parents, names: vec![], backends })
+            Arc::new(ConnectionRoute { id, created: UnixTime(0), parents, names: None, backends })
         };
         let frontends = Frontends::new(
             [route(Kind::Http, "shop", "http", &[Some(80)])],

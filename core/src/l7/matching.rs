@@ -18,6 +18,51 @@ pub struct Named {
     pub value: TextMatch,
 }
 
+/// A condition that Gateway API does not have (Istio: `HTTPMatchRequest`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// `Host` or `:authority` is this.
+    Authority(TextMatch),
+    /// The scheme is this.
+    Scheme(TextMatch),
+    /// The method is this.
+    Method(TextMatch),
+    /// It has this header, whatever its value; a name in lower case.
+    Present(Box<str>),
+    /// It has no such header (`withoutHeaders`); without a value, it has none of this name in lower case.
+    Without(Box<str>, Option<TextMatch>),
+    /// It has this query parameter, whatever its value.
+    Query(Box<str>),
+}
+
+impl Condition {
+    fn holds(&self, request: &impl Request) -> bool {
+        match self {
+            Self::Authority(wanted) => wanted.matches(request.authority().as_bytes()),
+            Self::Scheme(wanted) => wanted.matches(request.scheme().as_str().as_bytes()),
+            Self::Method(wanted) => wanted.matches(request.method().as_bytes()),
+            Self::Present(name) => header(request, name).is_some(),
+            Self::Without(name, None) => header(request, name).is_none(),
+            Self::Without(name, Some(value)) => header(request, name).is_none_or(|it| !value.matches(&it)),
+            Self::Query(name) => parameter(request.query(), name).is_some(),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority(wanted) => write!(f, "the authority is {wanted}"),
+            Self::Scheme(wanted) => write!(f, "the scheme is {wanted}"),
+            Self::Method(wanted) => write!(f, "the method is {wanted}"),
+            Self::Present(name) => write!(f, "header {name} is there"),
+            Self::Without(name, None) => write!(f, "header {name} is not there"),
+            Self::Without(name, Some(value)) => write!(f, "header {name} is not {value}"),
+            Self::Query(name) => write!(f, "query parameter {name} is there"),
+        }
+    }
+}
+
 /// Conditions that all hold for a request, or it is not matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMatch {
@@ -27,6 +72,7 @@ pub struct RouteMatch {
     method: Option<Box<str>>,
     headers: Vec<Named>,
     queries: Vec<Named>,
+    others: Vec<Condition>,
     rank: Rank,
 }
 
@@ -45,6 +91,8 @@ pub enum Mismatch<'a> {
     Header(&'a Named),
     /// That of this query parameter.
     Query(&'a Named),
+    /// This one's.
+    Other(&'a Condition),
 }
 
 impl RouteMatch {
@@ -66,10 +114,23 @@ impl RouteMatch {
             // Free by the specification. Below longer prefixes as in Istio, above `/`, which is what the API writes where
             // nobody has written anything: below that it could never be reached.
             PathMatch::Regex(regex) => (1, regex.as_str().chars().count()),
+            // Has no place beside those of Gateway API: matches in order do not look at ranks.
+            PathMatch::Begins(_) => (0, 0),
             PathMatch::Grpc { .. } => (3, 0),
         };
         let rank = Rank([class, length, usize::from(method.is_some()), headers.len(), queries.len()]);
-        Self { path, method: method.map(Into::into), headers, queries, rank }
+        Self { path, method: method.map(Into::into), headers, queries, others: Vec::new(), rank }
+    }
+
+    /// A match of a `VirtualService`, where the first rule in order counts, however specific others are: all rank alike.
+    #[must_use]
+    pub fn in_order(
+        path: Option<PathMatch>,
+        headers: Vec<Named>,
+        queries: Vec<Named>,
+        others: Vec<Condition>,
+    ) -> Self {
+        Self { others, rank: Rank([0; 5]), ..Self::http(path, None, headers, queries) }
     }
 
     /// A match of a `GRPCRoute`.
@@ -79,7 +140,7 @@ impl RouteMatch {
         let length = |part: &Option<TextMatch>| part.as_ref().map_or(0, |part| part.as_str().chars().count());
         let rank = Rank([length(&service), length(&method), headers.len(), 0, 0]);
         let path = PathMatch::Grpc { service, method };
-        Self { path, method: None, headers, queries: Vec::new(), rank }
+        Self { path, method: None, headers, queries: Vec::new(), others: Vec::new(), rank }
     }
 
     /// The condition on the path.
@@ -118,7 +179,11 @@ impl RouteMatch {
             return Err(Mismatch::Header(named));
         }
         let query = |named: &&Named| !query(request.query(), named);
-        self.queries.iter().find(query).map_or(Ok(()), |named| Err(Mismatch::Query(named)))
+        if let Some(named) = self.queries.iter().find(query) {
+            return Err(Mismatch::Query(named));
+        }
+        let other = self.others.iter().find(|condition| !condition.holds(request));
+        other.map_or(Ok(()), |condition| Err(Mismatch::Other(condition)))
     }
 }
 
@@ -153,10 +218,15 @@ pub(super) fn header<'a>(request: &'a impl Request, name: &'a str) -> Option<Cow
 
 /// Whether the first parameter of this name is right.
 fn query(query: Option<&str>, wanted: &Named) -> bool {
+    parameter(query, &wanted.name).is_some_and(|value| wanted.value.matches(&value))
+}
+
+/// The first query parameter of this name, decoded.
+pub(super) fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, [u8]>> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let found = pairs.find(|(name, _)| *decoded(name) == *wanted.name.as_bytes());
-    found.is_some_and(|(_, value)| wanted.value.matches(&decoded(value)))
+    let found = pairs.find(|(found, _)| *decoded(found) == *name.as_bytes());
+    found.map(|(_, value)| decoded(value))
 }
 
 /// Without percent encoding (RFC 3986 §2.1); a percent sign that encodes nothing is one.
@@ -192,6 +262,7 @@ impl fmt::Display for Mismatch<'_> {
             Self::Method(method) => write!(f, "the method is not {method}"),
             Self::Header(Named { name, value }) => write!(f, "header {name} is not {value}"),
             Self::Query(Named { name, value }) => write!(f, "query parameter {name} is not {value}"),
+            Self::Other(condition) => write!(f, "it is not so that {condition}"),
         }
     }
 }
@@ -232,6 +303,32 @@ mod tests {
             (whole.with("version", "three"), "header version is not \"two\""),
         ] {
             assert_eq!(alloc::format!("{}", matched.check(&asked).unwrap_err()), expected);
+        }
+    }
+
+    #[test]
+    fn conditions_of_istio_hold_as_they_say() {
+        let text = |text: &str| TextMatch::Exact(text.into());
+        let asked = Asked::get("/?q=1").with("x", "1").at("shop:80");
+        for (condition, holds) in [
+            (Condition::Authority(text("shop:80")), true),
+            (Condition::Authority(text("shop")), false),
+            (Condition::Scheme(text("http")), true),
+            (Condition::Scheme(text("https")), false),
+            (Condition::Method(TextMatch::Regex(Regex::new("G.*").unwrap())), true),
+            (Condition::Method(text("POST")), false),
+            (Condition::Present("x".into()), true),
+            (Condition::Present("y".into()), false),
+            (Condition::Without("x".into(), None), false),
+            (Condition::Without("y".into(), None), true),
+            (Condition::Without("x".into(), Some(text("1"))), false),
+            (Condition::Without("x".into(), Some(text("2"))), true),
+            (Condition::Without("y".into(), Some(text("2"))), true),
+            (Condition::Query("q".into()), true),
+            (Condition::Query("p".into()), false),
+        ] {
+            let matched = RouteMatch::in_order(None, vec![], vec![], vec![condition.clone()]);
+            assert_eq!(matched.check(&asked).is_ok(), holds, "{condition}");
         }
     }
 

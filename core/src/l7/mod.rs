@@ -10,7 +10,8 @@
 //! Connections that are no HTTP have routes of their own ([`ConnectionTable`]). [`Snapshot`] is all of it at one time.
 //!
 //! Beside the choice stand machines that see many requests: [`Exchange`] (one request and its attempts), [`RetryBudget`],
-//! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing).
+//! [`Limiter`] (rates), [`Breaker`] (what is under way), [`Outliers`] (endpoints that keep failing), and [`upstream`], which brings
+//! these together where an endpoint is chosen.
 //!
 //! Before a request is routed, [`jwt`] finds out whose token it has, and [`authz`] whether it may pass.
 //!
@@ -29,6 +30,7 @@ mod hash;
 pub mod jwt;
 mod limit;
 mod matching;
+mod normalize;
 mod outlier;
 mod path;
 mod persistence;
@@ -38,10 +40,12 @@ mod retry;
 mod route;
 mod siphash;
 mod snapshot;
+mod sniff;
 mod table;
 mod target;
 pub mod telemetry;
 mod text;
+pub mod upstream;
 
 pub use self::backend_tls::{BackendTls, BackendTlsRules, PeerName, TlsRule, TrustAnchors};
 pub use self::backends::{Backend, Backends, NoBackend, Target};
@@ -51,20 +55,22 @@ pub use self::connections::{ConnectionRoute, ConnectionTable, ServerName, Server
 pub use self::fault::{Abort, Faults, Injected};
 pub use self::filters::{
     AllowOrigin, AllowOriginError, Allowed, Cors, Fraction, HeaderChanges, Headers, Location, Mirror,
-    PathRewrite, Preflight, Redirect, Rewrite,
+    PathRewrite, Preflight, Redirect, RegexRewrite, Rewrite,
 };
 pub use self::frontends::{Conflict, Frontends, Rules};
 pub use self::hash::{KeyHash, Ring};
 pub use self::limit::{Bucket, Limiter, Rate, Verdict};
-pub use self::matching::{Mismatch, Named, Rank, RouteMatch};
+pub use self::matching::{Condition, Mismatch, Named, Rank, RouteMatch};
+pub use self::normalize::{BadPath, Normalization, normalize};
 pub use self::outlier::{Ejection, Outcome, OutlierDetection, Outliers};
 pub use self::path::{PathError, PathMatch, Prefix, valid_path};
 pub use self::persistence::{Keeper, Persistence, Session, SessionKey};
 pub use self::protocol::{Protocol, Protocols};
 pub use self::request::{Request, Scheme};
 pub use self::retry::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, RetryOn, RetryPolicy};
-pub use self::route::{Action, Forward, Kind, Parent, Route, RouteId, Rule};
+pub use self::route::{Action, Direct, Forward, Kind, Parent, Route, RouteId, Rule};
 pub use self::snapshot::Snapshot;
+pub use self::sniff::{Sniffed, sniff};
 pub use self::table::{Found, Table};
 pub use self::text::{Regex, RegexError, TextMatch};
 

@@ -1,5 +1,6 @@
 //! Taking endpoints that keep failing out of the choice for a while (Istio: `outlierDetection`).
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::time::Instant;
@@ -13,6 +14,8 @@ pub struct OutlierDetection {
     pub consecutive_gateway_errors: u32,
     /// Failures to connect and the like in a row, if they are counted apart ([`split`](Self::split)). Zero: never.
     pub consecutive_local_failures: u32,
+    /// Statuses that count as failures; empty: 500 and above.
+    pub error_codes: Vec<u16>,
     /// Whether failures to connect are counted apart. Else they count as answers with 503.
     pub split: bool,
     /// How often it is looked who may come back.
@@ -32,11 +35,25 @@ impl Default for OutlierDetection {
             consecutive_5xx: 5,
             consecutive_gateway_errors: 0,
             consecutive_local_failures: 5,
+            error_codes: Vec::new(),
             split: false,
             interval: Duration::from_secs(10),
             base_ejection_time: Duration::from_secs(30),
             max_ejection_time: Duration::from_secs(300),
             max_ejection_percent: 10,
+        }
+    }
+}
+
+impl OutlierDetection {
+    /// What counts as a failure is one of 500 and above, and nothing else is.
+    fn judge(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Status(status) if !self.error_codes.is_empty() => {
+                let bad = self.error_codes.contains(&status);
+                Outcome::Status(if bad { status.max(500) } else { 200 })
+            }
+            Outcome::Status(_) | Outcome::Failed => outcome,
         }
     }
 }
@@ -89,6 +106,7 @@ impl<K: Ord + Clone> Outliers<K> {
 
     /// A request to `key`, one of `of` endpoints, went so. Tells if it is ejected for it.
     pub fn record(&mut self, now: Instant, key: &K, outcome: Outcome, of: usize) -> Option<Ejection> {
+        let outcome = self.settings.judge(outcome);
         let good = matches!(outcome, Outcome::Status(status) if status < 500);
         if good && !self.endpoints.contains_key(key) {
             return None;
@@ -151,11 +169,13 @@ impl<K: Ord + Clone> Outliers<K> {
         self.endpoints.iter().filter(|(_, endpoint)| endpoint.until.is_some()).map(|(key, _)| key)
     }
 
-    /// Lets those come back whose time is over. Those that stay good are trusted more with every interval.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Lets those come back whose time is over, and tells if there were any. Those that stay good are trusted more with every
+    /// interval.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
         if self.look_at.is_none_or(|at| at > now) {
-            return;
+            return false;
         }
+        let before = self.ejected().count();
         for endpoint in self.endpoints.values_mut() {
             match endpoint.until {
                 Some(until) if until <= now => endpoint.until = None,
@@ -170,6 +190,18 @@ impl<K: Ord + Clone> Outliers<K> {
         });
         let more = self.endpoints.values().any(|endpoint| endpoint.ejections > 0 || endpoint.until.is_some());
         self.look_at = more.then(|| now + self.settings.interval);
+        self.ejected().count() < before
+    }
+
+    /// Other settings count from now on. Who is ejected stays so until the time is over.
+    pub fn handle_settings(&mut self, settings: OutlierDetection) {
+        self.settings = settings;
+    }
+
+    /// Until when `key` is ejected, at least.
+    #[must_use]
+    pub fn ejected_until(&self, key: &K) -> Option<Instant> {
+        self.endpoints.get(key)?.until
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -198,6 +230,8 @@ impl<K: Ord + Clone> Outliers<K> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -266,6 +300,14 @@ mod tests {
         assert_eq!(each(split, &[status(599), status(500)]), Some(Ejection::Consecutive5xx));
         let off = OutlierDetection { consecutive_5xx: 0, ..OutlierDetection::default() };
         assert_eq!(each(off, &[status(500); 50]), None);
+        let codes = OutlierDetection {
+            consecutive_5xx: 1,
+            error_codes: vec![429, 503],
+            ..OutlierDetection::default()
+        };
+        for (status, ejected) in [(429, true), (503, true), (500, false), (200, false)] {
+            assert_eq!(each(codes.clone(), &[Outcome::Status(status)]).is_some(), ejected, "{status}");
+        }
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub enum PathMatch {
     Exact(Box<str>),
     /// It begins with these segments.
     Prefix(Prefix),
+    /// It begins with this text, whatever follows (Istio: `uri.prefix`).
+    Begins(Box<str>),
     /// This holds for it.
     Regex(Regex),
     /// It is `/SERVICE/METHOD` of gRPC; what is not there may be anything.
@@ -104,6 +106,7 @@ impl PathMatch {
         match self {
             Self::Exact(wanted) => **wanted == *path,
             Self::Prefix(prefix) => prefix.rest(path).is_some(),
+            Self::Begins(text) => path.starts_with(&**text),
             Self::Regex(regex) => regex.matches(path.as_bytes()),
             Self::Grpc { service, method } => {
                 let Some((of, named)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
@@ -117,11 +120,26 @@ impl PathMatch {
         }
     }
 
-    /// The prefix that a replacement takes the place of.
+    /// The prefix of segments, if it is one.
     #[must_use]
-    pub fn prefix(&self) -> Option<&Prefix> {
+    pub const fn prefix(&self) -> Option<&Prefix> {
         match self {
             Self::Prefix(prefix) => Some(prefix),
+            Self::Exact(_) | Self::Begins(_) | Self::Regex(_) | Self::Grpc { .. } => None,
+        }
+    }
+
+    /// `path` with `replacement` in place of the prefix, if this is one and holds.
+    #[must_use]
+    pub fn replaced(&self, path: &str, replacement: &str) -> Option<String> {
+        match self {
+            Self::Prefix(prefix) => prefix.replaced(path, replacement),
+            // Letter by letter, as Istio's users expect it; only that it stays a path is seen to.
+            Self::Begins(text) => {
+                let rest = path.strip_prefix(&**text)?;
+                let slash = if replacement.starts_with('/') { "" } else { "/" };
+                Some([slash, replacement, rest].concat())
+            }
             Self::Exact(_) | Self::Regex(_) | Self::Grpc { .. } => None,
         }
     }
@@ -132,6 +150,7 @@ impl fmt::Display for PathMatch {
         match self {
             Self::Exact(path) => write!(f, "path = {path}"),
             Self::Prefix(prefix) => write!(f, "path under {prefix}"),
+            Self::Begins(text) => write!(f, "path = {text}..."),
             Self::Regex(regex) => write!(f, "path = /{}/", regex.as_str()),
             Self::Grpc { service, method } => {
                 let text = |part: &Option<TextMatch>| {

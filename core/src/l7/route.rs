@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::backends::Backends;
+use super::fault::Faults;
 use super::filters::{Cors, HeaderChanges, Mirror, Redirect, Rewrite};
 use super::matching::RouteMatch;
 use super::persistence::Persistence;
@@ -19,6 +20,8 @@ pub enum Kind {
     Tcp,
     /// `TLSRoute`.
     Tls,
+    /// `VirtualService` of Istio: gives way to Gateway API's.
+    Virtual,
     /// `HTTPRoute`.
     Http,
     /// `GRPCRoute`.
@@ -30,6 +33,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Tcp => "TCPRoute",
             Self::Tls => "TLSRoute",
+            Self::Virtual => "VirtualService",
             Self::Http => "HTTPRoute",
             Self::Grpc => "GRPCRoute",
         })
@@ -97,8 +101,19 @@ pub enum Action {
     Forward(Forward),
     /// The client is sent elsewhere.
     Redirect(Redirect),
+    /// The client gets this answer.
+    Direct(Direct),
     /// The rule says something that we cannot do, and is not done in part: status 500. This is what it is.
     Invalid(Arc<str>),
+}
+
+/// An answer of ours (Istio: `HTTPDirectResponse`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Direct {
+    /// The status.
+    pub status: u16,
+    /// The body; `text/plain` if there is any.
+    pub body: Arc<[u8]>,
 }
 
 /// How a request is sent on.
@@ -108,6 +123,8 @@ pub struct Forward {
     pub request: HeaderChanges,
     /// Changes of its path or host.
     pub rewrite: Rewrite,
+    /// Faults put in on purpose, before anything is sent.
+    pub faults: Faults,
     /// Who gets copies.
     pub mirrors: Vec<Mirror>,
     /// Where it goes.

@@ -6,6 +6,8 @@ use super::backend_tls::BackendTlsRules;
 use super::frontends::Frontends;
 use super::jwt::Authentications;
 use super::protocol::Protocols;
+use super::telemetry::Telemetries;
+use super::upstream::Destinations;
 use crate::mesh::ServiceName;
 
 /// What is configured. A change of resources makes a new one; what is under way goes on by the one it began with.
@@ -24,7 +26,11 @@ pub struct Snapshot {
     pub protocols: Protocols,
     /// Backends that want TLS of their own, inside of the mesh's.
     pub backend_tls: BackendTlsRules,
+    /// How endpoints are chosen, and how much they bear (`DestinationRule`).
+    pub destinations: Destinations,
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
     /// cent of all requests, and so many in any case. Services that are not here have the default.
     pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,
+    /// What is told of requests: metrics, log lines, spans (`Telemetry`).
+    pub telemetry: Telemetries,
 }

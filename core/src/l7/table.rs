@@ -78,7 +78,9 @@ impl Table {
                     table.deepest = table.deepest.max(text.matches('/').count());
                     table.prefixes.entry(text.into()).or_default().push(index);
                 }
-                PathMatch::Regex(_) | PathMatch::Grpc { .. } => table.others.push(index),
+                PathMatch::Begins(_) | PathMatch::Regex(_) | PathMatch::Grpc { .. } => {
+                    table.others.push(index)
+                }
             }
         }
         table.entries = entries;
@@ -286,7 +288,7 @@ mod tests {
                 PathMatch::Exact(_) => (true, 0, 0),
                 PathMatch::Prefix(prefix) => (false, prefix.trimmed().len(), 0),
                 PathMatch::Regex(regex) => (false, 0, regex.as_str().len()),
-                PathMatch::Grpc { .. } => unreachable!(),
+                PathMatch::Begins(_) | PathMatch::Grpc { .. } => unreachable!(),
             };
             (exact, prefix, regex, matched.rank())
         };

@@ -3,11 +3,12 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use regex::bytes::RegexBuilder;
 
 /// Octets that a compiled expression may take: a bound on what one resource can cost.
-const MAX_PROGRAM: usize = 256 << 10;
+pub(super) const MAX_PROGRAM: usize = 256 << 10;
 
 /// A regular expression in RE2's syntax that holds for a text as a whole (Gateway API: `RegularExpression`). Matching takes
 /// time in proportion to the text, whatever the expression.
@@ -66,8 +67,14 @@ impl PartialEq for Regex {
 
 impl Eq for Regex {}
 
+impl Hash for Regex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
 /// A condition on a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TextMatch {
     /// It is this.
     Exact(Box<str>),

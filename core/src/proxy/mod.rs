@@ -9,6 +9,6 @@ pub mod socks;
 
 pub use observed::Observed;
 pub use shard::{
-    Action, Areas, Census, Listener, LocalWorkload, ProxyId, Shard, ShardConfig, SocketError, SocketId,
-    Ticket, Unanswered,
+    Action, Areas, Census, Delivered, Listener, LocalWorkload, ProxyId, Shard, ShardConfig, SocketError,
+    SocketId, Ticket, Unanswered,
 };

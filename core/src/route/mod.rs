@@ -1,6 +1,7 @@
 //! Where a connection goes: outbound plan (datapath §2.2–2.7) and inbound admission (§5.2–5.7), each with its reasons.
 
 mod balance;
+mod front;
 mod gateway;
 mod hop;
 mod inbound;
@@ -10,6 +11,7 @@ mod reason;
 
 pub(crate) use balance::endpoint;
 pub use balance::{Endpoint, PortRule, Standing, endpoints};
+pub use front::{FrontError, FrontPlan, Fronted, front};
 pub(crate) use gateway::{Named, service_of};
 pub(crate) use hop::tunnel_key;
 pub use hop::{Hop, Resolve};
@@ -17,8 +19,8 @@ pub use inbound::{
     AdmitError, InboundPlan, OwnSource, ShownSource, admit_hbone, admit_plain, destination_service,
 };
 pub use missing::Missing;
-pub(crate) use outbound::outbound_told;
-pub use outbound::{OutboundPlan, RouteError, outbound};
+pub use outbound::{OutboundPlan, RouteError, Towards, outbound};
+pub(crate) use outbound::{outbound_told, towards};
 pub use reason::Reason;
 
 use alloc::vec::Vec;

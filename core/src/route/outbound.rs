@@ -10,7 +10,7 @@ use super::gateway::{self, Named};
 use super::hop::{Hop, Resolve, Shape};
 use super::{Reason, RouteConfig};
 use crate::hbone::Authority;
-use crate::mesh::{GatewayAddress, LoadBalancingMode, Mesh, Service, TunnelProtocol, Workload};
+use crate::mesh::{GatewayAddress, LoadBalancingMode, Mesh, Service, ServiceName, TunnelProtocol, Workload};
 use crate::rng::Rng;
 
 /// Where one captured connection goes.
@@ -53,6 +53,41 @@ pub enum RouteError {
     /// The hostname of the workload has no address.
     #[error("no ip addresses were resolved for workload: {0}")]
     NotResolved(Arc<str>),
+}
+
+/// An endpoint that somebody else has chosen: a waypoint, which balances by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Towards {
+    /// The endpoint's uid.
+    pub workload: Arc<str>,
+    /// Its port.
+    pub port: u16,
+    /// The service it is an endpoint of, if it was chosen for one.
+    pub service: Option<ServiceName>,
+    /// What the client had asked for, as far as it is known: its family is preferred, its port told to other networks.
+    pub target: SocketAddr,
+    /// Whose connection it was; told in `forwarded`.
+    pub client: SocketAddr,
+}
+
+/// Plans a connection of `source` to an endpoint that is chosen already. Nobody's waypoint is asked: that was us.
+///
+/// # Errors
+/// See [`RouteError`].
+pub(crate) fn towards(
+    mesh: &Mesh,
+    config: &RouteConfig,
+    source: &Workload,
+    to: &Towards,
+    rng: &mut Rng,
+) -> Result<OutboundPlan, RouteError> {
+    let workload = mesh.workload(&to.workload);
+    let workload = workload.ok_or_else(|| RouteError::NoValidDestination(Arc::clone(&to.workload)))?;
+    let service = to.service.as_ref().and_then(|name| mesh.service(name));
+    let target = SocketAddr::new(to.target.ip().to_canonical(), to.target.port());
+    let mut reasons = alloc::vec![Reason::Workload(Arc::clone(&workload.uid))];
+    let planner = Planner { mesh, config, source, target, rng, reasons: &mut reasons };
+    planner.send(workload, service, to.port, false)
 }
 
 /// Plans one connection of `source`, captured on its way to `target`.

@@ -1,7 +1,6 @@
 //! `adit-node demo`: two node proxies on loopback, an echo service, and a live account of what happens between them.
 
 mod echo;
-mod screen;
 mod story;
 mod tour;
 mod world;
@@ -16,12 +15,12 @@ use adit_runtime::{Handle, ShardError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use self::screen::Screen;
 use self::world::World;
 use crate::cli::Demo;
 use crate::config::{ConfigErrors, LogConfig};
 use crate::instance::StartError;
-use crate::run::environment;
+use adit_process::screen::Screen;
+use adit_process::start::environment;
 
 /// Why the demo ended.
 #[derive(Debug, thiserror::Error)]

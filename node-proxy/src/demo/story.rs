@@ -5,8 +5,8 @@ use adit_core::proxy::Observed;
 use adit_core::proxy::observed::{Connection, Direction, Flag, Party};
 use adit_ops::counters::Octets;
 
-use super::screen::Style;
 use super::world::Who;
+use adit_process::screen::Style;
 
 /// Something one of the proxies showed.
 #[derive(Clone, Debug)]

@@ -11,10 +11,10 @@ use adit_core::proxy::observed::{Connection, Direction, Flag};
 use adit_ops::counters::Octets;
 
 use super::DemoError;
-use super::screen::Screen;
 use super::story::{Event, tell};
 use super::world::{HTTP, POLICY, RAW, VIP, Who, World, identity};
 use crate::config::Runtime;
+use adit_process::screen::Screen;
 
 /// The whole tour takes no longer than this, whatever happens.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -16,14 +16,14 @@ use adit_runtime::{Handle, Questions, ShardError};
 
 use super::DemoError;
 use super::echo::Application;
-use super::screen::Screen;
 use super::story::Event;
 use crate::certificates::NodeCertificates;
 use crate::config::{Config, Cpus, Runtime};
-use crate::handover::Sockets;
+use crate::handover::{Sockets, same_port};
 use crate::instance::{Instance, Observe, Parts, StartError, load_mesh, seed};
 use crate::tables::Tables;
 use crate::thread::TokioThread;
+use adit_process::screen::Screen;
 
 /// Where the calling workload and its proxy live.
 const WEB: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -90,7 +90,10 @@ impl World {
     /// Starts the application and both proxies; they send what they show to `events`.
     pub(super) fn start(runtime: Runtime, events: &Sender<Event>) -> Result<Self, DemoError> {
         let application = Application::start(ECHO)?;
-        let (hbone_port, [at_web, at_echo, reserved]) = same_port([WEB, ECHO, IMPOSTOR])?;
+        let (hbone_port, bound) = same_port(&[WEB, ECHO, IMPOSTOR])?;
+        let Ok([at_web, at_echo, reserved]) = <[TcpListener; 3]>::try_from(bound) else {
+            return Err(io::Error::other("three addresses have three listeners").into());
+        };
         let counters = [Arc::default(), Arc::default()];
         let [web_counters, echo_counters] = &counters;
         let config = |who| config(who, &application, hbone_port, runtime);
@@ -106,6 +109,7 @@ impl World {
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
                 sockets: Sockets::bound(at_echo)?,
+                serve: None,
                 entries: Vec::new(),
             },
         )?;
@@ -118,6 +122,7 @@ impl World {
                 questions: Arc::new(Questions::default),
                 runtimes: Runtimes::default(),
                 sockets: Sockets::bound(at_web)?,
+                serve: None,
                 entries: entries(),
             },
         )?;
@@ -135,6 +140,7 @@ impl World {
             questions: Arc::new(Questions::default),
             runtimes: Runtimes::default(),
             sockets: Sockets::bound(self.reserved.try_clone()?)?,
+            serve: None,
             entries: entries(),
         };
         let instance = Instance::start(&config, parts)?;
@@ -296,24 +302,6 @@ policies:
   rules: [[[{{ principals: [{{ Exact: cluster.local/ns/demo/sa/web }}], destinationPorts: [{private}] }}]]]
 "
     )
-}
-
-/// Listeners on one port of all `addresses`: peers are dialled on the port one listens on oneself.
-fn same_port<const N: usize>(addresses: [Ipv4Addr; N]) -> io::Result<(u16, [TcpListener; N])> {
-    const ATTEMPTS: usize = 32;
-    for _ in 0..ATTEMPTS {
-        let mut port = 0;
-        let bound = addresses.iter().map(|&address| {
-            let listener = TcpListener::bind((address, port))?;
-            port = listener.local_addr()?.port();
-            Ok(listener)
-        });
-        let Ok(bound) = bound.collect::<io::Result<Vec<_>>>() else { continue };
-        if let Ok(bound) = bound.try_into() {
-            return Ok((port, bound));
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AddrInUse, "no port is free on all of them"))
 }
 
 /// The identity of a workload of the demo.

@@ -8,7 +8,9 @@
 mod attributes;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod record;
+pub mod trace;
 
 pub use self::record::{
     Details, Downstream, Exchange, Grpc, Headers, Http, NoHeaders, Octets, Peer, Protocol, ResetReason,

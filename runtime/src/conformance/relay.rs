@@ -8,6 +8,7 @@ use std::time::Duration;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, ProxyId, SocketError, SocketId, Ticket};
+use adit_core::route::Towards;
 use adit_core::time::Instant;
 use adit_core::tls::TlsContext;
 
@@ -173,6 +174,10 @@ impl Engine for Relay {
         self.sides.insert(dialled, Side::new(proxy, accepted, false));
         self.actions.push_back(Action::Dial { proxy, socket: dialled, to: self.target, source: None });
         Some(accepted)
+    }
+
+    fn handle_connect(&mut self, _: Instant, _: &Towards) -> Option<SocketId> {
+        None
     }
 
     fn handle_connected(&mut self, _: Instant, socket: SocketId) {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
-use adit_core::proxy::{Action, ProxyId, SocketId};
+use adit_core::proxy::{Action, ProxyId, SocketError, SocketId};
 
 use super::Drive;
 use crate::answers::{DemandReply, NameReply};
@@ -38,6 +38,24 @@ where
                 for (id, end) in [(a, near), (b, far)] {
                     self.slots.insert(Connection::new(id, Transport::Pipe(end), Writing::Open));
                     self.soon.push_back(id);
+                }
+            }
+            Action::Deliver { socket, delivered } => {
+                let refused = Err(SocketError::Refused);
+                let end = self.config.deliveries.as_ref().map_or(refused, |to| to.deliver(*delivered));
+                match end {
+                    Ok(end) => self.connected(socket, Transport::Pipe(end)),
+                    Err(error) => self.engine.handle_error(self.now, socket, error),
+                }
+            }
+            Action::Opened { socket } => {
+                if let Some(opener) = self.opening.remove(&socket) {
+                    opener.decide(Ok(()));
+                }
+            }
+            Action::Failed { socket, failure } => {
+                if let Some(opener) = self.opening.remove(&socket) {
+                    opener.decide(Err(failure));
                 }
             }
             Action::ShutdownWrite { socket } => self.shutdown_write(socket),

@@ -14,6 +14,7 @@ use ::loom::thread;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, LocalWorkload, Observed, ProxyId, SocketError, Ticket};
+use adit_core::route::Towards;
 
 use super::*;
 use crate::answers::{DemandAnswer, NameAnswer, Questions};
@@ -149,6 +150,10 @@ impl Engine for Listens {
     ) -> Option<SocketId> {
         self.accepted += 1;
         Some(SocketId { index: self.accepted - 1, generation: 0 })
+    }
+
+    fn handle_connect(&mut self, _: Instant, _: &Towards) -> Option<SocketId> {
+        None
     }
 
     fn handle_connected(&mut self, _: Instant, _: SocketId) {}

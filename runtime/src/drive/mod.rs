@@ -30,8 +30,9 @@ use socket2::SockRef;
 
 use crate::answers::Questions;
 use crate::clock::{self, wall_clock};
+use crate::delivery::{Delivering, Opener};
 use crate::engine::Engine;
-use crate::mailbox::{Connect, Mailbox};
+use crate::mailbox::{Connect, Mailbox, Wanted};
 use crate::memory::{self, Tide};
 use crate::ports::{CertificateSource, Observer};
 use crate::ready::{Key, Notifier, ReadyQueue};
@@ -63,6 +64,8 @@ pub struct DriveConfig {
     pub wall_clock: Option<Arc<WallClock>>,
     /// Addresses this process answers itself.
     pub local_listeners: LocalListeners,
+    /// Where streams go that end in this process; a waypoint's shard has one.
+    pub deliveries: Option<Arc<Delivering>>,
 }
 
 impl Default for DriveConfig {
@@ -75,6 +78,7 @@ impl Default for DriveConfig {
             ready_budget: 1024,
             wall_clock: None,
             local_listeners: LocalListeners::default(),
+            deliveries: None,
         }
     }
 }
@@ -133,6 +137,7 @@ where
         next_listener: 0,
         stopped_listening: false,
         dialling: BTreeMap::from([(ProxyId::OWN, own)]),
+        opening: BTreeMap::new(),
         // What was sent before the start.
         again: VecDeque::from([Key::Mailbox]),
         soon: VecDeque::new(),
@@ -170,6 +175,8 @@ pub struct Drive<R: Runtime, E, O, C> {
     stopped_listening: bool,
     /// How each proxy dials.
     dialling: BTreeMap<ProxyId, Dialling>,
+    /// Connections of this process that are not open yet.
+    opening: BTreeMap<SocketId, Opener>,
     ready: Arc<ReadyQueue>,
     /// Keys to look at in the next turn although no reactor named them: budgets used up.
     again: VecDeque<Key>,
@@ -226,6 +233,7 @@ where
         if this.drained {
             this.slots.clear();
             this.listeners.clear();
+            this.opening.clear();
             return Poll::Ready(());
         }
         if !this.again.is_empty() || !this.soon.is_empty() || !this.ready.is_empty() {
@@ -423,11 +431,26 @@ where
         }
     }
 
-    /// A captured connection from within the process.
+    /// A connection from within the process.
     fn connect(&mut self, connect: Connect) {
-        let Connect { source, target, end } = connect;
-        match self.engine.handle_accepted(self.now, ProxyId::OWN, Listener::Outbound, source, NOWHERE, target)
-        {
+        let Connect { to, end } = connect;
+        let socket = match to {
+            Wanted::Captured { source, target } => {
+                let (own, listener) = (ProxyId::OWN, Listener::Outbound);
+                self.engine.handle_accepted(self.now, own, listener, source, NOWHERE, target)
+            }
+            Wanted::Endpoint(to, opener) => {
+                let socket = self.engine.handle_connect(self.now, &to);
+                match socket {
+                    Some(id) => drop(self.opening.insert(id, opener)),
+                    None => {
+                        opener.refuse("there are too many connections, or our own workload is not known yet")
+                    }
+                }
+                socket
+            }
+        };
+        match socket {
             Some(id) => self.admit(id, Transport::Pipe(end), None),
             None => end.reset(),
         }

@@ -11,6 +11,7 @@ use std::task::Waker;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, LocalWorkload, Observed, ProxyId, SocketError, Ticket};
+use adit_core::route::Towards;
 
 use super::*;
 use crate::answers::{DemandAnswer, NameAnswer};
@@ -162,6 +163,10 @@ impl Engine for Script {
         original: SocketAddr,
     ) -> Option<SocketId> {
         self.log.push(format!("accepted for {original}"));
+        None
+    }
+
+    fn handle_connect(&mut self, _: Instant, _: &Towards) -> Option<SocketId> {
         None
     }
 

@@ -13,7 +13,7 @@ use super::tap::Draw;
 /// The first octets of a recording.
 const MAGIC: &[u8; 8] = b"adit-rec";
 /// The version of the format; any change of [`Header`], [`Entry`] or what they contain is a new one.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// No entry is longer: one call reads a megabyte or so at most.
 const MAX_ENTRY: u32 = 64 << 20;
 
@@ -88,6 +88,14 @@ pub enum Call {
         peer: SocketAddr,
         local: SocketAddr,
         original: SocketAddr,
+    },
+    Connect {
+        workload: String,
+        port: u16,
+        /// Namespace, hostname.
+        service: Option<[String; 2]>,
+        target: SocketAddr,
+        client: SocketAddr,
     },
     Connected {
         socket: Id,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use adit_core::identity::Identity;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::{Action, Listener, LocalWorkload, Observed, ProxyId, SocketError, SocketId, Ticket};
+use adit_core::route::Towards;
 use adit_core::time::{Instant, WallClock};
 use adit_core::tls::{RecordMode, TlsContext};
 
@@ -144,6 +145,13 @@ impl<E: Engine, W: Write> Engine for Recorder<E, W> {
         let number = listener_number(listener);
         let call = Call::Accepted { proxy: proxy.0, listener: number, peer, local, original };
         self.call(now, call, |engine| engine.handle_accepted(now, proxy, listener, peer, local, original))
+    }
+
+    fn handle_connect(&mut self, now: Instant, to: &Towards) -> Option<SocketId> {
+        let service = to.service.as_ref().map(|name| [name.namespace.to_string(), name.hostname.to_string()]);
+        let (workload, port) = (to.workload.to_string(), to.port);
+        let call = Call::Connect { workload, port, service, target: to.target, client: to.client };
+        self.call(now, call, |engine| engine.handle_connect(now, to))
     }
 
     fn handle_connected(&mut self, now: Instant, socket: SocketId) {

@@ -10,6 +10,7 @@ pub mod jwks;
 pub mod jwt;
 pub mod pair_hostile;
 pub mod policy;
+pub mod resources;
 pub mod tls;
 pub mod undump;
 pub mod xds;
@@ -20,7 +21,7 @@ pub mod zds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 15] = [
     ("zds", zds::body),
     ("jwt", jwt::body),
     ("jwks", jwks::body),
+    ("resources", resources::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

@@ -367,6 +367,11 @@ impl Room {
                     self.links[link.0].close(end, reset);
                 }
             }
+            // No node here is a waypoint of its own process.
+            Action::Deliver { socket, .. } => {
+                self.nodes[id.0].shard.handle_error(now, socket, SocketError::Refused);
+            }
+            Action::Opened { .. } | Action::Failed { .. } => {}
             // Every readable socket is tried each turn anyway.
             Action::ResumeRead { .. } => {}
             Action::NeedCertificate { identity } => {

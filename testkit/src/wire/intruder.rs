@@ -346,6 +346,8 @@ impl Intruder {
             Action::Resolve { ticket, name: asked, .. } | Action::Demand { ticket, key: asked } => {
                 self.asked.push((ticket, asked.to_string()));
             }
+            // Only of a waypoint.
+            Action::Deliver { .. } | Action::Opened { .. } | Action::Failed { .. } => {}
             Action::ResumeRead { .. } | Action::StopListening | Action::Drained => {}
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn read(reading: &mut Reading<'_>, rule: &str, references: &[Value]) 
             // Not sent without what the filter would have done.
             Err(why) => (Err(why.into()), Default::default(), Default::default()),
         };
-        backends.push(Backend { target, weight, request, response });
+        backends.push(Backend { target, subset: None, weight, request, response });
     }
     Backends(backends)
 }
@@ -140,7 +140,7 @@ pub(super) fn mirror(reading: &mut Reading<'_>, field: &str, value: &Value) -> O
         reading.malformed(&field, "a mirror has neither weight nor filters");
     }
     match target(reading, &field, &reference) {
-        Ok(target) => Some(Mirror { target, fraction }),
+        Ok(target) => Some(Mirror { target, subset: None, fraction }),
         Err((reason, why)) => {
             reading.unresolved(&field, reason, format!("{why}; nothing is mirrored"));
             None

@@ -66,24 +66,21 @@ pub(super) fn read(
         backends = Backends::default();
     }
     let id = parents::id(reading, kind);
-    // A route whose server names are none is for nobody, not for everybody.
-    let route = names.map(|names| {
-        Arc::new(ConnectionRoute { id, created: object.created, parents: parents.all(), names, backends })
-    });
-    (route, parents.statuses(reading))
+    let route = ConnectionRoute { id, created: object.created, parents: parents.all(), names, backends };
+    (Some(Arc::new(route)), parents.statuses(reading))
 }
 
-/// The server names of a `TLSRoute`; `None`: all that were given are none.
+/// The server names of a `TLSRoute`; `None`: all. If all that were given are none, it is for nobody.
 fn names(reading: &mut Reading<'_>, kind: Kind, hostnames: &[String]) -> Option<Vec<ServerName>> {
     if kind == Kind::Tcp {
         if !hostnames.is_empty() {
             reading.malformed("spec.hostnames", "a TCPRoute has none");
         }
-        return Some(Vec::new());
+        return None;
     }
     reading.limit("spec.hostnames", hostnames.len(), 16);
-    if hostnames.iter().any(|name| name == "*") {
-        return Some(Vec::new());
+    if hostnames.is_empty() || hostnames.iter().any(|name| name == "*") {
+        return None;
     }
     let mut names = Vec::new();
     for (index, hostname) in hostnames.iter().enumerate() {
@@ -92,5 +89,5 @@ fn names(reading: &mut Reading<'_>, kind: Kind, hostnames: &[String]) -> Option<
             Err(error) => reading.malformed(&format!("spec.hostnames[{index}]"), error.to_string()),
         }
     }
-    (hostnames.is_empty() || !names.is_empty()).then_some(names)
+    Some(names)
 }

@@ -1,6 +1,7 @@
 //! Filters of a rule and of a backend (`filters`), and which of them can be together.
 use adit_core::l7::{
-    Cors, HeaderChanges, Mirror, PathRewrite, Redirect, Rewrite, RouteMatch, Scheme, ServerName, valid_path,
+    Cors, HeaderChanges, Mirror, PathMatch, PathRewrite, Redirect, Rewrite, RouteMatch, Scheme, ServerName,
+    valid_path,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -305,7 +306,7 @@ fn modifier(
             let text = if text.is_empty() { "/".to_owned() } else { text };
             let text = replacement(reading, &format!("{field}.replacePrefixMatch"), text)?;
             let Of::Http { matches } = of else { return None };
-            let prefix = |matched: &RouteMatch| matched.path().prefix().is_some();
+            let prefix = |matched: &RouteMatch| matches!(matched.path(), PathMatch::Prefix(_));
             if !matches!(matches, [only] if prefix(only)) {
                 let text =
                     "a prefix can be replaced only if the rule has one match, with a path of type PathPrefix";

@@ -18,7 +18,7 @@ mod traffic_policy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::{BackendTlsRules, Frontends, Kind, Parent, RouteId};
+use adit_core::l7::{BackendTlsRules, Frontends, Kind, Parent, Route, RouteId};
 use adit_core::mesh::ServiceName;
 
 use self::reading::Context;
@@ -45,11 +45,12 @@ pub(super) struct Translated {
     pub(super) statuses: Vec<Status>,
 }
 
-/// Translates them.
+/// Translates them. `others`: routes of requests that are not Gateway API's, which give way to these.
 pub(super) fn translate(
     objects: &Objects,
     world: &World,
     services: &Services,
+    others: Vec<Arc<Route>>,
     problems: &mut Problems,
 ) -> Translated {
     let context = Context { objects, world, services };
@@ -69,6 +70,7 @@ pub(super) fn translate(
             told.extend(statuses.into_iter().map(|(status, parents)| (kind, status, parents)));
         }
     }
+    requests.extend(others);
     let frontends = Frontends::new(requests, connections);
     conflicts(&frontends, &mut told, problems);
     let mut statuses: Vec<Status> = told.into_iter().map(|(_, status, _)| status).collect();

@@ -1,7 +1,7 @@
 //! `HTTPRoute` and `GRPCRoute`: rules for requests.
 use std::sync::Arc;
 
-use adit_core::l7::{Action, Forward, Kind, Parent, Route, Rule};
+use adit_core::l7::{Action, Faults, Forward, Kind, Parent, Route, Rule};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -116,6 +116,7 @@ fn rule(reading: &mut Reading<'_>, kind: Kind, field: &str, value: &Value) -> Ru
         None => Action::Forward(Forward {
             request: filters.request.unwrap_or_default(),
             rewrite: filters.rewrite.unwrap_or_default(),
+            faults: Faults::default(),
             mirrors: filters.mirrors,
             backends,
             retry,

@@ -1,13 +1,18 @@
 //! Istio's own resources.
 mod authorization_policy;
+pub(super) mod destination_rule;
 mod duration;
 mod ext_authz;
 pub mod mesh_config;
 mod request_authentication;
 mod target;
-
+pub(super) mod telemetry;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
+mod values;
+pub(super) mod virtual_service;
 
 use adit_core::l7::authz::Policies;
 use adit_core::l7::jwt::Authentications;

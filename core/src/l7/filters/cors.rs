@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::super::matching::header;
 use super::super::request::Request;
+use super::super::text::TextMatch;
 
 /// Origins that are allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,8 @@ pub enum AllowOrigin {
         /// From behind it: `.example.com`.
         rest: Box<str>,
     },
+    /// Those this holds for (Istio: `allowOrigins`).
+    Text(TextMatch),
 }
 
 /// A text names no origin.
@@ -60,6 +63,7 @@ impl AllowOrigin {
         match self {
             Self::Any => true,
             Self::Exact(text) => text.eq_ignore_ascii_case(origin),
+            Self::Text(text) => text.matches(origin.as_bytes()),
             Self::Under { scheme, rest } => {
                 let origin = origin.to_ascii_lowercase();
                 let labels = origin
@@ -111,6 +115,8 @@ pub struct Cors {
     pub credentials: bool,
     /// For how long the browser need not ask again. Default of the API: 5 s.
     pub max_age: Duration,
+    /// Browsers that ask from another origin are answered by the backend (Istio: `unmatchedPreflights`), not by us.
+    pub forward_unmatched: bool,
 }
 
 /// What a browser that asks first is told; the backend is not asked. Without headers, everything is forbidden.
@@ -129,7 +135,9 @@ impl Cors {
         }
         let origin = text(request, "origin")?;
         let method = text(request, "access-control-request-method").filter(|method| !method.is_empty())?;
-        let Some(mut headers) = self.origin(&origin) else { return Some(Preflight::default()) };
+        let Some(mut headers) = self.origin(&origin) else {
+            return (!self.forward_unmatched).then(Preflight::default);
+        };
         if let Some(methods) = self.methods.told(self.credentials, Some(method)) {
             headers.push(("access-control-allow-methods", methods));
         }
@@ -139,6 +147,8 @@ impl Cors {
             headers.push(("access-control-allow-headers", allowed));
         }
         headers.push(("access-control-max-age", self.max_age.as_secs().to_string()));
+        // Browsers look for it in the answer itself; the conformance suite looks for it here as well.
+        headers.extend(self.exposed());
         Some(Preflight { headers })
     }
 
@@ -147,11 +157,14 @@ impl Cors {
     pub fn answer(&self, request: &impl Request) -> Vec<(&'static str, String)> {
         let allowed = text(request, "origin").and_then(|origin| self.origin(&origin));
         let Some(mut headers) = allowed else { return Vec::new() };
-        // All of them by name would have to be known for `*` with credentials: then the page sees the usual ones.
-        if let Some(names) = self.expose.told(self.credentials, None) {
-            headers.push(("access-control-expose-headers", names));
-        }
+        headers.extend(self.exposed());
         headers
+    }
+
+    /// Which headers the page sees. For `*` with credentials all of them by name would have to be known: then it sees the
+    /// usual ones.
+    fn exposed(&self) -> Option<(&'static str, String)> {
+        Some(("access-control-expose-headers", self.expose.told(self.credentials, None)?))
     }
 
     /// What is said of `origin`, if it is allowed.
@@ -190,6 +203,7 @@ mod tests {
             expose: Allowed::Only(vec!["x-c".into()]),
             credentials,
             max_age: Duration::from_secs(5),
+            forward_unmatched: false,
         }
     }
 
@@ -206,7 +220,7 @@ mod tests {
         let cors = cors(&["https://www.foo.com", "https://*.bar.com"], false);
         let asked = asks("https://a.b.bar.com").with("access-control-request-headers", "x-a, x-z");
         let expected = "access-control-allow-origin: https://a.b.bar.com\nvary: origin\naccess-control-allow-methods: GET, PUT\n\
-                        access-control-allow-headers: x-a, x-b\naccess-control-max-age: 5\n";
+                        access-control-allow-headers: x-a, x-b\naccess-control-max-age: 5\naccess-control-expose-headers: x-c\n";
         assert_eq!(told(&cors.preflight(&asked).unwrap().headers), expected);
         let without = told(&cors.preflight(&asks("https://www.foo.com")).unwrap().headers);
         assert!(!without.contains("allow-headers"), "{without}");
@@ -252,6 +266,16 @@ mod tests {
         assert_eq!(told(&cors.answer(&asked)), expected);
         assert!(cors.answer(&Asked::get("/")).is_empty());
         assert!(cors.answer(&Asked::get("/").with("origin", "https://www.foo.org")).is_empty());
+    }
+
+    #[test]
+    fn origins_that_a_condition_holds_for_are_allowed_and_others_may_be_the_backends_to_answer() {
+        let text = TextMatch::Regex(super::super::super::text::Regex::new("https://.*[.]foo").unwrap());
+        let cors =
+            Cors { origins: vec![AllowOrigin::Text(text)], forward_unmatched: true, ..cors(&[], false) };
+        let preflight = cors.preflight(&asks("https://a.foo")).unwrap();
+        assert!(told(&preflight.headers).starts_with("access-control-allow-origin: https://a.foo\nvary"));
+        assert_eq!(cors.preflight(&asks("https://a.bar")), None);
     }
 
     #[test]

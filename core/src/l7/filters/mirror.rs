@@ -1,4 +1,6 @@
 //! Copies of requests for somebody who only watches (Gateway API: `HTTPRequestMirrorFilter`).
+use alloc::sync::Arc;
+
 use super::super::backends::Target;
 use crate::rng::Rng;
 
@@ -26,6 +28,8 @@ impl Fraction {
 pub struct Mirror {
     /// The service.
     pub target: Target,
+    /// Which of its endpoints, if not all.
+    pub subset: Option<Arc<str>>,
     /// Of how many requests.
     pub fraction: Fraction,
 }

@@ -9,4 +9,4 @@ pub use self::cors::{AllowOrigin, AllowOriginError, Allowed, Cors, Preflight};
 pub use self::headers::{HeaderChanges, Headers};
 pub use self::mirror::{Fraction, Mirror};
 pub use self::redirect::{Location, Redirect};
-pub use self::rewrite::{PathRewrite, Rewrite};
+pub use self::rewrite::{PathRewrite, RegexRewrite, Rewrite};

@@ -96,7 +96,12 @@ impl Shard {
     }
 
     /// A connection whose downstream end is an accepted socket.
-    fn new_downstream(&mut self, now: Instant, proxy: ProxyId, phase: Phase) -> Option<(ConnId, SocketId)> {
+    pub(super) fn new_downstream(
+        &mut self,
+        now: Instant,
+        proxy: ProxyId,
+        phase: Phase,
+    ) -> Option<(ConnId, SocketId)> {
         let id = self.new_conn(now, proxy, phase)?;
         let role = Role::App { conn: id, end: End::Downstream };
         let Some(socket) = self.sockets.insert(Socket::new(role, true)) else {

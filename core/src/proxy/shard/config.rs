@@ -59,6 +59,9 @@ pub struct ShardConfig {
     pub max_held: usize,
     /// Octets of free buffers the shard keeps at most.
     pub max_free_buffers: usize,
+    /// The shard is a waypoint's: streams that peers open end in this process ([`Action::Deliver`](super::Action::Deliver))
+    /// instead of at an application's socket. Default off.
+    pub waypoint: bool,
     /// Whom the shard stands for from its start ([`ProxyId::OWN`](super::ProxyId::OWN)): dedicated mode. `None`: it serves
     /// nobody until a proxy is added, as in in-pod mode.
     pub local: Option<LocalWorkload>,
@@ -99,6 +102,7 @@ impl ShardConfig {
             max_held_per_identity: 64 << 20,
             max_held: 256 << 20,
             max_free_buffers: 4 << 20,
+            waypoint: false,
             local: local.into(),
             network: Arc::from(""),
             seed,

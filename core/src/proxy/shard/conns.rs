@@ -163,7 +163,10 @@ impl Shard {
         let complete = conn.relay.outcome() == Some(Outcome::Complete);
         for attach in [conn.downstream, conn.upstream] {
             match attach {
-                Attach::Socket(socket) => self.close_socket(socket, reset),
+                Attach::Socket(socket) => {
+                    self.told_failed(socket, conn.failure.as_deref());
+                    self.close_socket(socket, reset);
+                }
                 // A stream that HTTP/2 is done with is not reset; but what it has left is credited in any case.
                 Attach::Stream(..) => {
                     let code = if complete { ErrorCode::NO_ERROR } else { ErrorCode::CANCEL };

@@ -10,13 +10,13 @@ use crate::http2::StreamId;
 use crate::mesh::Workload;
 use crate::policy::Verdict;
 use crate::proxy::observed::{Direction, Flag};
-use crate::proxy::{Observed, proxy_protocol};
+use crate::proxy::{Observed, ProxyId, proxy_protocol};
 use crate::route::{self, AdmitError, InboundPlan, Missing};
 use crate::time::Instant;
 
 /// Statuses of datapath §3.3.
 pub(super) const DENIED: u16 = 401;
-const UNAVAILABLE: u16 = 503;
+pub(super) const UNAVAILABLE: u16 = 503;
 
 /// A CONNECT that has come and is not decided.
 #[derive(Clone, Debug)]
@@ -91,18 +91,14 @@ impl Shard {
 
     /// Decides about a CONNECT; `known` is the connection that it is already, when it has waited for an answer.
     pub(super) fn admit(&mut self, now: Instant, arrival: &Arrival, mut known: Option<ConnId>, tried: Tried) {
+        if self.config.waypoint {
+            return self.admit_here(now, arrival, known, tried);
+        }
         let Arrival { asked, request, .. } = arrival;
         let (peer, connected) = (arrival.peer, arrival.connected);
         let Some(proxy) = self.tunnels.get(asked.tunnel).map(|slot| slot.proxy) else { return };
         let Some(local) = self.local(proxy) else {
-            let error = self.no_local(proxy);
-            if tried.has_waited() {
-                return self.turn_away(now, arrival, known, UNAVAILABLE, &error.text);
-            }
-            let Some(id) = known.or_else(|| self.new_stream(now, asked, peer, connected)) else {
-                return self.reject(now, asked, UNAVAILABLE);
-            };
-            return self.wait_for_local(now, id, Undecided::Stream(Box::new(arrival.clone())), tried);
+            return self.wait_admitted(now, arrival, known, tried, proxy);
         };
         let route = &self.config.route;
         let plan = route::admit_hbone(&self.mesh, route, &local, peer, connected, &asked.authority);
@@ -161,6 +157,26 @@ impl Shard {
         self.dial_upstream(now, id, plan.to, plan.source.bind());
     }
 
+    /// A CONNECT for a workload that the tables do not know yet: it waits once.
+    pub(super) fn wait_admitted(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        known: Option<ConnId>,
+        tried: Tried,
+        proxy: ProxyId,
+    ) {
+        let error = self.no_local(proxy);
+        if tried.has_waited() {
+            return self.turn_away(now, arrival, known, UNAVAILABLE, &error.text);
+        }
+        let asked = &arrival.asked;
+        let Some(id) = known.or_else(|| self.new_stream(now, asked, arrival.peer, arrival.connected)) else {
+            return self.reject(now, asked, UNAVAILABLE);
+        };
+        self.wait_for_local(now, id, Undecided::Stream(Box::new(arrival.clone())), tried);
+    }
+
     /// Whether a request came through the gateway of another network (datapath §5.5): its address is the gateway's, and
     /// only the baggage says who is behind it.
     fn is_from_elsewhere(&self, request: &ConnectRequest) -> bool {
@@ -184,7 +200,7 @@ impl Shard {
     }
 
     /// A connection whose downstream end is a stream that has asked for `to`; `None` when there are too many.
-    fn new_stream(
+    pub(super) fn new_stream(
         &mut self,
         now: Instant,
         asked: &Asked,
@@ -206,7 +222,7 @@ impl Shard {
     }
 
     /// Refuses a CONNECT of which nothing was reported yet.
-    fn turn_away(
+    pub(super) fn turn_away(
         &mut self,
         now: Instant,
         arrival: &Arrival,
@@ -260,7 +276,7 @@ impl Shard {
         self.fail_conn(now, id, failure);
     }
 
-    fn reject(&mut self, now: Instant, asked: &Asked, status: u16) {
+    pub(super) fn reject(&mut self, now: Instant, asked: &Asked, status: u16) {
         if let Some(state) = self.tunnels.get_mut(asked.tunnel).and_then(|slot| slot.tunnel.as_mut()) {
             state.reject(now, asked.stream, status, &mut self.buffers);
         }

@@ -28,6 +28,7 @@ mod accept;
 mod census;
 mod config;
 mod conns;
+mod embedded;
 mod endings;
 mod inbound;
 mod interned;
@@ -48,6 +49,7 @@ mod waits;
 
 pub use census::Census;
 pub use config::{LocalWorkload, ShardConfig};
+pub use embedded::Delivered;
 pub use io::Areas;
 use parties::Parties;
 use proxies::Proxies;
@@ -92,6 +94,26 @@ pub enum Action {
     Join {
         /// Both ends.
         sockets: [SocketId; 2],
+    },
+    /// A stream that a peer has opened ends here: give its other end to whoever serves it, and answer with `handle_connected`,
+    /// or with `handle_error` if nobody takes it.
+    Deliver {
+        /// The socket to be, which is none of the system's.
+        socket: SocketId,
+        /// What was asked for, and by whom.
+        delivered: Box<Delivered>,
+    },
+    /// What `handle_connect` gave is open: what is written to it will be sent.
+    Opened {
+        /// Which socket.
+        socket: SocketId,
+    },
+    /// What `handle_connect` gave could not be opened; `Close` follows.
+    Failed {
+        /// Which socket.
+        socket: SocketId,
+        /// Why.
+        failure: Failure,
     },
     /// Send FIN: `wire` has given everything.
     ShutdownWrite {
@@ -187,7 +209,8 @@ pub struct Shard {
     timers: BTreeSet<(Instant, Timer)>,
     trim_at: Option<Instant>,
     drain: Drain,
-    /// Connections that looked for their way when the drain began, and still do: the pool drains after them.
+    /// Connections that looked for their way when the drain began, and still do, and a waypoint's streams, whose requests need
+    /// a way each: the pool drains after them.
     opening: Vec<ConnId>,
     /// Tunnels that may have events.
     dirty: VecDeque<TunnelRef>,
@@ -329,7 +352,8 @@ impl Shard {
         self.actions.push_back(Action::StopListening);
         self.drain.begin(now, self.config.drain_grace, self.live());
         // What was accepted is served: the pool takes leave of its tunnels when all that look for one have theirs.
-        self.opening = self.conns.iter().filter(|(_, conn)| conn.is_opening()).map(|(id, _)| id).collect();
+        let busy = |conn: &Conn| conn.needs_pool(self.config.waypoint);
+        self.opening = self.conns.iter().filter(|(_, conn)| busy(conn)).map(|(id, _)| id).collect();
         if self.opening.is_empty() {
             self.pool.drain(now);
         }
@@ -432,7 +456,7 @@ impl Shard {
         let waited = !self.opening.is_empty();
         // It is asked all the time: the first that is still opening is an answer.
         while let Some(&id) = self.opening.last() {
-            if self.conns.get(id).is_some_and(Conn::is_opening) {
+            if self.conns.get(id).is_some_and(|conn| conn.needs_pool(self.config.waypoint)) {
                 return false;
             }
             self.opening.pop();

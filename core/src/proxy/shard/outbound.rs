@@ -29,6 +29,8 @@ pub(super) struct Planned {
     pub(super) local: Arc<Workload>,
     pub(super) peer: SocketAddr,
     pub(super) target: SocketAddr,
+    /// Whom `forwarded` names.
+    pub(super) client: SocketAddr,
     pub(super) plan: OutboundPlan,
 }
 
@@ -57,7 +59,9 @@ impl Shard {
             }
         }
         match (outcome, unanswered) {
-            (Ok(plan), None) => self.set_out(now, id, Planned { local, peer, target, plan }),
+            (Ok(plan), None) => {
+                self.set_out(now, id, Planned { local, peer, target, client: peer, plan });
+            }
             (Err(error), None) => self.deny_early(now, id, Direction::Outbound, peer, target, &error),
             // What may be in the mesh is not sent there in plaintext, past its policies, only because nobody says so.
             (Ok(_), Some(why)) => self.deny_early(now, id, Direction::Outbound, peer, target, &why),
@@ -69,19 +73,19 @@ impl Shard {
     }
 
     /// Sets a planned connection on its way.
-    fn set_out(&mut self, now: Instant, id: ConnId, planned: Planned) {
+    pub(super) fn set_out(&mut self, now: Instant, id: ConnId, planned: Planned) {
         if let Hop::Resolve(resolve) = &planned.plan.hop {
             let resolve = (**resolve).clone();
             return self.wait_for_hop(now, id, planned, resolve);
         }
         let trace = self.report_outbound(id, &planned);
-        let Planned { local, peer, plan, .. } = planned;
+        let Planned { local, peer, client, plan, .. } = planned;
         let Some(proxy) = self.conns.get(id).map(|conn| conn.proxy) else { return };
         let service = plan.service.as_ref().map(|service| Arc::clone(&service.name.hostname));
         let request = |authority| ConnectRequest {
             authority,
             baggage: Some(local.baggage()),
-            forwarded: Some(Forwarded { source: Some(peer), host: service.clone() }),
+            forwarded: Some(Forwarded { source: Some(client), host: service.clone() }),
             traceparent: Some(trace),
             forwarded_network: None,
         };
@@ -118,7 +122,7 @@ impl Shard {
             span_id: self.rng.next_u64(),
             flags: 0,
         };
-        let Planned { local, peer, target, plan } = planned;
+        let Planned { local, peer, target, plan, .. } = planned;
         let report = report::outbound(&mut self.parties, local, *peer, *target, plan, trace);
         self.open_report(id, report);
         trace
@@ -275,6 +279,7 @@ impl Shard {
             None => {}
         }
         if let Attach::Socket(socket) = downstream {
+            self.told_open(socket);
             self.resume(socket);
             self.urge(socket);
         }
@@ -389,6 +394,7 @@ impl Shard {
         self.set_deadline(id, None);
         match downstream {
             Attach::Socket(socket) => {
+                self.told_open(socket);
                 self.resume(socket);
                 self.urge(socket);
             }

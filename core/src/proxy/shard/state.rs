@@ -67,11 +67,13 @@ pub(super) struct Socket {
     pub(super) write_blocked: bool,
     /// In the urgent or the deferred list already.
     pub(super) listed: bool,
+    /// Somebody in this process waits to hear whether what it asked for is open.
+    pub(super) awaited: bool,
 }
 
 impl Socket {
     pub(super) fn new(role: Role, connected: bool) -> Self {
-        Self { role, connected, read_paused: false, write_blocked: false, listed: false }
+        Self { role, connected, read_paused: false, write_blocked: false, listed: false, awaited: false }
     }
 }
 
@@ -209,6 +211,12 @@ impl Conn {
     /// Whether it still looks for its way.
     pub(super) fn is_opening(&self) -> bool {
         !matches!(self.phase, Phase::Relaying)
+    }
+
+    /// Whether it may yet need a tunnel of the pool: it looks for its way, or it is a stream to a `waypoint`, on which requests
+    /// may come.
+    pub(super) fn needs_pool(&self, waypoint: bool) -> bool {
+        self.is_opening() || (waypoint && matches!(self.downstream, Attach::Stream(..)))
     }
 
     /// Whether its opening has not been told: only the answer to a CONNECT says who is behind a gateway, and what was

@@ -1,0 +1,70 @@
+//! One connection of a client: whom it is for, who calls, and how both are named.
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use adit_core::hbone::TraceParent;
+use adit_core::identity::Identity;
+use adit_core::mesh::Mesh;
+use adit_core::proxy::Delivered;
+use adit_core::proxy::observed::ServiceLabels;
+use adit_core::route::Fronted;
+use adit_ops::l7::Peer;
+
+/// A connection of a client, which a tunnel has brought.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) target: Fronted,
+    /// The port asked for: a service's own, or a pod's.
+    pub(crate) port: u16,
+    /// Where the client wanted to go.
+    pub(crate) local: SocketAddr,
+    /// Who calls, by its certificate.
+    pub(crate) client: Identity,
+    /// Where the caller is: the client's own proxy opens tunnels from the client's address.
+    pub(crate) source: SocketAddr,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) service: Option<Arc<ServiceLabels>>,
+    /// Of the connection, not of its requests.
+    pub(crate) trace: Option<TraceParent>,
+}
+
+impl Conn {
+    pub(crate) fn new(delivered: Delivered, mesh: &Mesh) -> Self {
+        let Delivered { plan, request, peer: client, source, local } = delivered;
+        // The client's socket, if its proxy says so; its address must be that of the tunnel all the same.
+        let said = request.forwarded.as_ref().and_then(|forwarded| forwarded.source);
+        let source = said.filter(|said| same(said.ip(), source.ip())).unwrap_or(source);
+        let known = mesh.workload_by_address(mesh.network(), source.ip());
+        let peer = match known.filter(|workload| workload.identity_ref() == &client) {
+            Some(workload) => Peer::of(workload, Some(&client)),
+            None => Peer::described(request.baggage.as_ref(), Some(&client)),
+        };
+        let service = match &plan.target {
+            Fronted::Service(service) => Some(Arc::new(ServiceLabels {
+                hostname: Arc::clone(&service.name.hostname),
+                name: Arc::clone(&service.object_name),
+                namespace: Arc::clone(&service.name.namespace),
+            })),
+            Fronted::Workload(_) => None,
+        };
+        Self {
+            local: plan.address.unwrap_or_else(|| SocketAddr::new(local.ip(), plan.port)),
+            port: plan.port,
+            target: plan.target,
+            client,
+            source,
+            peer: Arc::new(peer),
+            service,
+            trace: request.traceparent,
+        }
+    }
+
+    /// The namespace of who calls, by its certificate.
+    pub(crate) fn namespace(&self) -> &str {
+        self.client.namespace()
+    }
+}
+
+fn same(a: IpAddr, b: IpAddr) -> bool {
+    a.to_canonical() == b.to_canonical()
+}

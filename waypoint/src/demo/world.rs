@@ -1,0 +1,361 @@
+//! A mesh on loopback: clients, applications, a node proxy for each, and a waypoint in front of services. The demo's, and the
+//! tests'. No root, no cluster.
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use adit_control::jwks::Jwks;
+use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
+use adit_core::l7::{SessionKey, Snapshot};
+use adit_core::proxy::{LocalWorkload, Observed};
+use adit_process::certificates::NodeCertificates;
+use adit_process::config::{Config, ConfigErrors, Cpus};
+use adit_process::handover::{Sockets, same_port};
+use adit_process::instance::{Instance, Observe, Parts, StartError, load_mesh, seed};
+use adit_process::tables::Tables;
+use adit_process::thread::TokioThread;
+use adit_runtime::{Handle, Questions, ShardError};
+use serde::Deserialize as _;
+use tokio::sync::watch;
+
+use super::app::App;
+use crate::observe::Recorder;
+use crate::proxy;
+use crate::settings::Settings;
+use crate::shared::{self, Shared};
+
+/// Where the waypoint lives.
+pub const WAYPOINT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+/// The namespace of all.
+pub const NAMESPACE: &str = "demo";
+
+/// Why a world is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorldError {
+    /// A configuration was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A proxy cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Loopback addresses, ports or threads cannot be had.
+    #[error("a few loopback addresses and free ports are needed: {0}")]
+    System(#[from] io::Error),
+    /// A manifest is none.
+    #[error("a manifest cannot be read: {0}")]
+    Manifest(String),
+}
+
+/// Who is to be there.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Clients: each has a proxy of its own, and a service account of its name.
+    pub clients: Vec<&'static str>,
+    /// Applications, and the services that each is behind. A service without an application has no endpoint.
+    pub apps: Vec<(&'static str, Vec<&'static str>)>,
+    /// Services of which nobody is behind.
+    pub empty: Vec<&'static str>,
+    /// Ports of every service; each leads to the application's one port.
+    pub ports: Vec<u16>,
+    /// Worker threads of the waypoint.
+    pub threads: usize,
+}
+
+/// Everything that runs.
+#[derive(Debug)]
+pub struct World {
+    apps: BTreeMap<&'static str, App>,
+    clients: BTreeMap<&'static str, Instance>,
+    nodes: Vec<Instance>,
+    waypoint: Instance,
+    entries: BTreeMap<(&'static str, &'static str, u16), SocketAddr>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    draining: watch::Sender<bool>,
+    keys: Jwks,
+    /// What is wrong with the manifests in force.
+    pub problems: Vec<Problem>,
+}
+
+/// The service's own address: nothing listens there, only the mesh knows it.
+fn vip(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(240, 240, 1, u8::try_from(index + 1).unwrap_or(u8::MAX))
+}
+
+fn hostname(service: &str) -> String {
+    format!("{service}.{NAMESPACE}.svc.cluster.local")
+}
+
+impl Plan {
+    /// All services, each once.
+    fn services(&self) -> Vec<&'static str> {
+        let mut services: Vec<_> = self.apps.iter().flat_map(|(_, services)| services.clone()).collect();
+        services.extend(&self.empty);
+        services.sort_unstable();
+        services.dedup();
+        services
+    }
+}
+
+/// The objects of some YAML documents.
+///
+/// # Errors
+/// One is none.
+pub fn objects(manifests: &str) -> Result<Objects, WorldError> {
+    let wrong = |error: &dyn std::fmt::Display| WorldError::Manifest(error.to_string());
+    let mut objects = Objects::default();
+    for document in serde_yaml_ng::Deserializer::from_str(manifests) {
+        let body = Option::<serde_json::Value>::deserialize(document).map_err(|error| wrong(&error))?;
+        // Nothing between two separators.
+        let Some(body) = body else { continue };
+        objects.insert(Arc::new(Object::new(body).map_err(|error| wrong(&error))?));
+    }
+    Ok(objects)
+}
+
+impl World {
+    /// Starts all of it. `recorder` hears of every request.
+    ///
+    /// # Errors
+    /// See [`WorldError`].
+    pub fn start(
+        plan: &Plan,
+        manifests: &str,
+        settings: Settings,
+        recorder: Recorder,
+    ) -> Result<Self, WorldError> {
+        let home = |index: usize| Ipv4Addr::new(127, 0, 2, u8::try_from(index + 1).unwrap_or(u8::MAX));
+        let mut apps = BTreeMap::new();
+        for (index, (name, _)) in plan.apps.iter().enumerate() {
+            apps.insert(*name, App::start(name, home(index))?);
+        }
+        let client_home = |index: usize| home(plan.apps.len() + index);
+        let addresses: Vec<_> =
+            [WAYPOINT].into_iter().chain((0..plan.apps.len() + plan.clients.len()).map(home)).collect();
+        let (hbone, bound) = same_port(&addresses)?;
+        let mut bound = bound.into_iter();
+        let mesh = mesh(plan, &apps, client_home, hbone);
+        let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        let keys = Jwks::new();
+        keys.update(compiled.snapshot.authentications.sources());
+        let snapshot = watch::Sender::new(Arc::clone(&compiled.snapshot));
+        let draining = watch::Sender::new(false);
+        let config =
+            |name: &str, address: Ipv4Addr, threads: usize| config(name, address, hbone, &mesh, threads);
+        let waypoint_config = config("waypoint", WAYPOINT, plan.threads.max(1))?;
+        let certificates = NodeCertificates::start(
+            &waypoint_config,
+            seed()?,
+            None,
+            Arc::new(TokioThread::start("adit-control")?),
+        )?;
+        let mut parts = |config: &Config, entries| -> Result<(Arc<Tables>, Parts), WorldError> {
+            let tables = Arc::new(Tables::new(load_mesh(config)?));
+            let listener = bound.next().ok_or_else(|| io::Error::other("an address for each was bound"))?;
+            let observe: Observe = Arc::new(|_: &Observed| {});
+            let parts = Parts {
+                tables: Arc::clone(&tables),
+                certificates: certificates.clone(),
+                observe,
+                questions: Arc::new(Questions::default),
+                runtimes: adit_ops::metrics::Runtimes::default(),
+                sockets: Sockets::bound(listener)?,
+                serve: None,
+                entries,
+            };
+            Ok((tables, parts))
+        };
+        let (tables, waypoint_parts) = parts(&waypoint_config, Vec::new())?;
+        let local = LocalWorkload {
+            namespace: NAMESPACE.into(),
+            name: "waypoint".into(),
+            service_account: "waypoint".into(),
+        };
+        let shared = Arc::new(Shared::new(shared::Parts {
+            snapshot: snapshot.subscribe(),
+            tables,
+            local,
+            settings,
+            recorder,
+            draining: draining.subscribe(),
+            keys: keys.clone(),
+            session_key: SessionKey::new(u128::from(seed()?)),
+        }));
+        let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
+        let mut nodes = Vec::new();
+        for (index, (name, _)) in plan.apps.iter().enumerate() {
+            let config = config(name, home(index), 1)?;
+            let (_, parts) = parts(&config, Vec::new())?;
+            nodes.push(Instance::start(&config, parts)?);
+        }
+        let (mut clients, mut entries) = (BTreeMap::new(), BTreeMap::new());
+        for (index, name) in plan.clients.iter().enumerate() {
+            let config = config(name, client_home(index), 1)?;
+            let wanted: Vec<_> = plan
+                .services()
+                .into_iter()
+                .enumerate()
+                .flat_map(|(number, service)| plan.ports.iter().map(move |port| (number, service, *port)))
+                .collect();
+            let own = |(number, _, port): &(usize, &str, u16)| {
+                (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((vip(*number), *port)))
+            };
+            let (_, parts) = parts(&config, wanted.iter().map(own).collect())?;
+            let instance = Instance::start(&config, parts)?;
+            for ((_, service, port), address) in wanted.iter().zip(&instance.addresses().entries) {
+                entries.insert((*name, *service, *port), *address);
+            }
+            clients.insert(*name, instance);
+        }
+        let problems = compiled.problems;
+        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, keys, problems })
+    }
+
+    /// An address that leads to `service`'s `port` as if `client` had called it.
+    #[must_use]
+    pub fn entry(&self, client: &str, service: &str, port: u16) -> Option<SocketAddr> {
+        let mut entries = self.entries.iter();
+        let wanted = |(key, _): &(&(&str, &str, u16), &SocketAddr)| **key == (client, service, port);
+        entries.find(wanted).map(|(_, address)| *address)
+    }
+
+    /// An application.
+    #[must_use]
+    pub fn app(&self, name: &str) -> Option<&App> {
+        self.apps.get(name)
+    }
+
+    /// Other manifests take the place of those in force.
+    ///
+    /// # Errors
+    /// One cannot be read; those in force stay.
+    pub fn apply(&mut self, manifests: &str) -> Result<(), WorldError> {
+        let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        self.keys.update(compiled.snapshot.authentications.sources());
+        self.problems = compiled.problems;
+        self.snapshot.send_replace(compiled.snapshot);
+        Ok(())
+    }
+
+    /// Ends the waypoint in good order, as a signal does; returns when it has ended.
+    ///
+    /// # Errors
+    /// A shard failed.
+    pub fn drain_waypoint(self) -> Result<Ended, ShardError> {
+        self.draining.send_replace(true);
+        self.waypoint.handles().iter().for_each(Handle::drain);
+        self.waypoint.join()?;
+        Ok(Ended { _apps: self.apps, _nodes: self.nodes, _clients: self.clients })
+    }
+}
+
+/// What is left of a world without its waypoint.
+#[derive(Debug)]
+pub struct Ended {
+    _apps: BTreeMap<&'static str, App>,
+    _nodes: Vec<Instance>,
+    _clients: BTreeMap<&'static str, Instance>,
+}
+
+/// The mesh as a local file would say it: every service has the waypoint in front.
+fn mesh(
+    plan: &Plan,
+    apps: &BTreeMap<&str, App>,
+    client_home: impl Fn(usize) -> Ipv4Addr,
+    hbone: u16,
+) -> String {
+    let mut text = String::from("workloads:\n");
+    let workload = |text: &mut String, name: &str, address: Ipv4Addr, services: &str| {
+        let _ = writeln!(
+            text,
+            "- {{ name: {name}, workloadName: {name}, namespace: {NAMESPACE}, serviceAccount: {name}, canonicalName: {name}, \
+             canonicalRevision: latest, workloadIps: [{address}], protocol: HBONE, services: {{ {services} }} }}"
+        );
+    };
+    workload(&mut text, "waypoint", WAYPOINT, "");
+    for (index, name) in plan.clients.iter().enumerate() {
+        workload(&mut text, name, client_home(index), "");
+    }
+    for (name, services) in &plan.apps {
+        let Some(app) = apps.get(name) else { continue };
+        let SocketAddr::V4(address) = app.address() else { continue };
+        let ports = |port: &u16| format!("{port}: {}", address.port());
+        let ports = plan.ports.iter().map(ports).collect::<Vec<_>>().join(", ");
+        let services =
+            services.iter().map(|service| format!("{NAMESPACE}/{}: {{ {ports} }}", hostname(service)));
+        workload(&mut text, name, *address.ip(), &services.collect::<Vec<_>>().join(", "));
+    }
+    text.push_str("services:\n");
+    let ports = plan.ports.iter().map(|port| format!("{port}: {port}")).collect::<Vec<_>>().join(", ");
+    for (index, service) in plan.services().into_iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "- {{ name: {service}, namespace: {NAMESPACE}, hostname: {}, vips: [/{}], ports: {{ {ports} }}, \
+             waypoint: {{ destination: /{WAYPOINT}, hboneMtlsPort: {hbone} }} }}",
+            hostname(service),
+            vip(index),
+        );
+    }
+    text
+}
+
+/// The environment that a proxy would be started with as a process of its own.
+fn config(
+    name: &str,
+    address: Ipv4Addr,
+    hbone: u16,
+    mesh: &str,
+    threads: usize,
+) -> Result<Config, WorldError> {
+    let text = |text: &str| text.to_owned();
+    let vars = BTreeMap::from([
+        (text("LOCAL_XDS"), mesh.to_owned()),
+        (text("PROXY_MODE"), text("dedicated")),
+        (text("PROXY_WORKLOAD_INFO"), format!("{NAMESPACE}/{name}/{name}")),
+        (text("FAKE_CA"), text("true")),
+        (text("ADIT_BIND_ADDRESS"), address.to_string()),
+        (text("ADIT_HBONE_PORT"), hbone.to_string()),
+        (text("ADIT_OUTBOUND_PORT"), text("0")),
+        (text("ADIT_INBOUND_PORT"), text("0")),
+        // The same with and without root.
+        (text("ENABLE_ORIG_SRC"), text("false")),
+        (text("ZTUNNEL_WORKER_THREADS"), threads.to_string()),
+        (text("CONNECTION_TERMINATION_DEADLINE"), text("3s")),
+    ]);
+    Ok(Config::from_vars(&vars, Cpus(NonZeroUsize::MIN))?)
+}
+
+/// A recorder that keeps what tests ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Records(Arc<Mutex<Vec<String>>>);
+
+impl Records {
+    /// Keeps `method path status flags details route` of each request.
+    #[must_use]
+    pub fn recorder(&self) -> Recorder {
+        let lines = Arc::clone(&self.0);
+        Arc::new(move |told| {
+            let exchange = told.exchange;
+            let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+            let details = exchange.details.map(ToString::to_string).unwrap_or_default();
+            let line = format!(
+                "{} {} {} {} {details} {}",
+                text(exchange.http.method),
+                text(exchange.http.path),
+                exchange.http.status,
+                exchange.flags,
+                exchange.route,
+            );
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        })
+    }
+
+    /// What was kept so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,234 @@
+//! Bodies: as they come, kept for another attempt, or our own; none is ever in memory as a whole unless it is small.
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+
+use super::watch::Watched;
+
+/// A body on its way.
+pub(crate) enum Body {
+    /// None.
+    Empty,
+    /// Our own.
+    Text(Bytes),
+    /// As it comes from a peer.
+    Incoming(Incoming),
+    /// A request's, for one of several attempts.
+    Replayed(Replay),
+    /// An answer's, of which is told when it ends.
+    Watched(Box<Watched>),
+}
+
+impl From<Incoming> for Body {
+    fn from(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() { Self::Empty } else { Self::Incoming(incoming) }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        match this {
+            Self::Empty => Poll::Ready(None),
+            Self::Text(text) => {
+                let text = std::mem::take(text);
+                *this = Self::Empty;
+                Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))))
+            }
+            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Replayed(replay) => replay.poll_frame(cx),
+            Self::Watched(watched) => watched.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Text(text) => text.is_empty(),
+            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Replayed(replay) => replay.is_end_stream(),
+            Self::Watched(watched) => watched.body().is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Replayed(replay) => replay.hint.clone(),
+            Self::Watched(watched) => watched.body().size_hint(),
+        }
+    }
+}
+
+/// What has been read of a request's body, and the rest.
+struct Source {
+    incoming: Option<Incoming>,
+    /// Data from the beginning on, while it is kept.
+    kept: Vec<Bytes>,
+    octets: usize,
+    limit: usize,
+    trailers: Option<HeaderMap>,
+    /// The beginning is gone: no further attempt can have it.
+    spilled: bool,
+    /// The body's end was read.
+    ended: bool,
+    /// Octets read in all.
+    read: u64,
+    /// Told when the end is read, or when it is known that there will be no copy.
+    decided: Rc<Notify>,
+}
+
+/// A request's body that may be sent more than once, as long as it is small.
+#[derive(Clone)]
+pub(crate) struct Kept(Rc<RefCell<Source>>, Rc<Notify>);
+
+impl Kept {
+    /// Keeps at most `limit` octets of `incoming`.
+    pub(crate) fn new(incoming: Incoming, limit: usize) -> Self {
+        let (ended, decided) = (incoming.is_end_stream(), Rc::<Notify>::default());
+        Self(
+            Rc::new(RefCell::new(Source {
+                incoming: (!ended).then_some(incoming),
+                kept: Vec::new(),
+                octets: 0,
+                limit,
+                trailers: None,
+                spilled: false,
+                ended,
+                read: 0,
+                decided: Rc::clone(&decided),
+            })),
+            decided,
+        )
+    }
+
+    /// The body from its beginning, for one attempt. Attempts before it read no more.
+    pub(crate) fn attempt(&self) -> Body {
+        let source = self.0.borrow();
+        let hint = match &source.incoming {
+            Some(incoming) if source.read == 0 => incoming.size_hint(),
+            Some(_) => SizeHint::default(),
+            None if source.ended && source.octets == 0 && source.trailers.is_none() => return Body::Empty,
+            None => SizeHint::with_exact(source.octets as u64),
+        };
+        let pending: VecDeque<Bytes> = source.kept.iter().cloned().collect();
+        drop(source);
+        Body::Replayed(Replay { source: Rc::clone(&self.0), pending, trailers_sent: false, hint })
+    }
+
+    /// Whether another attempt can have all of it.
+    pub(crate) fn is_replayable(&self) -> bool {
+        !self.0.borrow().spilled
+    }
+
+    /// Octets of the client's that were read.
+    pub(crate) fn octets(&self) -> u64 {
+        self.0.borrow().read
+    }
+
+    /// Waits until an attempt has read the body to its end; gives all of it. `None`: it was too large to be kept.
+    pub(crate) async fn finished(&self) -> Option<Bytes> {
+        loop {
+            let decided = self.1.notified();
+            {
+                let source = self.0.borrow();
+                if source.spilled {
+                    return None;
+                }
+                if source.ended {
+                    return Some(source.kept.concat().into());
+                }
+            }
+            decided.await;
+        }
+    }
+}
+
+impl Source {
+    /// Reads one more frame of the client's. What is not kept is given.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+        let Some(incoming) = &mut self.incoming else {
+            self.ended = true;
+            return Poll::Ready(Ok(None));
+        };
+        let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            None => {
+                (self.ended, self.incoming) = (true, None);
+                self.decided.notify_waiters();
+                return Poll::Ready(Ok(None));
+            }
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                self.read = self.read.saturating_add(data.len() as u64);
+                self.octets = self.octets.saturating_add(data.len());
+                if self.octets > self.limit {
+                    self.spilled = true;
+                    self.kept = Vec::new();
+                    self.decided.notify_waiters();
+                } else {
+                    self.kept.push(data.clone());
+                }
+                Poll::Ready(Ok(Some(data)))
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    self.trailers = Some(trailers);
+                }
+                Poll::Ready(Ok(None))
+            }
+        }
+    }
+}
+
+/// A request's body for one attempt.
+pub(crate) struct Replay {
+    source: Rc<RefCell<Source>>,
+    pending: VecDeque<Bytes>,
+    trailers_sent: bool,
+    hint: SizeHint,
+}
+
+impl Replay {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(data) = self.pending.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let mut source = self.source.borrow_mut();
+        loop {
+            if source.ended {
+                let trailers = source.trailers.clone().filter(|_| !self.trailers_sent);
+                self.trailers_sent = true;
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            match ready!(source.poll_more(cx)) {
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let source = self.source.borrow();
+        self.pending.is_empty() && source.ended && (self.trailers_sent || source.trailers.is_none())
+    }
+}

@@ -1,0 +1,587 @@
+//! One request, from its head to its answer's.
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_core::l7::telemetry::Telemetry;
+use adit_core::l7::upstream::{Balancer, Pick};
+use adit_core::l7::{
+    Abort, Answered, AttemptFailure, Elapsed, Ending, Exchange, KeyHash, Next, Outcome, RetryBudget,
+};
+use adit_core::time::Instant;
+use adit_ops::l7::trace::{RequestId, Traced};
+use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use smallvec::SmallVec;
+
+use super::body::{Body, Kept};
+use super::decide::{self, Decision, Finish, Plan};
+use super::local::Local;
+use super::view::{Changed, Head};
+use super::watch::{self, Report, Watched};
+use super::{admit, clean, mirror, upgrade};
+use crate::conn::Conn;
+use crate::route::{Endpoint, Now, Pool};
+use crate::shared::UnderWay;
+use crate::upstream::{Lease, PoolKey, SendFailed, UpstreamVersion};
+use crate::worker::Worker;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+
+/// Serves a request.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    conn: Rc<Conn>,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let upgrade = clean::upgrade(request.headers());
+    let upgrade = upgrade.map(|to| (to, hyper::upgrade::on(&mut request)));
+    let (parts, body) = request.into_parts();
+    let (mut head, refused) = clean::clean(parts, worker.shared.settings.normalization);
+    clean::strip_request(&mut head.headers);
+    let now = Now::of(&worker);
+    let telemetry = match &now {
+        Ok(now) => Arc::clone(now.snapshot.telemetry.of(admit::service(&conn).map(|service| &service.name))),
+        Err(_) => Arc::default(),
+    };
+    let traced = identify(&worker, &telemetry, &mut head);
+    let admitted = match (&refused, &now) {
+        (Ok(()), Ok(now)) => admit::admit(&worker.shared, now, &conn, &mut head).await,
+        _ => Ok(Arc::default()),
+    };
+    let head = Rc::new(head);
+    let mut report = Report::new(&worker, &conn, Rc::clone(&head), telemetry);
+    report.traced = traced;
+    if let Err(refused) = refused {
+        let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
+        let local = Local::new(refused.status.as_u16(), flags, refused.details, refused.text);
+        return answered(report, local, &Finish::default()).closing();
+    }
+    let now = match now {
+        Ok(now) => now,
+        Err(error) => return answered(report, decide::unroutable(&error), &Finish::default()),
+    };
+    match admitted {
+        Ok(policy) => report.policy = policy,
+        Err(local) => return answered(report, local, &Finish::default()),
+    }
+    let Decision { outcome, mut finish, route } = decide::decide(&worker, &now, &conn, &head);
+    report.route = route;
+    let plan = match outcome {
+        Ok(plan) => plan,
+        Err(local) => return answered(report, local, &finish),
+    };
+    let limit = if plan.retry.retries > 0 || !plan.mirrors.is_empty() {
+        worker.shared.settings.max_replayed
+    } else {
+        0
+    };
+    let kept = Kept::new(body, limit);
+    report.request = Some(kept.clone());
+    report.cluster = plan.pool.name(true);
+    mirror::send(&worker, &now, &conn, &head, &plan, &kept);
+    let key = key(&worker, &conn, &head, &plan, &mut finish);
+    if let Some(delay) = plan.injected.delay {
+        report.flags |= ResponseFlags::DELAY_INJECTED;
+        tokio::time::sleep(delay).await;
+    }
+    if let Some(abort) = plan.injected.abort {
+        return answered(report, aborted(abort), &finish);
+    }
+    Going { worker, conn, now, head, plan, finish, kept, report, tried: SmallVec::new(), key }
+        .go(upgrade)
+        .await
+}
+
+/// The request's key, where its service shares keys out; a client that has none may be given one.
+fn key(worker: &Worker, conn: &Conn, head: &Head, plan: &Plan, finish: &mut Finish) -> Option<KeyHash> {
+    let Pool::Cluster { policy, .. } = &plan.pool else { return None };
+    let Balancer::Hash { key, .. } = &policy.balancer else { return None };
+    if let Some(found) = key.key(head, Some(conn.source.ip())) {
+        return Some(found);
+    }
+    let fresh = worker.draw(|rng| key.fresh(rng))?;
+    finish.cookie(fresh.set_cookie);
+    Some(fresh.key)
+}
+
+/// The answer to a request that is refused on purpose.
+fn aborted(abort: Abort) -> Local {
+    const TEXT: &str = "fault filter abort";
+    let (flags, details) = (ResponseFlags::FAULT_INJECTED, Details::FaultFilterAbort);
+    match abort {
+        Abort::Status(status) => Local::new(status, flags, details, TEXT),
+        Abort::Grpc(status) => Local::new(200, flags, details, TEXT).in_grpc(status),
+    }
+}
+
+/// What every request has from here on.
+fn identify(worker: &Worker, telemetry: &Telemetry, head: &mut Head) -> Option<Traced> {
+    head.headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    // The proxy between has said what there is to say.
+    head.headers.remove(header::EXPECT);
+    let tracing = &telemetry.tracing;
+    let traced = worker.draw(|rng| Traced::begin(tracing, &head.headers, rng));
+    let reason = traced.as_ref().filter(|_| tracing.use_request_id).map(|traced| traced.reason);
+    let id = worker
+        .draw(|rng| RequestId::of(head.headers.get(REQUEST_ID).map(HeaderValue::as_bytes), reason, rng));
+    if let RequestId::Set(id) = id
+        && let Ok(id) = HeaderValue::from_str(&id)
+    {
+        head.headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in traced.iter().flat_map(|traced| traced.headers(tracing)) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            head.headers.insert(name, value);
+        }
+    }
+    traced
+}
+
+trait Closing {
+    fn closing(self) -> Self;
+}
+
+impl Closing for Response<Body> {
+    /// Nothing more is read of this client.
+    fn closing(mut self) -> Self {
+        self.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        self
+    }
+}
+
+/// An answer of our own.
+fn answered(mut report: Report, local: Local, finish: &Finish) -> Response<Body> {
+    report.flags |= local.flags;
+    report.details = Some(local.details.clone());
+    let mut response = local.into_response(report.head.grpc);
+    finish.apply(response.headers_mut());
+    named(response.headers_mut());
+    report.status = response.status().as_u16();
+    report.grpc_status = watch::grpc_status(response.headers());
+    report.answered = response.headers().clone();
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, Body::Watched(Box::new(Watched::new(body, report, None, None))))
+}
+
+/// Who has answered, as clients of Istio's waypoints know it.
+fn named(headers: &mut HeaderMap) {
+    headers.insert(header::SERVER, HeaderValue::from_static("istio-envoy"));
+}
+
+/// A request that is to be sent on.
+struct Going {
+    worker: Rc<Worker>,
+    conn: Rc<Conn>,
+    now: Now,
+    head: Rc<Head>,
+    plan: Plan,
+    finish: Finish,
+    kept: Kept,
+    report: Report,
+    tried: SmallVec<[Arc<str>; 4]>,
+    /// Where keys have owners.
+    key: Option<KeyHash>,
+}
+
+/// How an attempt went.
+struct Attempted {
+    outcome: Result<Response<Incoming>, Failed>,
+    lease: Option<Lease>,
+    under_way: Option<UnderWay>,
+}
+
+/// Why an attempt failed.
+struct Failed {
+    kind: AttemptFailure,
+    reason: ResetReason,
+    text: Arc<str>,
+    /// It was certainly not seen, on a connection that had served before: another is tried at once, whatever the policy.
+    stale: bool,
+}
+
+impl Going {
+    async fn go(mut self, upgrade: Option<(HeaderValue, OnUpgrade)>) -> Response<Body> {
+        let mut exchange = self.begin();
+        let mut stale = 0;
+        loop {
+            let upgraded = upgrade.as_ref().map(|(to, _)| to);
+            let worker = Rc::clone(&self.worker);
+            let attempt = self.attempt(exchange.attempts(), upgraded);
+            let attempted = match timed(&worker, &mut exchange, attempt).await {
+                Timed::Done(Ok(attempted)) => attempted,
+                Timed::Done(Err(local)) => {
+                    self.finish(exchange);
+                    return answered(self.report, local, &self.finish);
+                }
+                Timed::Attempt => Attempted { outcome: Err(Failed::timeout()), lease: None, under_way: None },
+                Timed::Whole => {
+                    self.finish(exchange);
+                    let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
+                    let local = Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout");
+                    return answered(self.report, local, &self.finish);
+                }
+            };
+            if matches!(&attempted.outcome, Err(failed) if failed.stale)
+                && self.kept.is_replayable()
+                && stale < 3
+            {
+                stale += 1;
+                continue;
+            }
+            let now = self.worker.shared.now();
+            let replayable = self.kept.is_replayable();
+            let next = self.next(now, &mut exchange, &attempted, replayable);
+            match next {
+                Next::Retry(at) => {
+                    drop(attempted);
+                    self.report.retries = self.report.retries.saturating_add(1);
+                    if !self.wait(&mut exchange, at).await {
+                        self.finish(exchange);
+                        let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
+                        let local =
+                            Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout");
+                        return answered(self.report, local, &self.finish);
+                    }
+                }
+                Next::Deliver(ending) => {
+                    self.finish(exchange);
+                    if ending == Ending::Exhausted && self.plan.retry.retries > 0 {
+                        self.report.flags |= ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED;
+                    }
+                    return self.deliver(attempted, upgrade.map(|(_, on)| on));
+                }
+            }
+        }
+    }
+
+    fn begin(&self) -> Exchange {
+        let now = self.worker.shared.now();
+        match &self.plan.pool {
+            Pool::Cluster { cluster, .. } => {
+                cluster.with(|cluster| cluster.exchange(now, Arc::clone(&self.plan.retry)))
+            }
+            Pool::Workload(..) => Exchange::new(now, Arc::clone(&self.plan.retry)),
+        }
+    }
+
+    fn finish(&self, exchange: Exchange) {
+        if let Pool::Cluster { cluster, .. } = &self.plan.pool {
+            cluster.with(|cluster| exchange.finish(cluster.budget()));
+        }
+    }
+
+    /// What follows an attempt.
+    fn next(&self, now: Instant, exchange: &mut Exchange, attempted: &Attempted, replayable: bool) -> Next {
+        if let Some(under_way) = &attempted.under_way {
+            under_way.tell(
+                now,
+                match &attempted.outcome {
+                    Ok(response) => Outcome::Status(response.status().as_u16()),
+                    Err(_) => Outcome::Failed,
+                },
+            );
+        }
+        let mut decide = |budget: &mut RetryBudget| {
+            self.worker.draw(|rng| match &attempted.outcome {
+                Ok(response) => {
+                    let grpc_status = watch::grpc_status(response.headers())
+                        .and_then(|status| u16::try_from(status).ok())
+                        .filter(|_| self.head.grpc);
+                    let answer = Answered { status: response.status().as_u16(), grpc_status };
+                    exchange.handle_answer(now, answer, replayable, budget, rng)
+                }
+                Err(failed) => exchange.handle_failure(now, failed.kind, replayable, budget, rng),
+            })
+        };
+        match &self.plan.pool {
+            Pool::Cluster { cluster, .. } => cluster.with(|cluster| decide(cluster.budget())),
+            // One endpoint: nothing to protect others from.
+            Pool::Workload(..) => decide(&mut RetryBudget::new(100, u32::MAX)),
+        }
+    }
+
+    /// Waits for the next attempt; false: there is no time left for one.
+    async fn wait(&self, exchange: &mut Exchange, at: Instant) -> bool {
+        let clock = &self.worker.shared;
+        loop {
+            tokio::time::sleep(at.saturating_since(clock.now())).await;
+            match exchange.handle_timeout(clock.now()) {
+                Some(Elapsed::Retry) => return true,
+                Some(Elapsed::Whole) => return false,
+                // The timer was early.
+                Some(Elapsed::Attempt) | None => {}
+            }
+        }
+    }
+
+    /// One attempt: an endpoint, a connection, the request.
+    async fn attempt(&mut self, number: u32, upgrade: Option<&HeaderValue>) -> Result<Attempted, Local> {
+        let pick = Pick {
+            tried: &self.tried,
+            key: self.key,
+            persisted: self.plan.sticky.as_ref().and_then(|sticky| sticky.with.as_deref()),
+        };
+        let endpoint = self.plan.pool.draw(&self.worker, &self.conn, &pick);
+        let endpoint = endpoint.map_err(|error| decide::unroutable(&error))?;
+        let Endpoint { towards, workload, under_way } = endpoint;
+        self.tried.push(Arc::clone(&workload.uid));
+        self.report.destination = Some(Arc::new(Peer::of(&workload, None)));
+        let address = workload.addresses.first().map(|ip| SocketAddr::new(*ip, towards.port));
+        self.report.host = address;
+        let version = if upgrade.is_some() { UpstreamVersion::Http1 } else { self.version() };
+        let key = PoolKey {
+            endpoint: Arc::clone(&workload.uid),
+            port: towards.port,
+            version,
+            service: towards.service.as_ref().map(|name| Arc::clone(&name.hostname)),
+        };
+        let lease = self.worker.pool.lease(&self.worker, &key, || towards).await;
+        let mut lease = match lease {
+            Ok(lease) => lease,
+            Err(error) => {
+                let failed = Failed {
+                    kind: AttemptFailure::Connect,
+                    reason: ResetReason::ConnectionFailure,
+                    text: error.0,
+                    stale: false,
+                };
+                return Ok(Attempted { outcome: Err(failed), lease: None, under_way });
+            }
+        };
+        self.report.reused = lease.reused;
+        let request = self.request(number, version, upgrade);
+        let begun = std::time::Instant::now();
+        let sent = lease.send(request).await;
+        self.report.service_time = Some(begun.elapsed());
+        let outcome = sent.map_err(|failed| Failed::of(&failed, lease.reused));
+        Ok(Attempted { outcome, lease: Some(lease), under_way })
+    }
+
+    /// The version that the endpoint is spoken to in.
+    fn version(&self) -> UpstreamVersion {
+        use adit_core::l7::Protocol;
+        let declared = self.plan.target.as_ref().map(|target| self.now.snapshot.protocols.of(target));
+        match declared {
+            Some(Protocol::Http2 | Protocol::Grpc) => UpstreamVersion::Http2,
+            // As the client does: whoever serves it on such a port speaks what its clients do.
+            _ if self.head.version == Version::HTTP_2 => UpstreamVersion::Http2,
+            _ => UpstreamVersion::Http1,
+        }
+    }
+
+    /// The request as the endpoint gets it.
+    fn request(&self, number: u32, version: UpstreamVersion, upgrade: Option<&HeaderValue>) -> Request<Body> {
+        let mut request = outgoing(&self.head, &self.plan, version, self.kept.attempt());
+        let headers = request.headers_mut();
+        headers.insert(ATTEMPTS, HeaderValue::from(number));
+        if let Some(to) = upgrade {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, to.clone());
+        }
+        request
+    }
+
+    /// Tells the client whose endpoint it stays with, if that is news.
+    fn keep(&self, headers: &mut HeaderMap) {
+        let (Some(sticky), Some(target), Some(uid)) =
+            (&self.plan.sticky, &self.plan.target, self.tried.last())
+        else {
+            return;
+        };
+        let key = &self.worker.shared.session_key;
+        let kept = sticky.persistence.keep(sticky.session, target, uid, decide::wall(), key);
+        if let Some((name, value)) = kept
+            && let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value))
+        {
+            headers.append(name, value);
+        }
+    }
+
+    /// What the client gets of the last attempt.
+    fn deliver(mut self, attempted: Attempted, upgrade: Option<OnUpgrade>) -> Response<Body> {
+        let Attempted { outcome, lease, under_way } = attempted;
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(failed) => return answered_failed(self.report, failed, &self.finish),
+        };
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let upstream = switched.then(|| hyper::upgrade::on(&mut response));
+        let (mut parts, body) = response.into_parts();
+        let to = parts.headers.get(header::UPGRADE).cloned();
+        clean::strip_response(&mut parts.headers);
+        let millis =
+            self.report.service_time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        parts.headers.insert(SERVICE_TIME, HeaderValue::from(millis));
+        self.finish.apply(&mut parts.headers);
+        self.keep(&mut parts.headers);
+        named(&mut parts.headers);
+        self.report.status = parts.status.as_u16();
+        self.report.details = Some(Details::ViaUpstream);
+        self.report.grpc_status = watch::grpc_status(&parts.headers);
+        self.report.answered = parts.headers.clone();
+        if let (Some(upstream), Some(downstream)) = (upstream, upgrade) {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            if let Some(to) = to {
+                parts.headers.insert(header::UPGRADE, to);
+            }
+            upgrade::relay(downstream, upstream, self.report, under_way);
+            return Response::from_parts(parts, Body::Empty);
+        }
+        parts.version = self.head.version;
+        let body = Watched::new(body.into(), self.report, lease, under_way);
+        Response::from_parts(parts, Body::Watched(Box::new(body)))
+    }
+}
+
+/// A request as an endpoint gets it, of whatever attempt.
+pub(crate) fn outgoing(head: &Head, plan: &Plan, version: UpstreamVersion, body: Body) -> Request<Body> {
+    let mut headers = head.headers.clone();
+    let mut host = plan.host.as_deref().unwrap_or(&head.authority).to_owned();
+    for changes in &plan.request {
+        changes.apply(&mut Changed(&mut headers));
+    }
+    // A filter that sets Host means the one that is sent.
+    if let Some(set) = headers.remove(header::HOST)
+        && let Ok(set) = set.to_str()
+    {
+        set.clone_into(&mut host);
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    match version {
+        UpstreamVersion::Http1 => {
+            join_cookies(&mut headers);
+            *request.uri_mut() = plan.path.parse().unwrap_or_else(|_| Uri::from_static("/"));
+            if let Ok(host) = HeaderValue::from_str(&host) {
+                headers.insert(header::HOST, host);
+            }
+        }
+        UpstreamVersion::Http2 => {
+            *request.version_mut() = Version::HTTP_2;
+            let uri =
+                Uri::builder().scheme("http").authority(host.as_str()).path_and_query(plan.path.as_str());
+            *request.uri_mut() = uri.build().unwrap_or_else(|_| Uri::from_static("http://invalid/"));
+        }
+    }
+    *request.headers_mut() = headers;
+    request
+}
+
+/// HTTP/2 may have a cookie in several fields, HTTP/1.1 has one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).into_iter();
+    if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
+        let mut joined = [first.as_bytes(), second.as_bytes()].join(&b"; "[..]);
+        for more in cookies {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(more.as_bytes());
+        }
+        if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+            headers.insert(header::COOKIE, joined);
+        }
+    }
+}
+
+impl Failed {
+    fn timeout() -> Self {
+        let text = "the attempt took too long".into();
+        Self { kind: AttemptFailure::Timeout, reason: ResetReason::LocalReset, text, stale: false }
+    }
+
+    fn of(failed: &SendFailed, reused: bool) -> Self {
+        let SendFailed { error, unsent } = failed;
+        let refused = is_refused(error);
+        let (kind, reason) = match refused {
+            true => (AttemptFailure::Refused, ResetReason::RemoteReset),
+            false if error.is_parse() => (AttemptFailure::Reset, ResetReason::ProtocolError),
+            false => (AttemptFailure::Reset, ResetReason::ConnectionTermination),
+        };
+        Self { kind, reason, text: error.to_string().into(), stale: *unsent && reused }
+    }
+}
+
+/// Whether a stream was refused unseen (RFC 9113 §8.7).
+fn is_refused(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn answered_failed(mut report: Report, failed: Failed, finish: &Finish) -> Response<Body> {
+    let Failed { kind, reason, text, .. } = failed;
+    let (status, flags, details) = match kind {
+        AttemptFailure::Connect => {
+            let details =
+                Details::UpstreamResetBefore(ResetReason::RemoteConnectionFailure, Arc::clone(&text));
+            (503, ResponseFlags::UPSTREAM_CONNECTION_FAILURE, details)
+        }
+        AttemptFailure::Timeout => {
+            (504, ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, Details::UpstreamPerTryTimeout)
+        }
+        AttemptFailure::Refused => {
+            (503, ResponseFlags::UPSTREAM_REMOTE_RESET, Details::UpstreamResetBefore(reason, Arc::default()))
+        }
+        AttemptFailure::Reset if reason == ResetReason::ProtocolError => (
+            502,
+            ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+            Details::UpstreamResetBefore(reason, Arc::default()),
+        ),
+        AttemptFailure::Reset => {
+            let details = Details::UpstreamResetBefore(reason, Arc::default());
+            (503, ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, details)
+        }
+    };
+    let body = match kind {
+        AttemptFailure::Timeout => "upstream request timeout".to_owned(),
+        AttemptFailure::Connect => {
+            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+                .to_owned()
+        }
+        AttemptFailure::Refused | AttemptFailure::Reset => {
+            let reason = reason.as_str().replace('_', " ");
+            format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
+        }
+    };
+    report.transport_failure = text;
+    answered(report, Local::new(status, flags, details, body), finish)
+}
+
+/// What became of something that has deadlines.
+enum Timed<T> {
+    Done(T),
+    /// The attempt's own time is over.
+    Attempt,
+    /// All time is over.
+    Whole,
+}
+
+/// Runs an attempt within the times that the exchange has.
+async fn timed<T>(worker: &Worker, exchange: &mut Exchange, attempt: impl Future<Output = T>) -> Timed<T> {
+    let mut attempt = std::pin::pin!(attempt);
+    loop {
+        let Some(at) = exchange.poll_timeout() else { return Timed::Done(attempt.await) };
+        let wait: Duration = at.saturating_since(worker.shared.now());
+        tokio::select! {
+            done = &mut attempt => return Timed::Done(done),
+            () = tokio::time::sleep(wait) => match exchange.handle_timeout(worker.shared.now()) {
+                Some(Elapsed::Attempt) => return Timed::Attempt,
+                Some(Elapsed::Whole) => return Timed::Whole,
+                Some(Elapsed::Retry) | None => {}
+            }
+        }
+    }
+}

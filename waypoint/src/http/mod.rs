@@ -1,0 +1,21 @@
+//! HTTP: from a client's stream to endpoints and back.
+//!
+//! ```text
+//!  stream ─▶ server (hyper) ─▶ clean ─▶ Head ─▶ exchange ── decided by core::l7 ──▶ attempts ─▶ endpoint
+//!                                                  │                                  │
+//!  client ◀── Watched body, Report ◀───────────────┴────── local answer ◀─────────────┘
+//! ```
+mod admit;
+mod body;
+mod clean;
+mod decide;
+mod exchange;
+mod local;
+mod mirror;
+mod server;
+mod upgrade;
+mod view;
+mod watch;
+
+pub(crate) use self::body::Body;
+pub(crate) use self::server::{serve_http1, serve_http2};

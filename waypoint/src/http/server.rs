@@ -1,0 +1,102 @@
+//! hyper on a client's stream.
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+
+use adit_tokio::Stream;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::body::Body;
+use super::exchange;
+use crate::conn::Conn;
+use crate::local::Local;
+use crate::prefixed::Prefixed;
+use crate::worker::Worker;
+
+/// Serves HTTP/1.1 until the client ends it. When the waypoint is to end, each answer says that it is the last; who asks nothing
+/// more is let go at the end of the drain.
+pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Prefixed<Stream>) {
+    let settings = &worker.shared.settings;
+    let service = service_fn(|request: Request<Incoming>| {
+        let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
+        async move {
+            let mut response = answer(&worker, &conn, request).await;
+            let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+            if worker.is_draining() && !upgraded {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.head_timeout)
+        .max_headers(settings.max_headers)
+        .max_buf_size(settings.max_head.max(8192))
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // Whoever is idle when the end nears has nothing under way.
+    let mut last = pin!(last_moment(worker));
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = &mut last => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    told(conn, ended);
+}
+
+/// Serves HTTP/2 until the client ends it; when the waypoint is to end, it says so at once (GOAWAY), and what is open is served.
+pub(crate) async fn serve_http2(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Prefixed<Stream>) {
+    let settings = &worker.shared.settings;
+    let service = service_fn(|request: Request<Incoming>| {
+        let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
+        async move { Ok::<_, Infallible>(answer(&worker, &conn, request).await) }
+    });
+    let connection = http2::Builder::new(Local)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.max_streams)
+        .max_header_list_size(u32::try_from(settings.max_head).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let mut draining = worker.draining();
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        _ = draining.wait_for(|draining| *draining) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    told(conn, ended);
+}
+
+fn answer(
+    worker: &Rc<Worker>,
+    conn: &Rc<Conn>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Body>> + use<> {
+    exchange::serve(Rc::clone(worker), Rc::clone(conn), request)
+}
+
+/// Shortly before a drain is over.
+async fn last_moment(worker: &Worker) {
+    let mut draining = worker.draining();
+    // Whoever says so lives as long as the process.
+    let _ = draining.wait_for(|draining| *draining).await;
+    tokio::time::sleep(worker.shared.settings.drain.mul_f64(0.8)).await;
+}
+
+fn told(conn: &Conn, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, client = %conn.source, "a client's connection has ended");
+    }
+}

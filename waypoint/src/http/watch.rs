@@ -1,0 +1,246 @@
+//! What is told of a request when its answer has ended, however it has.
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use adit_core::l7::telemetry::Telemetry;
+use adit_ops::l7::trace::Traced;
+use adit_ops::l7::{
+    Details, Downstream, Exchange, Grpc, Http, Octets, Peer, Protocol, ResponseFlags, Security, Upstream,
+    Version,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body as _, Frame};
+
+use super::body::{Body, Kept};
+use super::view::Head;
+use crate::conn::Conn;
+use crate::observe::Told;
+use crate::shared::UnderWay;
+use crate::upstream::Lease;
+use crate::worker::Worker;
+
+/// What is known of a request so far. Told once, when it is dropped.
+pub(crate) struct Report {
+    worker: Rc<Worker>,
+    conn: Rc<Conn>,
+    pub(crate) head: Rc<Head>,
+    started: Instant,
+    wall: SystemTime,
+    pub(crate) request: Option<Kept>,
+    pub(crate) status: u16,
+    pub(crate) flags: ResponseFlags,
+    pub(crate) details: Option<Details>,
+    pub(crate) answered: HeaderMap,
+    pub(crate) sent: u64,
+    pub(crate) grpc_status: Option<u32>,
+    pub(crate) host: Option<SocketAddr>,
+    pub(crate) cluster: String,
+    pub(crate) destination: Option<Arc<Peer>>,
+    pub(crate) service_time: Option<Duration>,
+    pub(crate) transport_failure: Arc<str>,
+    pub(crate) reused: bool,
+    pub(crate) retries: u32,
+    pub(crate) route: Arc<str>,
+    pub(crate) policy: Arc<str>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) traced: Option<Traced>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        conn: &Rc<Conn>,
+        head: Rc<Head>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            conn: Rc::clone(conn),
+            head,
+            started: Instant::now(),
+            wall: SystemTime::now(),
+            request: None,
+            status: 0,
+            flags: ResponseFlags::NONE,
+            details: None,
+            answered: HeaderMap::new(),
+            sent: 0,
+            grpc_status: None,
+            host: None,
+            cluster: String::new(),
+            destination: None,
+            service_time: None,
+            transport_failure: Arc::default(),
+            reused: false,
+            retries: 0,
+            route: Arc::default(),
+            policy: Arc::default(),
+            telemetry,
+            traced: None,
+        }
+    }
+
+    fn told(&self) {
+        let head = &self.head;
+        let value = |name: &str| head.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let grpc = head.grpc.then(|| Grpc { status: self.grpc_status, ..Grpc::default() });
+        let path = head.target(&head.path);
+        let http = Http {
+            method: head.method.as_str().as_bytes(),
+            path: path.as_bytes(),
+            authority: head.authority.as_bytes(),
+            scheme: "http",
+            version: version(head.version),
+            status: self.status,
+            forwarded_for: value("x-forwarded-for"),
+            user_agent: value("user-agent"),
+            request_id: value("x-request-id"),
+            request_headers: &head.headers,
+            response_headers: &self.answered,
+            grpc,
+        };
+        let octets = |headers: &HeaderMap| {
+            headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+        };
+        let body = self.request.as_ref().map_or(0, Kept::octets);
+        let told = Exchange {
+            duration: self.started.elapsed(),
+            http,
+            received: Octets { body, head: octets(&head.headers) },
+            sent: Octets { body: self.sent, head: octets(&self.answered) },
+            flags: self.flags,
+            details: self.details.as_ref(),
+            downstream: Downstream {
+                local: Some(self.conn.local),
+                remote: Some(self.conn.source),
+                server_name: "",
+            },
+            upstream: Upstream {
+                host: self.host,
+                cluster: &self.cluster,
+                local: None,
+                service_time: self.service_time,
+                transport_failure: &self.transport_failure,
+                reused: self.reused,
+                retries: self.retries,
+            },
+            route: &self.route,
+            source: Some(&self.conn.peer),
+            destination: self.destination.as_ref(),
+            service: self.conn.service.as_ref(),
+            // Streams come in tunnels alone.
+            security: Security::MutualTls,
+            policy: &self.policy,
+            trace: self.traced.map(|traced| traced.span),
+            connection: self.conn.trace,
+            ..Exchange::new(self.wall, if head.grpc { Protocol::Grpc } else { Protocol::Http })
+        };
+        let told =
+            Told { exchange: &told, telemetry: &self.telemetry, traced: self.traced.as_ref(), operation: "" };
+        (self.worker.shared.recorder)(&told);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.told();
+    }
+}
+
+const fn version(version: http::Version) -> Option<Version> {
+    match version {
+        http::Version::HTTP_10 => Some(Version::Http10),
+        http::Version::HTTP_11 => Some(Version::Http11),
+        http::Version::HTTP_2 => Some(Version::Http2),
+        _ => None,
+    }
+}
+
+/// An answer's body, which is counted, and after whose end its connection may serve again.
+pub(crate) struct Watched {
+    body: Body,
+    report: Report,
+    /// The connection it comes on.
+    lease: Option<Lease>,
+    /// Counted until then.
+    under_way: Option<UnderWay>,
+    ended: bool,
+}
+
+impl Watched {
+    pub(crate) fn new(body: Body, report: Report, lease: Option<Lease>, under_way: Option<UnderWay>) -> Self {
+        let mut this = Self { ended: body.is_end_stream(), body, report, lease, under_way };
+        if this.ended {
+            this.end();
+        }
+        this
+    }
+
+    pub(crate) const fn body(&self) -> &Body {
+        &self.body
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.report.sent = self.report.sent.saturating_add(data.len() as u64);
+                } else if let Some(trailers) = frame.trailers_ref()
+                    && let Some(status) = grpc_status(trailers)
+                {
+                    self.report.grpc_status = Some(status);
+                }
+                // Whoever is told that nothing follows does not ask again.
+                if self.body.is_end_stream() {
+                    self.ended = true;
+                    self.end();
+                }
+            }
+            Some(Err(_)) => {
+                self.ended = true;
+                self.report.flags |= ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
+                self.report.details = Some(Details::UpstreamResetAfter(
+                    adit_ops::l7::ResetReason::ConnectionTermination,
+                    Arc::default(),
+                ));
+                self.lease = None;
+                self.under_way = None;
+            }
+            None => {
+                self.ended = true;
+                self.end();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        self.under_way = None;
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.report.flags |= ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
+            self.report.details = Some(Details::DownstreamRemoteDisconnect);
+        }
+    }
+}
+
+/// `grpc-status`, if it is there and is one.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,34 @@
+//! Adit's waypoint as a library: HTTP in and out around [`adit_core::l7`]'s decisions. The binary is a thin `main`.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `conn` | one connection of a client: whom it is for, who calls |
+//! | [`demo`] | `adit-waypoint demo`: a mesh on loopback |
+//! | `http` | HTTP, from a client's stream to endpoints and back |
+//! | `local` | tasks of hyper's, on the thread they belong to |
+//! | [`observe`] | what is told of requests, and to whom |
+//! | `prefixed` | a stream of which the beginning has been read |
+//! | [`proxy`] | a running waypoint |
+//! | `route` | from a target to an endpoint |
+//! | `serve` | what a stream speaks, and who serves that |
+//! | [`settings`] | bounds and deadlines |
+//! | [`shared`] | what all threads have in common |
+//! | `tcp` | connections that are not HTTP |
+//! | `upstream` | connections to endpoints |
+//! | [`worker`] | one thread |
+#![forbid(unsafe_code)]
+
+mod conn;
+pub mod demo;
+mod http;
+mod local;
+pub mod observe;
+mod prefixed;
+pub mod proxy;
+mod route;
+mod serve;
+pub mod settings;
+pub mod shared;
+mod tcp;
+mod upstream;
+pub mod worker;

@@ -1,0 +1,169 @@
+//! From a target to the endpoint that a request or connection goes to, with the mesh and the configuration as they are now.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use adit_core::l7::upstream::{NoEndpoint, Pick, TrafficPolicy};
+use adit_core::l7::{Snapshot, Target};
+use adit_core::mesh::{Mesh, Service, Workload};
+use adit_core::route::{Fronted, Towards};
+
+use crate::conn::Conn;
+use crate::shared::{ClusterKey, ClusterRef, UnderWay};
+use crate::worker::Worker;
+
+/// What is decided by, as it was when a request came.
+#[derive(Clone)]
+pub(crate) struct Now {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) mesh: Arc<Mesh>,
+    /// Ourselves.
+    pub(crate) local: Arc<Workload>,
+}
+
+/// Why there is no endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unroutable {
+    /// The mesh does not know our own workload (any more).
+    #[error("the mesh does not know this waypoint's own workload")]
+    Ourselves,
+    /// The mesh does not know the service.
+    #[error("the mesh has no service {0}")]
+    Service(Arc<str>),
+    /// The service has no such port.
+    #[error("service {0} has no port {1}")]
+    Port(Arc<str>, u16),
+    /// No `DestinationRule` has such a subset of the service.
+    #[error("service {0} has no subset {1}: it must be in a DestinationRule")]
+    Subset(Arc<str>, Arc<str>),
+    /// Nobody is there.
+    #[error(transparent)]
+    Endpoint(#[from] NoEndpoint),
+    /// The routes of the service are for no such connection, or lead nowhere.
+    #[error("{0}")]
+    NoRoute(Arc<str>),
+}
+
+impl Now {
+    pub(crate) fn of(worker: &Worker) -> Result<Self, Unroutable> {
+        let mesh = worker.shared.tables.current();
+        let local = worker.shared.local.found_in(&mesh).cloned().ok_or(Unroutable::Ourselves)?;
+        let snapshot = Arc::clone(&worker.shared.snapshot.borrow());
+        Ok(Self { snapshot, mesh, local })
+    }
+}
+
+/// An endpoint, and that something is under way to it.
+pub(crate) struct Endpoint {
+    pub(crate) towards: Towards,
+    pub(crate) workload: Arc<Workload>,
+    pub(crate) under_way: Option<UnderWay>,
+}
+
+/// Where endpoints are drawn from.
+#[derive(Clone)]
+pub(crate) enum Pool {
+    /// A service's.
+    Cluster { key: ClusterKey, cluster: ClusterRef, policy: Arc<TrafficPolicy> },
+    /// The one workload that was asked for.
+    Workload(Arc<Workload>, u16),
+}
+
+impl Pool {
+    /// That of `target`.
+    pub(crate) fn of(
+        worker: &Worker,
+        now: &Now,
+        target: &Target,
+        subset: Option<&Arc<str>>,
+    ) -> Result<Self, Unroutable> {
+        let hostname = || Arc::clone(&target.service.hostname);
+        let service: &Arc<Service> =
+            now.mesh.service(&target.service).ok_or_else(|| Unroutable::Service(hostname()))?;
+        if !service.ports.contains_key(&target.port) {
+            return Err(Unroutable::Port(hostname(), target.port));
+        }
+        let settled =
+            now.snapshot.destinations.settle(&target.service, target.port, subset.map(|name| &**name));
+        let settled =
+            settled.ok_or_else(|| Unroutable::Subset(hostname(), subset.cloned().unwrap_or_default()))?;
+        let key = ClusterKey { service: target.service.clone(), port: target.port, subset: subset.cloned() };
+        let of = (&now.mesh, &**service, &*now.local);
+        let cluster = worker.shared.clusters.get(worker.shared.now(), &key, &settled, of);
+        Ok(Self::Cluster { key, cluster, policy: settled.policy })
+    }
+
+    /// Draws an endpoint.
+    pub(crate) fn draw(&self, worker: &Worker, conn: &Conn, pick: &Pick<'_>) -> Result<Endpoint, Unroutable> {
+        match self {
+            Self::Cluster { key, cluster, .. } => {
+                let now = worker.shared.now();
+                let chosen = worker.draw(|rng| cluster.with(|cluster| cluster.choose(now, pick, rng)))?;
+                let workload = Arc::clone(&chosen.workload);
+                let towards = Towards {
+                    workload: Arc::clone(&workload.uid),
+                    port: chosen.port,
+                    service: Some(key.service.clone()),
+                    target: SocketAddr::new(conn.local.ip(), key.port),
+                    client: conn.source,
+                };
+                let under_way = Some(UnderWay::new(cluster.clone(), chosen));
+                Ok(Endpoint { towards, workload, under_way })
+            }
+            Self::Workload(workload, port) => {
+                let towards = Towards {
+                    workload: Arc::clone(&workload.uid),
+                    port: *port,
+                    service: None,
+                    target: conn.local,
+                    client: conn.source,
+                };
+                Ok(Endpoint { towards, workload: Arc::clone(workload), under_way: None })
+            }
+        }
+    }
+
+    /// The name that logs and metrics have for it (Envoy's, as istiod gives it).
+    pub(crate) fn name(&self, http: bool) -> String {
+        let kind = if http { "http" } else { "tcp" };
+        match self {
+            Self::Cluster { key, .. } => {
+                let subset = key.subset.as_deref().map_or_else(String::new, |subset| format!("/{subset}"));
+                format!("inbound-vip|{}|{kind}{subset}|{}", key.port, key.service.hostname)
+            }
+            Self::Workload(..) => "encap".to_owned(),
+        }
+    }
+}
+
+/// The endpoint of a connection that is not HTTP.
+pub(crate) fn endpoint_of_connection(
+    worker: &Worker,
+    conn: &Conn,
+    server_name: Option<&str>,
+) -> Result<(Pool, Endpoint), Unroutable> {
+    let now = Now::of(worker)?;
+    let pool = match &conn.target {
+        Fronted::Workload(workload) => Pool::Workload(Arc::clone(workload), conn.port),
+        Fronted::Service(service) => {
+            let table = now.snapshot.frontends.connections(&service.name, conn.port, Some(conn.namespace()));
+            let (target, subset) = match table {
+                None => (Target { service: service.name.clone(), port: conn.port }, None),
+                Some(table) => {
+                    let route = table.find(server_name);
+                    let route =
+                        route.ok_or_else(|| Unroutable::NoRoute("no route is for this connection".into()))?;
+                    let drawn = worker.draw(|rng| {
+                        route
+                            .backends
+                            .draw(rng)
+                            .map(|(backend, target)| (target.clone(), backend.subset.clone()))
+                    });
+                    drawn.map_err(|error| Unroutable::NoRoute(error.to_string().into()))?
+                }
+            };
+            Pool::of(worker, &now, &target, subset.as_ref())?
+        }
+    };
+    let endpoint = pool.draw(worker, conn, &Pick::default())?;
+    Ok((pool, endpoint))
+}

@@ -1,0 +1,46 @@
+//! Bounds and deadlines of a waypoint's HTTP.
+use std::time::Duration;
+
+use adit_core::l7::Normalization;
+
+/// How HTTP is served. Each default is what Istio's waypoint does, unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How paths are made alike before anything is decided.
+    pub normalization: Normalization,
+    /// The largest head of a request or answer, in octets. 60 KiB.
+    pub max_head: usize,
+    /// The most headers of a message. 100.
+    pub max_headers: usize,
+    /// How long the head of a request may take from its first octet on: whoever sends slower is cut off. 30 s.
+    pub head_timeout: Duration,
+    /// How long it may take to see what a connection speaks. 15 s.
+    pub sniff_timeout: Duration,
+    /// How much of a request's body is kept for another attempt, in octets. 1 MiB. Beyond it there is none.
+    pub max_replayed: usize,
+    /// Streams of one HTTP/2 connection of a client. 100.
+    pub max_streams: u32,
+    /// Connections that wait for a request, per endpoint and thread.
+    pub max_idle: usize,
+    /// How long a connection to an endpoint may wait for a request. 1 h.
+    pub idle: Duration,
+    /// How long clients have for their last requests when the waypoint ends; connections without any end then.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            normalization: Normalization::default(),
+            max_head: 60 << 10,
+            max_headers: 100,
+            head_timeout: Duration::from_secs(30),
+            sniff_timeout: Duration::from_secs(15),
+            max_replayed: 1 << 20,
+            max_streams: 100,
+            max_idle: 256,
+            idle: Duration::from_secs(3600),
+            drain: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! One thread of a waypoint: it serves the streams of its shard, and no other thread touches what it has.
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_core::l7::RetryPolicy;
+use adit_core::rng::Rng;
+use adit_runtime::{Deliveries, Handle};
+use tokio::sync::watch;
+
+use crate::conn::Conn;
+use crate::serve;
+use crate::shared::Shared;
+use crate::upstream::Pool;
+
+/// How often connections to endpoints are looked over.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// What the tasks of one thread have in common.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    /// The shard.
+    pub(crate) handle: Handle,
+    pub(crate) pool: Rc<Pool>,
+    /// Of requests that no route says anything of.
+    pub(crate) default_retry: Arc<RetryPolicy>,
+    rng: RefCell<Rng>,
+}
+
+impl Worker {
+    /// Draws.
+    pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.rng.borrow_mut())
+    }
+
+    /// Whether the end is asked for.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.shared.draining.borrow()
+    }
+
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.shared.draining.clone()
+    }
+}
+
+/// Serves the streams of one shard until it ends.
+pub async fn run(shared: Arc<Shared>, handle: Handle, mut streams: Deliveries, seed: u64) {
+    let worker = Rc::new(Worker {
+        shared,
+        handle,
+        pool: Rc::new(Pool::default()),
+        default_retry: Arc::new(RetryPolicy::istio_default()),
+        rng: RefCell::new(Rng::new(seed)),
+    });
+    tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    while let Some(delivery) = streams.next().await {
+        let mesh = worker.shared.tables.current();
+        let conn = Rc::new(Conn::new(delivery.what, &mesh));
+        tokio::task::spawn_local(serve::serve(Rc::clone(&worker), conn, delivery.stream.into()));
+    }
+}
+
+/// Closes connections to endpoints that have waited for too long; when the end is asked for, all that wait.
+async fn sweep(worker: Rc<Worker>) {
+    let mut draining = worker.draining();
+    loop {
+        let idle = if worker.is_draining() { Duration::ZERO } else { worker.shared.settings.idle };
+        worker.pool.sweep(idle);
+        if idle.is_zero() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        } else {
+            // Either is a reason to look.
+            let _ = tokio::time::timeout(SWEEP, draining.wait_for(|draining| *draining)).await;
+        }
+    }
+}
