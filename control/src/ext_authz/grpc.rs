@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use adit_core::identity::Identity;
 use adit_core::l7::authz::Provider;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prost::Message as _;
 
@@ -21,6 +22,47 @@ use crate::proto::auth::{
 pub const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// Says whether the body that the authorizer is shown is all of it.
 const PARTIAL: &str = "x-envoy-auth-partial-body";
+/// Status of a call.
+const STATUS: &str = "grpc-status";
+/// The longest timeout that can be said in milliseconds: eight digits.
+const MAX_MILLIS: u128 = 99_999_999;
+
+/// The call as a request of HTTP/2, to be sent to the provider's host and port.
+///
+/// # Errors
+/// The provider's host is none: the request is to be refused as for [`Answer::Failed`].
+pub fn call(question: &Question<'_>, provider: &Provider) -> Result<http::Request<Bytes>, http::Error> {
+    let uri = format!("http://{}:{}{METHOD}", provider.host, provider.port);
+    let millis = provider.timeout.as_millis().min(MAX_MILLIS);
+    http::Request::post(uri)
+        .header(CONTENT_TYPE, "application/grpc")
+        .header(TE, "trailers")
+        .header("grpc-timeout", format!("{millis}m"))
+        .body(request(question, provider))
+}
+
+/// What a whole answer to the call means: its status and headers, its body, its trailers.
+#[must_use]
+pub fn answered(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    trailers: Option<&HeaderMap>,
+) -> Answer {
+    if status != StatusCode::OK {
+        return Answer::Failed(format!("the authorizer answers with status {status}"));
+    }
+    // An answer of headers alone has the call's status there.
+    let code = trailers.and_then(|trailers| trailers.get(STATUS)).or_else(|| headers.get(STATUS));
+    match code.map(HeaderValue::as_bytes) {
+        Some(b"0") => answer(body),
+        Some(code) => {
+            let text = String::from_utf8_lossy(code);
+            Answer::Failed(format!("the authorizer answers with gRPC status {text}"))
+        }
+        None => Answer::Failed("the authorizer's answer ends without a gRPC status".to_owned()),
+    }
+}
 
 /// The body of the call: the one message, behind its prefix.
 #[must_use]

@@ -179,6 +179,44 @@ fn what_an_answer_by_grpc_means() {
 }
 
 #[test]
+fn a_call_counts_if_it_has_ended_well() {
+    let question = Question {
+        time: UnixTime(7),
+        source: None,
+        source_address: "10.0.0.1:4000".parse().unwrap(),
+        own: None,
+        destination: "[fd00::1]:80".parse().unwrap(),
+        sni: None,
+        http: None,
+    };
+    let provider = Provider { timeout: Duration::from_millis(1500), ..provider(Protocol::Grpc) };
+    let call = grpc::call(&question, &provider).unwrap();
+    assert_eq!(call.uri(), "http://opa.auth.svc:9000/envoy.service.auth.v3.Authorization/Check");
+    assert_eq!(call.headers()["grpc-timeout"], "1500m");
+    let long = Provider { timeout: Duration::from_secs(u64::MAX), ..provider.clone() };
+    assert_eq!(grpc::call(&question, &long).unwrap().headers()["grpc-timeout"], "99999999m");
+    assert!(grpc::call(&question, &Provider { host: "a b".into(), ..provider }).is_err());
+
+    let yes = framed(&auth::CheckResponse::default());
+    let code = |code: Option<&'static str>| {
+        let value = |code| (HeaderName::from_static("grpc-status"), HeaderValue::from_static(code));
+        HeaderMap::from_iter(code.map(value))
+    };
+    let said = |status: u16, headers, body: &[u8], trailers| {
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = grpc::answered(status, &code(headers), body, Some(&code(trailers)));
+        matches!(answer, Answer::Allow(_))
+    };
+    assert!(said(200, None, &yes, Some("0")));
+    assert!(said(200, Some("0"), &yes, None));
+    assert!(!said(200, None, &yes, None));
+    assert!(!said(200, Some("0"), &yes, Some("14")));
+    assert!(!said(200, Some("12"), b"", None));
+    assert!(!said(503, None, &yes, Some("0")));
+    assert!(!said(200, None, b"", Some("0")));
+}
+
+#[test]
 fn a_request_that_may_pass_is_changed() {
     let ok = auth::OkHttpResponse {
         headers: vec![
