@@ -6,6 +6,8 @@ use super::backend_tls::BackendTlsRules;
 use super::frontends::Frontends;
 use super::jwt::Authentications;
 use super::protocol::Protocols;
+use super::rate::RatePolicy;
+use super::scope::Scoped;
 use super::upstream::Destinations;
 use crate::mesh::ServiceName;
 
@@ -27,6 +29,8 @@ pub struct Snapshot {
     pub backend_tls: BackendTlsRules,
     /// How endpoints are chosen, and how much they bear (`DestinationRule`).
     pub destinations: Destinations,
+    /// Rate limits.
+    pub rates: Scoped<RatePolicy>,
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
     /// cent of all requests, and so many in any case. Services that are not here have the default.
     pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,
