@@ -54,7 +54,7 @@ pub use self::backends::{Backend, Backends, NoBackend, Target};
 pub use self::breaker::{Breaker, Counted, Limits, Overflow};
 pub use self::budget::RetryBudget;
 pub use self::connections::{ConnectionRoute, ConnectionTable, ServerName, ServerNameError};
-pub use self::fault::{Abort, Faults, Injected};
+pub use self::fault::{Abort, FaultPolicy, Faults, Injected};
 pub use self::filters::{
     AllowOrigin, AllowOriginError, Allowed, Cors, Fraction, HeaderChanges, Headers, Location, Mirror,
     PathRewrite, Preflight, Redirect, RegexRewrite, Rewrite,

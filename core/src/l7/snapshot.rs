@@ -3,6 +3,7 @@ use alloc::collections::BTreeMap;
 
 use super::authz::Policies;
 use super::backend_tls::BackendTlsRules;
+use super::fault::FaultPolicy;
 use super::frontends::Frontends;
 use super::jwt::Authentications;
 use super::protocol::Protocols;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub backend_tls: BackendTlsRules,
     /// How endpoints are chosen, and how much they bear (`DestinationRule`).
     pub destinations: Destinations,
+    /// Faults put in on purpose; the nearest to a request counts.
+    pub faults: Scoped<FaultPolicy>,
     /// Rate limits.
     pub rates: Scoped<RatePolicy>,
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per

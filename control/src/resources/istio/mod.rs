@@ -7,10 +7,10 @@ pub mod mesh_config;
 mod request_authentication;
 mod target;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(super) mod values;
 pub(super) mod virtual_service;
 
 use adit_core::l7::authz::Policies;

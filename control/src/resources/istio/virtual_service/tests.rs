@@ -421,7 +421,8 @@ fn it_is_for_services_of_its_own_namespace_and_the_oldest_counts() {
 
 #[test]
 fn it_gives_way_to_a_route_of_gateway_api() {
-    let vs = document("shop", "vs", "hosts: [web]\nhttp: [{name: virtual, route: [{destination: {host: web}}]}]");
+    let vs =
+        document("shop", "vs", "hosts: [web]\nhttp: [{name: virtual, route: [{destination: {host: web}}]}]");
     let route = "---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
