@@ -6,6 +6,7 @@
 //! | [`demo`] | `adit-waypoint demo`: a mesh on loopback |
 //! | `http` | HTTP, from a client's stream to endpoints and back |
 //! | `local` | tasks of hyper's, on the thread they belong to |
+//! | [`observe`] | what is told of requests, and to whom |
 //! | `prefixed` | a stream of which the beginning has been read |
 //! | [`proxy`] | a running waypoint |
 //! | `route` | from a target to an endpoint |
@@ -21,6 +22,7 @@ mod conn;
 pub mod demo;
 mod http;
 mod local;
+pub mod observe;
 mod prefixed;
 pub mod proxy;
 mod route;

@@ -95,7 +95,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 20] = [
+const KINDS: [(&str, &str); 21] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -116,6 +116,7 @@ const KINDS: [(&str, &str); 20] = [
     (adit::GROUP, adit::KINDS[1]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
+    (istio::telemetry::GROUP, "Telemetry"),
 ];
 
 /// Translates `objects` for the waypoint that `world` says.
@@ -145,6 +146,7 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         policies: security.policies,
         authentications: security.authentications,
         trusted_hops: security.trusted_hops,
+        telemetry: istio::telemetry::translate(objects, world, &config, &mut problems),
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }

@@ -9,6 +9,7 @@ use super::jwt::Authentications;
 use super::protocol::Protocols;
 use super::rate::RatePolicy;
 use super::scope::Scoped;
+use super::telemetry::Telemetries;
 use super::upstream::Destinations;
 use crate::mesh::ServiceName;
 
@@ -37,4 +38,6 @@ pub struct Snapshot {
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
     /// cent of all requests, and so many in any case. Services that are not here have the default.
     pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,
+    /// What is told of requests: metrics, log lines, spans (`Telemetry`).
+    pub telemetry: Telemetries,
 }

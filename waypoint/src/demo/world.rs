@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use adit_control::jwks::Jwks;
 use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
 use adit_core::l7::{SessionKey, Snapshot};
 use adit_core::proxy::{LocalWorkload, Observed};
@@ -21,9 +22,10 @@ use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use super::app::App;
+use crate::observe::Recorder;
 use crate::proxy;
 use crate::settings::Settings;
-use crate::shared::{Recorder, Shared};
+use crate::shared::{self, Shared};
 
 /// Where the waypoint lives.
 pub const WAYPOINT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
@@ -73,6 +75,7 @@ pub struct World {
     entries: BTreeMap<(&'static str, &'static str, u16), SocketAddr>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     draining: watch::Sender<bool>,
+    keys: Jwks,
     /// What is wrong with the manifests in force.
     pub problems: Vec<Problem>,
 }
@@ -136,6 +139,8 @@ impl World {
         let mut bound = bound.into_iter();
         let mesh = mesh(plan, &apps, client_home, hbone);
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        let keys = Jwks::new();
+        keys.update(compiled.snapshot.authentications.sources());
         let snapshot = watch::Sender::new(Arc::clone(&compiled.snapshot));
         let draining = watch::Sender::new(false);
         let config =
@@ -169,15 +174,16 @@ impl World {
             name: "waypoint".into(),
             service_account: "waypoint".into(),
         };
-        let shared = Arc::new(Shared::new(
-            snapshot.subscribe(),
+        let shared = Arc::new(Shared::new(shared::Parts {
+            snapshot: snapshot.subscribe(),
             tables,
             local,
             settings,
             recorder,
-            draining.subscribe(),
-            SessionKey::new(u128::from(seed()?)),
-        ));
+            draining: draining.subscribe(),
+            keys: keys.clone(),
+            session_key: SessionKey::new(u128::from(seed()?)),
+        }));
         let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
         let mut nodes = Vec::new();
         for (index, (name, _)) in plan.apps.iter().enumerate() {
@@ -204,7 +210,8 @@ impl World {
             }
             clients.insert(*name, instance);
         }
-        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, problems: compiled.problems })
+        let problems = compiled.problems;
+        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, keys, problems })
     }
 
     /// An address that leads to `service`'s `port` as if `client` had called it.
@@ -227,6 +234,7 @@ impl World {
     /// One cannot be read; those in force stay.
     pub fn apply(&mut self, manifests: &str) -> Result<(), WorldError> {
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        self.keys.update(compiled.snapshot.authentications.sources());
         self.problems = compiled.problems;
         self.snapshot.send_replace(compiled.snapshot);
         Ok(())
@@ -329,7 +337,8 @@ impl Records {
     #[must_use]
     pub fn recorder(&self) -> Recorder {
         let lines = Arc::clone(&self.0);
-        Arc::new(move |exchange| {
+        Arc::new(move |told| {
+            let exchange = told.exchange;
             let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
             let details = exchange.details.map(ToString::to_string).unwrap_or_default();
             let line = format!(

@@ -5,6 +5,7 @@
 //!                                                  │                                  │
 //!  client ◀── Watched body, Report ◀───────────────┴────── local answer ◀─────────────┘
 //! ```
+mod admit;
 mod body;
 mod clean;
 mod decide;

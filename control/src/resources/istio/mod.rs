@@ -6,6 +6,7 @@ mod ext_authz;
 pub mod mesh_config;
 mod request_authentication;
 mod target;
+pub(super) mod telemetry;
 #[cfg(test)]
 pub(super) mod testing;
 #[cfg(test)]

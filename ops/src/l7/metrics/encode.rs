@@ -16,7 +16,7 @@ use super::labels::{Label, labels};
 use super::tables::{Counts, Row};
 
 /// Labels, as they are written.
-struct Labels<'a>(Vec<Label<'a>>);
+pub(super) struct Labels<'a>(pub(super) Vec<Label<'a>>);
 
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
@@ -25,12 +25,12 @@ impl EncodeLabelSet for Labels<'_> {
 }
 
 /// What a metric takes from a series.
-enum Value {
+pub(super) enum Value {
     Counter(fn(&Counts) -> u64),
     Histogram(fn(&Counts) -> &Histogram),
 }
 
-const fn described(metric: Metric) -> (&'static str, Value) {
+pub(super) const fn described(metric: Metric) -> (&'static str, Value) {
     use Value::{Counter, Histogram};
     match metric {
         Metric::RequestCount => ("Requests that were answered or broken off.", Counter(|it| it.requests)),
@@ -70,7 +70,7 @@ impl Value {
 
 /// The series of a metric with their labels. Where rules take labels away, or have changed, several series may come to have
 /// the same ones: these are joined.
-fn joined<'a>(rows: &'a [Row], metric: Metric, value: &Value) -> Vec<(Labels<'a>, Counts)> {
+pub(super) fn joined<'a>(rows: &'a [Row], metric: Metric, value: &Value) -> Vec<(Labels<'a>, Counts)> {
     let mut places: HashMap<Vec<Label<'a>>, usize> = HashMap::new();
     let mut found: Vec<(Labels<'a>, Counts)> = Vec::new();
     for row in rows.iter().filter(|row| !value.is_zero(&row.counts)) {

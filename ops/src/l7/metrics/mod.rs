@@ -5,6 +5,7 @@
 mod encode;
 mod histogram;
 mod labels;
+mod otlp;
 mod tables;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -8,7 +8,8 @@ use adit_core::proxy::observed::ServiceLabels;
 use adit_core::rng::Rng;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::TraceContextExt as _;
-use opentelemetry_proto::tonic::common::v1::any_value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use proptest::prelude::*;
 
@@ -146,18 +147,14 @@ fn the_request_sent_on_names_our_span_in_the_form_it_came_in() {
 }
 
 /// Tags by name, as texts.
-fn tags(span: &opentelemetry_proto::tonic::trace::v1::Span) -> BTreeMap<&str, &str> {
-    let tag = |tag: &'_ opentelemetry_proto::tonic::common::v1::KeyValue| match &tag
-        .value
-        .as_ref()
-        .unwrap()
-        .value
-    {
-        Some(any_value::Value::StringValue(text)) => text.clone(),
-        other => panic!("{other:?}"),
-    };
-    let texts = span.attributes.iter().map(|one| (one.key.as_str(), &*Box::leak(tag(one).into_boxed_str())));
-    let tags: BTreeMap<_, _> = texts.collect();
+fn tags(span: &Span) -> BTreeMap<&str, &str> {
+    fn text(tag: &KeyValue) -> &str {
+        match &tag.value {
+            Some(AnyValue { value: Some(any_value::Value::StringValue(text)) }) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+    let tags: BTreeMap<_, _> = span.attributes.iter().map(|tag| (tag.key.as_str(), text(tag))).collect();
     assert_eq!(tags.len(), span.attributes.len(), "a name twice");
     tags
 }
