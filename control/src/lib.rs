@@ -16,6 +16,7 @@ pub mod jwks;
 pub mod local;
 pub mod proto;
 pub mod resources;
+pub mod rls;
 #[cfg(test)]
 mod test_ports;
 pub mod watch;

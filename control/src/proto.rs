@@ -11,6 +11,11 @@ pub mod auth {
     tonic::include_proto!("envoy.service.auth.v3");
 }
 
+/// Questions to rate limit services: `envoy.service.ratelimit.v3`.
+pub mod ratelimit {
+    tonic::include_proto!("envoy.service.ratelimit.v3");
+}
+
 /// Workloads and services: `istio.workload`.
 pub mod istio {
     /// Workloads and services: `istio.workload`.

@@ -23,8 +23,15 @@ pub struct Told<'a> {
     pub operation: &'a str,
 }
 
-/// Hears of each request and connection when it ends; on the thread that served it, so it must be quick.
-pub type Recorder = Arc<dyn Fn(&Told<'_>) + Send + Sync>;
+/// Hears of requests and connections, on the thread that serves them: it must be quick.
+pub trait Recorder: Send + Sync {
+    /// A connection that is not HTTP has begun.
+    fn opened(&self, _told: &Told<'_>) {}
+    /// One goes on; `reported` is kept beside it.
+    fn progress(&self, _told: &Told<'_>, _reported: &mut Reported) {}
+    /// A request or connection has ended.
+    fn finished(&self, told: &Told<'_>, reported: Reported);
+}
 
 /// Where all of it goes.
 #[derive(Clone)]
@@ -46,18 +53,11 @@ impl std::fmt::Debug for Sink {
 }
 
 impl Sink {
-    /// As what workers tell.
-    #[must_use]
-    pub fn recorder(self) -> Recorder {
-        Arc::new(move |told| self.tell(told))
-    }
-
-    fn tell(&self, told: &Told<'_>) {
+    fn log(&self, told: &Told<'_>) {
         thread_local! {
             static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        let Told { exchange, telemetry, traced, operation } = told;
-        self.metrics.finished(Instant::now(), &telemetry.metrics, exchange, Reported::default());
+        let Told { exchange, telemetry, .. } = told;
         for log in &telemetry.access_logs {
             if log.filter.as_ref().is_none_or(|filter| filter.holds(*exchange)) {
                 LINE.with_borrow_mut(|line| {
@@ -67,6 +67,10 @@ impl Sink {
                 });
             }
         }
+    }
+
+    fn trace(&self, told: &Told<'_>) {
+        let Told { exchange, telemetry, traced, operation } = told;
         if let (Some(traced), Some(collector)) = (traced, &telemetry.tracing.collector)
             && traced.recorded()
             && telemetry.tracing.report
@@ -75,5 +79,21 @@ impl Sink {
             let span = trace::span(&self.own, &telemetry.tracing, &tags, traced, operation, exchange);
             self.exporters.of(collector).offer(span);
         }
+    }
+}
+
+impl Recorder for Sink {
+    fn opened(&self, told: &Told<'_>) {
+        self.metrics.opened(Instant::now(), &told.telemetry.metrics, told.exchange);
+    }
+
+    fn progress(&self, told: &Told<'_>, reported: &mut Reported) {
+        self.metrics.progress(Instant::now(), &told.telemetry.metrics, told.exchange, reported);
+    }
+
+    fn finished(&self, told: &Told<'_>, reported: Reported) {
+        self.metrics.finished(Instant::now(), &told.telemetry.metrics, told.exchange, reported);
+        self.log(told);
+        self.trace(told);
     }
 }

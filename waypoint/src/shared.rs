@@ -28,7 +28,7 @@ pub struct Parts {
     /// Bounds and deadlines.
     pub settings: Settings,
     /// Who hears of requests.
-    pub recorder: Recorder,
+    pub recorder: Arc<dyn Recorder>,
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
     /// Keys that tokens are signed with.
@@ -54,7 +54,7 @@ pub struct Shared {
     /// Bounds and deadlines.
     pub settings: Settings,
     /// Who hears of requests.
-    pub recorder: Recorder,
+    pub recorder: Arc<dyn Recorder>,
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
     /// Keys that tokens are signed with.

@@ -9,6 +9,7 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
+mod adit;
 pub mod directory;
 pub mod documents;
 mod gateway;
@@ -94,7 +95,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 19] = [
+const KINDS: [(&str, &str); 21] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -111,6 +112,8 @@ const KINDS: [(&str, &str); 19] = [
     (ISTIO_GROUP, "DestinationRule"),
     (ISTIO_GROUP, "ServiceEntry"),
     (ISTIO_GROUP, "VirtualService"),
+    (adit::GROUP, adit::KINDS[0]),
+    (adit::GROUP, adit::KINDS[1]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
     (istio::telemetry::GROUP, "Telemetry"),
@@ -137,6 +140,8 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
         destinations,
+        faults: adit::faults(objects, world, &services, &mut problems),
+        rates: adit::rates(objects, world, &services, &mut problems),
         retry_budgets: gateway.retry_budgets,
         policies: security.policies,
         authentications: security.authentications,

@@ -16,14 +16,18 @@ use std::time::{Duration, Instant};
 
 use adit_core::proxy::Observed;
 use adit_core::proxy::observed::{Connection, Flag};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
+
+use crate::l7::metrics::HttpMetrics;
 
 pub use self::control::{CertificateFigures, Certificates, HeldCertificates, Pods, Xds, XdsFigures};
 pub use self::dns::Dns;
 pub use self::process::Runtimes;
 pub use self::traffic::{Bounds, Traffic};
 use self::tunnels::Tunnels;
+use crate::l7::metrics::HttpMetrics;
 
 /// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
 /// whoever scrapes every minute.
@@ -52,19 +56,60 @@ impl Metrics {
     /// `unknown`).
     #[must_use]
     pub fn new(tag: &str, bounds: Bounds) -> Self {
+        Self::build(tag, bounds, None)
+    }
+
+    /// As [`new`](Self::new), for a waypoint: the traffic that is told of is that of its requests, not of the tunnels' streams.
+    #[must_use]
+    pub fn of_waypoint(tag: &str, bounds: Bounds, requests: &HttpMetrics) -> Self {
+        Self::build(tag, bounds, Some(requests))
+    }
+
+    fn build(tag: &str, bounds: Bounds, requests: Option<&HttpMetrics>) -> Self {
         let mut registry = Registry::default();
         let traffic = Traffic::new(bounds);
         let (xds, dns) = (Xds::default(), Dns::default());
         let (certificates, pods) = (Certificates::default(), Pods::default());
         let runtimes = Runtimes::default();
         let tunnels = Tunnels::default();
-        registry.register_collector(Box::new(traffic.clone()));
+        match requests {
+            Some(requests) => requests.register_traffic(&mut registry),
+            None => registry.register_collector(Box::new(traffic.clone())),
+        }
         registry.register_collector(Box::new(tunnels.clone()));
-        control::register(&mut registry, tag, (&xds, &certificates, &pods));
+        control::register(&mut registry, ("ztunnel", tag), (&xds, &certificates));
+        control::register_pods(&mut registry, &pods);
         dns.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(runtimes.clone()));
         Self { registry: Arc::new(registry), traffic, tunnels, xds, dns, certificates, pods, runtimes }
+    }
+
+    /// Metrics of a waypoint, whose traffic is counted elsewhere: `traffic` and what else `more` has. Nothing of a node proxy's
+    /// own is among them: no connections of shards, no names, no pods.
+    #[must_use]
+    pub fn waypoint(
+        tag: &str,
+        traffic: &HttpMetrics,
+        more: impl IntoIterator<Item = Box<dyn Collector>>,
+    ) -> Self {
+        let mut registry = Registry::default();
+        let (xds, certificates, runtimes) = (Xds::default(), Certificates::default(), Runtimes::default());
+        registry.register_collector(Box::new(traffic.clone()));
+        control::register(&mut registry, ("proxy", tag), (&xds, &certificates));
+        registry.register_collector(Box::new(process::Process));
+        registry.register_collector(Box::new(runtimes.clone()));
+        more.into_iter().for_each(|collector| registry.register_collector(collector));
+        Self {
+            registry: Arc::new(registry),
+            traffic: Traffic::new(Bounds::default()),
+            tunnels: Tunnels::default(),
+            xds,
+            dns: Dns::default(),
+            certificates,
+            pods: Pods::default(),
+            runtimes,
+        }
     }
 
     /// Counts one event of a shard; callable from any thread.

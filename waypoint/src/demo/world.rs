@@ -22,10 +22,11 @@ use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use super::app::App;
-use crate::observe::Recorder;
+use crate::observe::{Recorder, Told};
 use crate::proxy;
 use crate::settings::Settings;
 use crate::shared::{self, Shared};
+use adit_ops::l7::metrics::Reported;
 
 /// Where the waypoint lives.
 pub const WAYPOINT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
@@ -125,7 +126,7 @@ impl World {
         plan: &Plan,
         manifests: &str,
         settings: Settings,
-        recorder: Recorder,
+        recorder: Arc<dyn Recorder>,
     ) -> Result<Self, WorldError> {
         let home = |index: usize| Ipv4Addr::new(127, 0, 2, u8::try_from(index + 1).unwrap_or(u8::MAX));
         let mut apps = BTreeMap::new();
@@ -333,29 +334,32 @@ fn config(
 pub struct Records(Arc<Mutex<Vec<String>>>);
 
 impl Records {
-    /// Keeps `method path status flags details route` of each request.
+    /// As what a waypoint tells.
     #[must_use]
-    pub fn recorder(&self) -> Recorder {
-        let lines = Arc::clone(&self.0);
-        Arc::new(move |told| {
-            let exchange = told.exchange;
-            let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-            let details = exchange.details.map(ToString::to_string).unwrap_or_default();
-            let line = format!(
-                "{} {} {} {} {details} {}",
-                text(exchange.http.method),
-                text(exchange.http.path),
-                exchange.http.status,
-                exchange.flags,
-                exchange.route,
-            );
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        })
+    pub fn recorder(&self) -> Arc<dyn Recorder> {
+        Arc::new(self.clone())
     }
 
-    /// What was kept so far.
+    /// What was kept so far: `method path status flags details route` of each request.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Recorder for Records {
+    fn finished(&self, told: &Told<'_>, _: Reported) {
+        let exchange = told.exchange;
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let details = exchange.details.map(ToString::to_string).unwrap_or_default();
+        let line = format!(
+            "{} {} {} {} {details} {}",
+            text(exchange.http.method),
+            text(exchange.http.path),
+            exchange.http.status,
+            exchange.flags,
+            exchange.route,
+        );
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use adit_core::l7::telemetry::Telemetry;
+use adit_ops::l7::metrics::Reported;
 use adit_ops::l7::trace::Traced;
 use adit_ops::l7::{
     Details, Downstream, Exchange, Grpc, Http, Octets, Peer, Protocol, ResponseFlags, Security, Upstream,
@@ -142,7 +143,7 @@ impl Report {
         };
         let told =
             Told { exchange: &told, telemetry: &self.telemetry, traced: self.traced.as_ref(), operation: "" };
-        (self.worker.shared.recorder)(&told);
+        self.worker.shared.recorder.finished(&told, Reported::default());
     }
 }
 
