@@ -16,6 +16,8 @@ use adit_core::proxy::{LocalWorkload, Observed};
 use adit_ops::access;
 use adit_ops::admin::Admin;
 use adit_ops::http::ServerError;
+use adit_ops::l7::Reporter;
+use adit_ops::l7::log::AccessLogger;
 use adit_ops::l7::metrics::HttpMetrics;
 use adit_ops::l7::otlp::{ExportFigures, Exporters, Limits, Resource};
 use adit_ops::l7::trace::Own;
@@ -37,7 +39,7 @@ use adit_runtime::{Questions, ShardError};
 use tokio::sync::watch;
 
 use crate::cli::Proxy;
-use crate::observe::Sink;
+use crate::observe::{InForce, telling};
 use crate::proxy;
 use crate::settings::Settings;
 use crate::shared::{Parts, Shared};
@@ -130,7 +132,8 @@ fn run(
     let readiness = Readiness::new();
     let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
     let requests = HttpMetrics::new(config.metrics);
-    let metrics = Metrics::of_waypoint(&config.istio_version, config.metrics, &requests);
+    let figures = ExportFigures::default();
+    let metrics = Metrics::waypoint(&config.istio_version, &requests, [Box::new(figures.clone()) as _]);
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
     let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
     let random = seed().map_err(system)?;
@@ -143,9 +146,10 @@ fn run(
     let keys = Jwks::new();
     keys.update(loaded.compiled.snapshot.authentications.sources());
     let (manifests, changes) = watch::channel(loaded.clone());
-    let (snapshot, in_force) = watch::channel(Arc::clone(&loaded.compiled.snapshot));
+    let exporters = Arc::new(exporters(local, &control, figures));
+    let (put, in_force) = watch::channel(InForce::new(Arc::clone(&loaded.compiled.snapshot), &exporters));
     control.spawn(directory.watch(manifests));
-    control.spawn(follow(changes, snapshot, keys.clone()));
+    control.spawn(follow(changes, put, keys.clone(), Arc::clone(&exporters)));
     let fetcher = Fetcher { roots: Roots::System, mark: None, names: None };
     let fetch = move |source| {
         let fetcher = fetcher.clone();
@@ -183,23 +187,8 @@ fn run(
     known.done();
 
     let (drained, draining) = watch::channel(false);
-    let exporters = {
-        let resource = Resource::new(
-            &format!("{}.{}", local.service_account, local.namespace),
-            std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok().as_deref(),
-        );
-        let _entered = control.enter();
-        let runtime = tokio::runtime::Handle::current();
-        Arc::new(Exporters::new(runtime, resource, Limits::default(), ExportFigures::default()))
-    };
-    let sink = Sink {
-        metrics: requests,
-        lines: guard.access(),
-        exporters: Arc::clone(&exporters),
-        own: Arc::new(own(local, config)),
-    };
     let shared = Arc::new(Shared::new(Parts {
-        snapshot: in_force,
+        in_force,
         tables: Arc::clone(&tables),
         local: local.clone(),
         settings: Settings {
@@ -207,7 +196,11 @@ fn run(
             drain: config.drain,
             ..Settings::default()
         },
-        recorder: Arc::new(sink),
+        recorders: telling(Reporter::new(
+            requests,
+            AccessLogger::new(guard.access()),
+            Arc::new(own(local, config)),
+        )),
         draining,
         keys,
         session_key,
@@ -244,6 +237,16 @@ fn run(
     control.wait(exporters.finish(LAST_SPANS));
     tracing::info!("drained");
     Ok(ended?)
+}
+
+/// Where spans leave.
+fn exporters(local: &LocalWorkload, control: &TokioThread, figures: ExportFigures) -> Exporters {
+    let resource = Resource::new(
+        &format!("{}.{}", local.service_account, local.namespace),
+        std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok().as_deref(),
+    );
+    let _entered = control.enter();
+    Exporters::new(tokio::runtime::Handle::current(), resource, Limits::default(), figures)
 }
 
 /// Of the streams of tunnels, their requests are told of; here it is the tunnels, and who was refused one.
@@ -290,14 +293,15 @@ fn session_key(secret: Option<&Path>) -> Result<SessionKey, RunError> {
 /// Puts into force what manifests say, whenever they change.
 async fn follow(
     mut changes: watch::Receiver<Loaded>,
-    snapshot: watch::Sender<Arc<adit_core::l7::Snapshot>>,
+    put: watch::Sender<Arc<InForce>>,
     keys: Jwks,
+    exporters: Arc<Exporters>,
 ) {
     while changes.changed().await.is_ok() {
         let loaded = changes.borrow_and_update().clone();
         tell(&loaded);
         keys.update(loaded.compiled.snapshot.authentications.sources());
-        snapshot.send_replace(Arc::clone(&loaded.compiled.snapshot));
+        put.send_replace(InForce::new(Arc::clone(&loaded.compiled.snapshot), &exporters));
         tracing::info!("the manifests have changed, and are in force");
     }
 }

@@ -53,7 +53,7 @@ fn declared(worker: &Worker, conn: &Conn) -> Protocol {
     match &conn.target {
         Fronted::Service(service) => {
             let target = Target { service: service.name.clone(), port: conn.port };
-            worker.shared.snapshot.borrow().protocols.of(&target)
+            worker.shared.in_force.borrow().snapshot.protocols.of(&target)
         }
         Fronted::Workload(_) => Protocol::of_number(conn.port),
     }

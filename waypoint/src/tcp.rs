@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use adit_core::l7::authz::{Denial, Subject, Verdict};
-use adit_core::l7::telemetry::Telemetry;
 use adit_ops::l7::metrics::Reported;
 use adit_ops::l7::{
-    Details, Downstream, Exchange, Octets, Peer, Protocol, ResetReason, ResponseFlags, Security, Upstream,
+    Details, Downstream, Exchange, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags, Security,
+    Upstream,
 };
 use adit_tokio::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -53,7 +53,7 @@ pub(crate) async fn run_greeted(
 /// An endpoint's end of a connection, or what is told in its place.
 pub(crate) struct Opened {
     pub(crate) upstream: Option<Stream>,
-    telemetry: Arc<Telemetry>,
+    outlet: Arc<Outlet>,
     facts: Facts,
 }
 
@@ -76,15 +76,16 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
         Ok(now) => now,
         Err(error) => {
             facts.fail(ResponseFlags::NO_HEALTHY_UPSTREAM, Details::NoHealthyUpstream, &error.to_string());
-            return Opened { upstream: None, telemetry: Arc::default(), facts };
+            let outlet = Arc::clone(worker.shared.in_force.borrow().outlets.of(None));
+            return Opened { upstream: None, outlet, facts };
         }
     };
-    let telemetry = Arc::clone(now.snapshot.telemetry.of(service(conn).map(|service| &service.name)));
+    let outlet = Arc::clone(now.in_force.outlets.of(service(conn).map(|service| &service.name)));
     if let Err(denial) = admitted(&now, conn, name) {
         let by = denial.details();
         tracing::info!(client = %conn.source, to = %conn.local, %denial, "a connection is denied");
         facts.fail(ResponseFlags::NONE, Details::RbacDenied(by.into()), "");
-        return Opened { upstream: None, telemetry, facts };
+        return Opened { upstream: None, outlet, facts };
     }
     let upstream = match route::endpoint_of_connection(worker, &now, conn, name) {
         Err(error) => {
@@ -115,7 +116,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
             }
         }
     };
-    Opened { upstream, telemetry, facts }
+    Opened { upstream, outlet, facts }
 }
 
 fn admitted(now: &Now, conn: &Conn, name: Option<&str>) -> Result<(), Denial> {
@@ -148,7 +149,7 @@ pub(crate) async fn run(
     name: Option<&str>,
     opened: Opened,
 ) {
-    let Opened { upstream, telemetry, facts } = opened;
+    let Opened { upstream, outlet, facts } = opened;
     let (started, wall) = (Instant::now(), SystemTime::now());
     let counted = Rc::new(Counted::default());
     let told = |facts: &Facts, tell: &mut dyn FnMut(&Told<'_>)| {
@@ -176,9 +177,9 @@ pub(crate) async fn run(
             connection: conn.trace,
             ..Exchange::new(wall, Protocol::Tcp)
         };
-        tell(&Told { exchange: &exchange, telemetry: &telemetry, traced: None, operation: "" });
+        tell(&Told { exchange: &exchange, outlet: &outlet, traced: None, operation: "" });
     };
-    let recorder = &worker.shared.recorder;
+    let recorder = &worker.recorder;
     let mut reported = Reported::default();
     told(&facts, &mut |told| recorder.opened(told));
     if let Some(mut upstream) = upstream {
@@ -186,7 +187,7 @@ pub(crate) async fn run(
         let broken = {
             let mut relay = std::pin::pin!(tokio::io::copy_bidirectional(&mut stream, &mut upstream));
             let mut ticks = tokio::time::interval(
-                telemetry.metrics.interval.unwrap_or(worker.shared.settings.tcp_interval),
+                outlet.telemetry().metrics.interval.unwrap_or(worker.shared.settings.tcp_interval),
             );
             loop {
                 tokio::select! {

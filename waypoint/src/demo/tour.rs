@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use adit_process::screen::{Screen, Style};
 use super::DemoError;
 use super::token::Issuer;
 use super::world::{Plan, World};
-use crate::observe::{Recorder, Told};
+use crate::observe::{Recorder, Recorders, Told};
 use crate::settings::Settings;
 
 /// The whole tour takes no longer than this, whatever happens.
@@ -46,7 +47,7 @@ struct Tour {
     issuer: Issuer,
 }
 
-fn world(recorder: Arc<dyn Recorder>) -> Result<Tour, DemoError> {
+fn world(recorders: Recorders) -> Result<Tour, DemoError> {
     let issuer = Issuer::new().map_err(io::Error::other)?;
     let plan = Plan {
         clients: vec!["web"],
@@ -60,7 +61,7 @@ fn world(recorder: Arc<dyn Recorder>) -> Result<Tour, DemoError> {
         ..Plan::default()
     };
     let manifests = MANIFESTS.replace("JWKS", issuer.keys());
-    let world = World::start(&plan, &manifests, Settings::default(), recorder)?;
+    let world = World::start(&plan, &manifests, Settings::default(), recorders)?;
     Ok(Tour { world, issuer })
 }
 
@@ -100,7 +101,7 @@ impl Recorder for Shown {
 /// Shows what visitors do until the demo is interrupted.
 pub(super) fn visit(screen: &mut Screen) -> Result<ExitCode, DemoError> {
     let style = screen.style();
-    let tour = world(Arc::new(Shown(style)))?;
+    let tour = world(Arc::new(move || Rc::new(Shown(style))))?;
     let Some(entry) = tour.world.entry("web", "reviews", 80) else {
         return Err(io::Error::other("the entry does not listen").into());
     };
@@ -137,7 +138,7 @@ pub(super) fn visit(screen: &mut Screen) -> Result<ExitCode, DemoError> {
 pub(super) fn run(screen: &mut Screen) -> Result<ExitCode, DemoError> {
     let started = Instant::now();
     watch_the_clock()?;
-    let tour = world(Arc::new(Silent))?;
+    let tour = world(Arc::new(|| Rc::new(Silent)))?;
     let style = screen.style();
     screen.line(&style.bold(format_args!("Adit's waypoint, the tour: {} steps", STEPS.len())));
     screen.line("");
