@@ -10,6 +10,7 @@
 pub mod ca;
 pub mod cert;
 pub mod dns;
+pub mod ext_authz;
 pub mod grpc;
 pub mod jwks;
 pub mod local;

@@ -2,6 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`cli`] | commands, flags, help, exit codes |
 //! | `conn` | one connection of a client: whom it is for, who calls |
 //! | [`demo`] | `adit-waypoint demo`: a mesh on loopback |
 //! | `http` | HTTP, from a client's stream to endpoints and back |
@@ -10,6 +11,7 @@
 //! | `prefixed` | a stream of which the beginning has been read |
 //! | [`proxy`] | a running waypoint |
 //! | `route` | from a target to an endpoint |
+//! | [`run`] | `adit-waypoint proxy` |
 //! | `serve` | what a stream speaks, and who serves that |
 //! | [`settings`] | bounds and deadlines |
 //! | [`shared`] | what all threads have in common |
@@ -18,6 +20,7 @@
 //! | [`worker`] | one thread |
 #![forbid(unsafe_code)]
 
+pub mod cli;
 mod conn;
 pub mod demo;
 mod http;
@@ -26,6 +29,7 @@ pub mod observe;
 mod prefixed;
 pub mod proxy;
 mod route;
+pub mod run;
 mod serve;
 pub mod settings;
 pub mod shared;

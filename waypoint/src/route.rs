@@ -8,6 +8,7 @@ use adit_core::mesh::{Mesh, Service, Workload};
 use adit_core::route::{Fronted, Towards};
 
 use crate::conn::Conn;
+use crate::observe::InForce;
 use crate::shared::{ClusterKey, ClusterRef, UnderWay};
 use crate::worker::Worker;
 
@@ -15,6 +16,7 @@ use crate::worker::Worker;
 #[derive(Clone)]
 pub(crate) struct Now {
     pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) in_force: Arc<InForce>,
     pub(crate) mesh: Arc<Mesh>,
     /// Ourselves.
     pub(crate) local: Arc<Workload>,
@@ -47,8 +49,8 @@ impl Now {
     pub(crate) fn of(worker: &Worker) -> Result<Self, Unroutable> {
         let mesh = worker.shared.tables.current();
         let local = worker.shared.local.found_in(&mesh).cloned().ok_or(Unroutable::Ourselves)?;
-        let snapshot = Arc::clone(&worker.shared.snapshot.borrow());
-        Ok(Self { snapshot, mesh, local })
+        let in_force = Arc::clone(&worker.shared.in_force.borrow());
+        Ok(Self { snapshot: Arc::clone(&in_force.snapshot), in_force, mesh, local })
     }
 }
 
@@ -138,10 +140,10 @@ impl Pool {
 /// The endpoint of a connection that is not HTTP.
 pub(crate) fn endpoint_of_connection(
     worker: &Worker,
+    now: &Now,
     conn: &Conn,
     server_name: Option<&str>,
 ) -> Result<(Pool, Endpoint), Unroutable> {
-    let now = Now::of(worker)?;
     let pool = match &conn.target {
         Fronted::Workload(workload) => Pool::Workload(Arc::clone(workload), conn.port),
         Fronted::Service(service) => {
@@ -161,7 +163,7 @@ pub(crate) fn endpoint_of_connection(
                     drawn.map_err(|error| Unroutable::NoRoute(error.to_string().into()))?
                 }
             };
-            Pool::of(worker, &now, &target, subset.as_ref())?
+            Pool::of(worker, now, &target, subset.as_ref())?
         }
     };
     let endpoint = pool.draw(worker, conn, &Pick::default())?;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use adit_control::jwks::Jwks;
 use adit_core::l7::SessionKey;
-use adit_core::l7::Snapshot;
 use adit_core::l7::upstream::{Chosen, Cluster, Settled, endpoints_of};
 use adit_core::mesh::{Mesh, Service, ServiceName, Workload};
 use adit_core::proxy::LocalWorkload;
@@ -14,21 +13,21 @@ use adit_process::tables::Tables;
 use adit_runtime::Clock;
 use tokio::sync::watch;
 
-use crate::observe::Recorder;
+use crate::observe::{InForce, Recorders};
 use crate::settings::Settings;
 
 /// What a waypoint is made from.
 pub struct Parts {
     /// What is configured, as it is now.
-    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub in_force: watch::Receiver<Arc<InForce>>,
     /// The mesh, as it is now.
     pub tables: Arc<Tables>,
     /// Whom we stand for.
     pub local: LocalWorkload,
     /// Bounds and deadlines.
     pub settings: Settings,
-    /// Who hears of requests.
-    pub recorder: Recorder,
+    /// Who hears of requests, on each thread.
+    pub recorders: Recorders,
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
     /// Keys that tokens are signed with.
@@ -46,15 +45,15 @@ impl fmt::Debug for Parts {
 /// What threads share.
 pub struct Shared {
     /// What is configured, as it is now.
-    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub in_force: watch::Receiver<Arc<InForce>>,
     /// The mesh, as it is now.
     pub tables: Arc<Tables>,
     /// Whom we stand for.
     pub local: LocalWorkload,
     /// Bounds and deadlines.
     pub settings: Settings,
-    /// Who hears of requests.
-    pub recorder: Recorder,
+    /// Who hears of requests, on each thread.
+    pub recorders: Recorders,
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
     /// Keys that tokens are signed with.
@@ -75,9 +74,9 @@ impl Shared {
     /// What threads share from the start.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { snapshot, tables, local, settings, recorder, draining, keys, session_key } = parts;
+        let Parts { in_force, tables, local, settings, recorders, draining, keys, session_key } = parts;
         let (clusters, clock) = (Clusters::default(), Clock::start());
-        Self { snapshot, tables, local, settings, recorder, draining, keys, session_key, clusters, clock }
+        Self { in_force, tables, local, settings, recorders, draining, keys, session_key, clusters, clock }
     }
 
     pub(crate) fn now(&self) -> Instant {

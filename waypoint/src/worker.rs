@@ -10,6 +10,7 @@ use adit_runtime::{Deliveries, Handle};
 use tokio::sync::watch;
 
 use crate::conn::Conn;
+use crate::observe::Recorder;
 use crate::serve;
 use crate::shared::Shared;
 use crate::upstream::Pool;
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Rc<Pool>,
     /// Of requests that no route says anything of.
     pub(crate) default_retry: Arc<RetryPolicy>,
+    pub(crate) recorder: Rc<dyn Recorder>,
     rng: RefCell<Rng>,
 }
 
@@ -46,8 +48,10 @@ impl Worker {
 
 /// Serves the streams of one shard until it ends.
 pub async fn run(shared: Arc<Shared>, handle: Handle, mut streams: Deliveries, seed: u64) {
+    let recorder = (shared.recorders)();
     let worker = Rc::new(Worker {
         shared,
+        recorder,
         handle,
         pool: Rc::new(Pool::default()),
         default_retry: Arc::new(RetryPolicy::istio_default()),

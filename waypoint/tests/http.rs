@@ -24,7 +24,7 @@ fn a_request_goes_through() {
         ..Plan::default()
     };
     let records = Records::default();
-    let world = World::start(&plan, "", Settings::default(), records.recorder()).unwrap();
+    let world = World::start(&plan, "", Settings::default(), records.recorders()).unwrap();
     let entry = world.entry("web", "echo-v1", 80).unwrap();
     let answer = ask(entry, "GET /a?b HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"app\":\"v1\""), "{answer}");

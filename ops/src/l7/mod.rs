@@ -9,9 +9,11 @@ mod attributes;
 pub mod log;
 pub mod metrics;
 pub mod otlp;
+mod outlet;
 pub mod record;
 pub mod trace;
 
+pub use self::outlet::{Outlet, Outlets, Reporter};
 pub use self::record::{
     Details, Downstream, Exchange, Grpc, Headers, Http, NoHeaders, Octets, Peer, Protocol, ResetReason,
     ResponseFlags, Security, Upstream, Version,

@@ -258,11 +258,11 @@ impl Pods {
 /// Names every metric of this module to `registry`; `tag` is the version that `istio_build` tells.
 pub(super) fn register(
     registry: &mut Registry,
-    tag: &str,
-    (xds, certificates, pods): (&Xds, &Certificates, &Pods),
+    (component, tag): (&'static str, &str),
+    (xds, certificates): (&Xds, &Certificates),
 ) {
     let build = Family::<Build, Gauge>::default();
-    build.get_or_create(&Build { component: "ztunnel", tag: tag.to_owned() }).set(1);
+    build.get_or_create(&Build { component, tag: tag.to_owned() }).set(1);
     registry.register("istio_build", "Istio component build info", build);
 
     registry.register_collector(Box::new(xds.clone()));
@@ -272,7 +272,9 @@ pub(super) fn register(
     let help = "The total number of connections that revocation lists are not checked for again (unstable)";
     registry.register("istio_crl_untracked_connections", help, certificates.untracked.clone());
     registry.register_collector(Box::new(certificates.clone()));
+}
 
+pub(super) fn register_pods(registry: &mut Registry, pods: &Pods) {
     let help = "The total number of active proxies on this node";
     registry.register("workload_manager_active_proxy_count", help, pods.active.clone());
     let help = "The total number of pending proxies on this node";

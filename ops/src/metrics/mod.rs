@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use adit_core::proxy::Observed;
 use adit_core::proxy::observed::{Connection, Flag};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
@@ -24,6 +25,7 @@ pub use self::dns::Dns;
 pub use self::process::Runtimes;
 pub use self::traffic::{Bounds, Traffic};
 use self::tunnels::Tunnels;
+use crate::l7::metrics::HttpMetrics;
 
 /// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
 /// whoever scrapes every minute.
@@ -60,11 +62,39 @@ impl Metrics {
         let tunnels = Tunnels::default();
         registry.register_collector(Box::new(traffic.clone()));
         registry.register_collector(Box::new(tunnels.clone()));
-        control::register(&mut registry, tag, (&xds, &certificates, &pods));
+        control::register(&mut registry, ("ztunnel", tag), (&xds, &certificates));
+        control::register_pods(&mut registry, &pods);
         dns.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(runtimes.clone()));
         Self { registry: Arc::new(registry), traffic, tunnels, xds, dns, certificates, pods, runtimes }
+    }
+
+    /// Metrics of a waypoint, whose traffic is counted elsewhere: `traffic` and what else `more` has. Nothing of a node proxy's
+    /// own is among them: no connections of shards, no names, no pods.
+    #[must_use]
+    pub fn waypoint(
+        tag: &str,
+        traffic: &HttpMetrics,
+        more: impl IntoIterator<Item = Box<dyn Collector>>,
+    ) -> Self {
+        let mut registry = Registry::default();
+        let (xds, certificates, runtimes) = (Xds::default(), Certificates::default(), Runtimes::default());
+        registry.register_collector(Box::new(traffic.clone()));
+        control::register(&mut registry, ("proxy", tag), (&xds, &certificates));
+        registry.register_collector(Box::new(process::Process));
+        registry.register_collector(Box::new(runtimes.clone()));
+        more.into_iter().for_each(|collector| registry.register_collector(collector));
+        Self {
+            registry: Arc::new(registry),
+            traffic: Traffic::new(Bounds::default()),
+            tunnels: Tunnels::default(),
+            xds,
+            dns: Dns::default(),
+            certificates,
+            pods: Pods::default(),
+            runtimes,
+        }
     }
 
     /// Counts one event of a shard; callable from any thread.

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_control::jwks::Jwks;
 use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
-use adit_core::l7::{SessionKey, Snapshot};
+use adit_core::l7::SessionKey;
 use adit_core::proxy::{LocalWorkload, Observed};
 use adit_process::certificates::NodeCertificates;
 use adit_process::config::{Config, ConfigErrors, Cpus};
@@ -22,10 +23,12 @@ use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use super::app::App;
-use crate::observe::Recorder;
+use crate::observe::{InForce, Recorder, Recorders, Told};
 use crate::proxy;
 use crate::settings::Settings;
 use crate::shared::{self, Shared};
+use adit_ops::l7::metrics::Reported;
+use adit_ops::l7::otlp::{ExportFigures, Exporters, Limits, Resource};
 
 /// Where the waypoint lives.
 pub const WAYPOINT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
@@ -73,7 +76,9 @@ pub struct World {
     nodes: Vec<Instance>,
     waypoint: Instance,
     entries: BTreeMap<(&'static str, &'static str, u16), SocketAddr>,
-    snapshot: watch::Sender<Arc<Snapshot>>,
+    in_force: watch::Sender<Arc<InForce>>,
+    exporters: Exporters,
+    _control: Arc<TokioThread>,
     draining: watch::Sender<bool>,
     keys: Jwks,
     /// What is wrong with the manifests in force.
@@ -117,7 +122,7 @@ pub fn objects(manifests: &str) -> Result<Objects, WorldError> {
 }
 
 impl World {
-    /// Starts all of it. `recorder` hears of every request.
+    /// Starts all of it. `recorders` hear of every request.
     ///
     /// # Errors
     /// See [`WorldError`].
@@ -125,7 +130,7 @@ impl World {
         plan: &Plan,
         manifests: &str,
         settings: Settings,
-        recorder: Recorder,
+        recorders: Recorders,
     ) -> Result<Self, WorldError> {
         let home = |index: usize| Ipv4Addr::new(127, 0, 2, u8::try_from(index + 1).unwrap_or(u8::MAX));
         let mut apps = BTreeMap::new();
@@ -141,17 +146,19 @@ impl World {
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
         let keys = Jwks::new();
         keys.update(compiled.snapshot.authentications.sources());
-        let snapshot = watch::Sender::new(Arc::clone(&compiled.snapshot));
+        let control = Arc::new(TokioThread::start("adit-control")?);
+        let exporters = {
+            let _entered = control.enter();
+            let runtime = tokio::runtime::Handle::current();
+            let (limits, figures) = (Limits::default(), ExportFigures::default());
+            Exporters::new(runtime, Resource::new("waypoint.demo", None), limits, figures)
+        };
+        let in_force = watch::Sender::new(InForce::new(Arc::clone(&compiled.snapshot), &exporters));
         let draining = watch::Sender::new(false);
         let config =
             |name: &str, address: Ipv4Addr, threads: usize| config(name, address, hbone, &mesh, threads);
         let waypoint_config = config("waypoint", WAYPOINT, plan.threads.max(1))?;
-        let certificates = NodeCertificates::start(
-            &waypoint_config,
-            seed()?,
-            None,
-            Arc::new(TokioThread::start("adit-control")?),
-        )?;
+        let certificates = NodeCertificates::start(&waypoint_config, seed()?, None, Arc::clone(&control))?;
         let mut parts = |config: &Config, entries| -> Result<(Arc<Tables>, Parts), WorldError> {
             let tables = Arc::new(Tables::new(load_mesh(config)?));
             let listener = bound.next().ok_or_else(|| io::Error::other("an address for each was bound"))?;
@@ -175,11 +182,11 @@ impl World {
             service_account: "waypoint".into(),
         };
         let shared = Arc::new(Shared::new(shared::Parts {
-            snapshot: snapshot.subscribe(),
+            in_force: in_force.subscribe(),
             tables,
             local,
             settings,
-            recorder,
+            recorders,
             draining: draining.subscribe(),
             keys: keys.clone(),
             session_key: SessionKey::new(u128::from(seed()?)),
@@ -211,7 +218,19 @@ impl World {
             clients.insert(*name, instance);
         }
         let problems = compiled.problems;
-        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, keys, problems })
+        Ok(Self {
+            apps,
+            clients,
+            nodes,
+            waypoint,
+            entries,
+            in_force,
+            exporters,
+            _control: control,
+            draining,
+            keys,
+            problems,
+        })
     }
 
     /// An address that leads to `service`'s `port` as if `client` had called it.
@@ -236,7 +255,7 @@ impl World {
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
         self.keys.update(compiled.snapshot.authentications.sources());
         self.problems = compiled.problems;
-        self.snapshot.send_replace(compiled.snapshot);
+        self.in_force.send_replace(InForce::new(compiled.snapshot, &self.exporters));
         Ok(())
     }
 
@@ -333,29 +352,33 @@ fn config(
 pub struct Records(Arc<Mutex<Vec<String>>>);
 
 impl Records {
-    /// Keeps `method path status flags details route` of each request.
+    /// As who is told.
     #[must_use]
-    pub fn recorder(&self) -> Recorder {
-        let lines = Arc::clone(&self.0);
-        Arc::new(move |told| {
-            let exchange = told.exchange;
-            let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-            let details = exchange.details.map(ToString::to_string).unwrap_or_default();
-            let line = format!(
-                "{} {} {} {} {details} {}",
-                text(exchange.http.method),
-                text(exchange.http.path),
-                exchange.http.status,
-                exchange.flags,
-                exchange.route,
-            );
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        })
+    pub fn recorders(&self) -> Recorders {
+        let this = self.clone();
+        Arc::new(move || Rc::new(this.clone()))
     }
 
-    /// What was kept so far.
+    /// What was kept so far: `method path status flags details route` of each request.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Recorder for Records {
+    fn finished(&self, told: &Told<'_>, _: Reported) {
+        let exchange = told.exchange;
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let details = exchange.details.map(ToString::to_string).unwrap_or_default();
+        let line = format!(
+            "{} {} {} {} {details} {}",
+            text(exchange.http.method),
+            text(exchange.http.path),
+            exchange.http.status,
+            exchange.flags,
+            exchange.route,
+        );
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 }

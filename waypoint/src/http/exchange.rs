@@ -48,17 +48,17 @@ pub(crate) async fn serve(
     let (mut head, refused) = clean::clean(parts, worker.shared.settings.normalization);
     clean::strip_request(&mut head.headers);
     let now = Now::of(&worker);
-    let telemetry = match &now {
-        Ok(now) => Arc::clone(now.snapshot.telemetry.of(admit::service(&conn).map(|service| &service.name))),
-        Err(_) => Arc::default(),
+    let outlet = {
+        let name = admit::service(&conn).map(|service| &service.name);
+        Arc::clone(worker.shared.in_force.borrow().outlets.of(name))
     };
-    let traced = identify(&worker, &telemetry, &mut head);
+    let traced = identify(&worker, outlet.telemetry(), &mut head);
     let admitted = match (&refused, &now) {
         (Ok(()), Ok(now)) => admit::admit(&worker.shared, now, &conn, &mut head).await,
         _ => Ok(Arc::default()),
     };
     let head = Rc::new(head);
-    let mut report = Report::new(&worker, &conn, Rc::clone(&head), telemetry);
+    let mut report = Report::new(&worker, &conn, Rc::clone(&head), outlet);
     report.traced = traced;
     if let Err(refused) = refused {
         let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;

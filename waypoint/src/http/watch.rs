@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
-use adit_core::l7::telemetry::Telemetry;
+use adit_ops::l7::metrics::Reported;
 use adit_ops::l7::trace::Traced;
 use adit_ops::l7::{
-    Details, Downstream, Exchange, Grpc, Http, Octets, Peer, Protocol, ResponseFlags, Security, Upstream,
-    Version,
+    Details, Downstream, Exchange, Grpc, Http, Octets, Outlet, Peer, Protocol, ResponseFlags, Security,
+    Upstream, Version,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -47,17 +47,12 @@ pub(crate) struct Report {
     pub(crate) retries: u32,
     pub(crate) route: Arc<str>,
     pub(crate) policy: Arc<str>,
-    pub(crate) telemetry: Arc<Telemetry>,
+    outlet: Arc<Outlet>,
     pub(crate) traced: Option<Traced>,
 }
 
 impl Report {
-    pub(crate) fn new(
-        worker: &Rc<Worker>,
-        conn: &Rc<Conn>,
-        head: Rc<Head>,
-        telemetry: Arc<Telemetry>,
-    ) -> Self {
+    pub(crate) fn new(worker: &Rc<Worker>, conn: &Rc<Conn>, head: Rc<Head>, outlet: Arc<Outlet>) -> Self {
         Self {
             worker: Rc::clone(worker),
             conn: Rc::clone(conn),
@@ -80,7 +75,7 @@ impl Report {
             retries: 0,
             route: Arc::default(),
             policy: Arc::default(),
-            telemetry,
+            outlet,
             traced: None,
         }
     }
@@ -141,8 +136,8 @@ impl Report {
             ..Exchange::new(self.wall, if head.grpc { Protocol::Grpc } else { Protocol::Http })
         };
         let told =
-            Told { exchange: &told, telemetry: &self.telemetry, traced: self.traced.as_ref(), operation: "" };
-        (self.worker.shared.recorder)(&told);
+            Told { exchange: &told, outlet: &self.outlet, traced: self.traced.as_ref(), operation: "" };
+        self.worker.recorder.finished(&told, Reported::default());
     }
 }
 

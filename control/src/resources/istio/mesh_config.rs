@@ -14,18 +14,22 @@ use super::super::{Object, ObjectName, Objects, Problems, Severity, World};
 const NAME: &str = "istio";
 /// The key of the document in it.
 const KEY: &str = "mesh";
-/// Top-level fields of the document that somebody here reads.
-const READ: [&str; 10] = [
+/// Fields of the document that somebody here reads.
+const READ: [&str; 9] = [
     "accessLogEncoding",
     "accessLogFile",
     "accessLogFormat",
     "defaultConfig",
     "defaultProviders",
-    "enableTracing",
     "extensionProviders",
     "rootNamespace",
     "trustDomain",
     "trustDomainAliases",
+];
+/// Fields that somebody reads of those that have fields of their own.
+const READ_WITHIN: [(&str, &[&str]); 2] = [
+    ("defaultConfig", &["gatewayTopology", "tracing"]),
+    ("defaultProviders", &["accessLogging", "metrics", "tracing"]),
 ];
 
 /// A provider that policies may name (`extensionProviders`).
@@ -75,10 +79,31 @@ impl MeshConfig {
                 return Self::default();
             }
         };
-        for field in document.as_object().into_iter().flat_map(serde_json::Map::keys) {
-            if !READ.contains(&field.as_str()) {
-                let text = "this setting of the mesh has no effect on a waypoint of Adit";
-                problems.push(object.id(), format!("data.{KEY}.{field}"), Severity::Note, text);
+        let mut unread = |path: &[&str]| {
+            let text = "this setting of the mesh has no effect on a waypoint of Adit";
+            problems.push(object.id(), Self::field(path), Severity::Note, text);
+        };
+        let fields = |value: &Value| -> Vec<String> {
+            value.as_object().into_iter().flat_map(serde_json::Map::keys).cloned().collect()
+        };
+        fields(&document)
+            .iter()
+            .filter(|field| !READ.contains(&field.as_str()))
+            .for_each(|field| unread(&[field]));
+        for (outer, read) in READ_WITHIN {
+            let inner = document.get(outer).map(fields).unwrap_or_default();
+            inner
+                .iter()
+                .filter(|field| !read.contains(&field.as_str()))
+                .for_each(|field| unread(&[outer, field]));
+        }
+        for (field, ours) in [("rootNamespace", &world.root_namespace), ("trustDomain", &world.trust_domain)]
+        {
+            if let Some(said) = document.get(field).and_then(Value::as_str).filter(|said| **said != **ours) {
+                let text = format!(
+                    "this waypoint has been started with {ours:?}, not with {said:?}: that is what counts"
+                );
+                problems.push(object.id(), Self::field(&[field]), Severity::Conflict, text);
             }
         }
         let mut config = Self { object: Some(Arc::clone(object)), document, providers: BTreeMap::new() };
@@ -141,6 +166,27 @@ impl MeshConfig {
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         let found = path.iter().try_fold(&self.document, |value, field| value.get(field));
         found.filter(|value| !value.is_null())
+    }
+
+    /// The text at a field of the document; empty is as not there. Anything but a text is a problem.
+    pub fn text(&self, field: &str, problems: &mut Problems) -> Option<&str> {
+        let text = self.get(&[field])?.as_str();
+        if let (None, Some(id)) = (text, self.id()) {
+            problems.push(id, Self::field(&[field]), Severity::Malformed, "expected a text");
+        }
+        text.filter(|text| !text.is_empty())
+    }
+
+    /// The providers that are used for `kind` where policies name none (`defaultProviders`). `None`: that is not said.
+    pub fn default_providers(&self, kind: &str, problems: &mut Problems) -> Option<Vec<Arc<str>>> {
+        let path = ["defaultProviders", kind];
+        let list = self.get(&path)?.as_array();
+        let names = list.map(|list| list.iter().filter_map(Value::as_str).map(Arc::from).collect::<Vec<_>>());
+        let whole = list.map(Vec::len) == names.as_ref().map(Vec::len);
+        if let (false, Some(id)) = (whole && names.is_some(), self.id()) {
+            problems.push(id, Self::field(&path), Severity::Malformed, "expected a list of names");
+        }
+        names
     }
 
     /// What names the ConfigMap, for problems with what is in it.
@@ -207,7 +253,23 @@ mod tests {
     fn what_makes_no_sense_or_has_no_effect_is_told() {
         use Severity::{Malformed, Note};
         let told = |mesh: &Value| read(mesh).1;
-        assert_eq!(told(&json!("ingressClass: istio")), [("data.mesh.ingressClass".to_owned(), Note)]);
+        for (setting, field) in [
+            ("ingressClass: istio", "ingressClass"),
+            ("enableTracing: true", "enableTracing"),
+            ("defaultConfig: {tracing: {}, drainDuration: 5s}", "defaultConfig.drainDuration"),
+            ("defaultProviders: {metrics: [], logs: []}", "defaultProviders.logs"),
+        ] {
+            assert_eq!(told(&json!(setting)), [(format!("data.mesh.{field}"), Note)], "{setting}");
+        }
+        for (setting, field) in [("rootNamespace: mesh", "rootNamespace"), ("trustDomain: td", "trustDomain")]
+        {
+            assert_eq!(
+                told(&json!(setting)),
+                [(format!("data.mesh.{field}"), Severity::Conflict)],
+                "{setting}"
+            );
+        }
+        assert_eq!(told(&json!("{rootNamespace: istio-system, trustDomain: cluster.local}")), []);
         assert_eq!(told(&json!("- a")), [("data.mesh".to_owned(), Malformed)]);
         assert_eq!(told(&json!(7)), [("data.mesh".to_owned(), Malformed)]);
         assert_eq!(told(&json!("a: [")), [("data.mesh".to_owned(), Malformed)]);

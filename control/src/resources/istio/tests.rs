@@ -64,7 +64,7 @@ impl Request for Asked {
 fn verdict(snapshot: &Snapshot, service: Option<&Service>, asked: &Asked) -> Verdict {
     let source: Option<Identity> =
         asked.source.as_ref().map(|source| format!("spiffe://{source}").parse().unwrap());
-    let ip = asked.ip.unwrap_or([10, 0, 0, 1].into());
+    let ip = asked.ip.unwrap_or_else(|| [10, 0, 0, 1].into());
     let connection = Connection {
         source: source.as_ref(),
         source_ip: ip,

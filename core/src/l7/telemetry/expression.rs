@@ -237,18 +237,15 @@ fn evaluate<'a>(node: &'a Node, about: &'a impl Attributes) -> Value<'a> {
         Node::Literal(value) => borrowed(value),
         Node::Get(attribute) => about.get(attribute),
         Node::Has(attribute) => Value::Bool(about.get(attribute) != Value::Absent),
-        Node::Not(one) => match evaluate(one, about) {
-            Value::Bool(truth) => Value::Bool(!truth),
-            _ => Value::Absent,
-        },
+        Node::Not(one) => truth(&evaluate(one, about)).map_or(Value::Absent, |truth| Value::Bool(!truth)),
         // In CEL one side that decides does so even where the other is an error.
         Node::And(one, two) => decide(false, one, two, about),
         Node::Or(one, two) => decide(true, one, two, about),
         Node::Compare(how, one, two) => compare(*how, &evaluate(one, about), &evaluate(two, about)),
-        Node::Choose(condition, yes, no) => match evaluate(condition, about) {
-            Value::Bool(true) => evaluate(yes, about),
-            Value::Bool(false) => evaluate(no, about),
-            _ => Value::Absent,
+        Node::Choose(condition, yes, no) => match truth(&evaluate(condition, about)) {
+            Some(true) => evaluate(yes, about),
+            Some(false) => evaluate(no, about),
+            None => Value::Absent,
         },
         Node::Search(how, one, two) => match (evaluate(one, about), evaluate(two, about)) {
             (Value::Text(text), Value::Text(part)) => Value::Bool(search(*how, &text, &part)),
@@ -256,13 +253,19 @@ fn evaluate<'a>(node: &'a Node, about: &'a impl Attributes) -> Value<'a> {
         },
         Node::Matches(one, regex) => match evaluate(one, about) {
             Value::Text(text) => Value::Bool(regex.matches(&text)),
-            _ => Value::Absent,
+            Value::Absent | Value::Bool(_) | Value::Int(_) | Value::Duration(_) => Value::Absent,
         },
         Node::ToText(one) => match evaluate(one, about) {
-            text @ Value::Text(_) => text,
-            other => other.to_text().map_or(Value::Absent, Value::made),
+            text @ (Value::Text(_) | Value::Absent) => text,
+            other @ (Value::Bool(_) | Value::Int(_) | Value::Duration(_)) => {
+                other.to_text().map_or(Value::Absent, Value::made)
+            }
         },
     }
+}
+
+const fn truth(value: &Value<'_>) -> Option<bool> {
+    if let Value::Bool(truth) = value { Some(*truth) } else { None }
 }
 
 fn decide<'a>(deciding: bool, one: &'a Node, two: &'a Node, about: &'a impl Attributes) -> Value<'a> {

@@ -65,7 +65,8 @@ impl<'a> Lexer<'a> {
             return Ok(Some((at, Token::Text(text))));
         }
         let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign));
-        let sign = sign.ok_or(ExpressionError::Unexpected { at, found: String::from(first).into() })?;
+        let sign =
+            sign.ok_or_else(|| ExpressionError::Unexpected { at, found: String::from(first).into() })?;
         self.skip(sign.len());
         Ok(Some((at, Token::Sign(sign))))
     }

@@ -37,10 +37,8 @@ fn needs(what: &'static str, needed: Type, found: Type) -> Result<(), Expression
 
 /// A text that is known now.
 fn literal(node: &Node) -> Option<String> {
-    match node {
-        Node::Literal(Value::Text(text)) => String::from_utf8(text.to_vec()).ok(),
-        _ => None,
-    }
+    let Node::Literal(Value::Text(text)) = node else { return None };
+    String::from_utf8(text.to_vec()).ok()
 }
 
 impl Parser<'_> {
@@ -218,7 +216,7 @@ impl Parser<'_> {
         let header: fn(Box<str>) -> Attribute = match path.as_str() {
             "request.headers" => Attribute::RequestHeader,
             "response.headers" => Attribute::ResponseHeader,
-            _ => return Attribute::of(&path).ok_or(ExpressionError::Unknown { name: path.into() }),
+            _ => return Attribute::of(&path).ok_or_else(|| ExpressionError::Unknown { name: path.into() }),
         };
         self.expect("[")?;
         let Some(Token::Text(name)) = self.advance()? else { return Err(self.unexpected()) };

@@ -6,7 +6,12 @@ mod json;
 mod octets;
 mod text;
 
+use std::fmt;
+
 use adit_core::l7::telemetry::{AccessLog, LogFormat};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 
 use super::record::Exchange;
 use crate::logging::AccessLines;
@@ -42,6 +47,15 @@ impl AccessLogger {
                 self.lines.offer(&self.buffer);
             }
         }
+    }
+}
+
+impl Collector for AccessLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Lines of the access log dropped because they could not be written fast enough.";
+        let name = "adit_access_log_dropped_lines";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, u64, u64>(&self.dropped(), None)
     }
 }
 

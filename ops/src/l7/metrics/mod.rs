@@ -1,4 +1,5 @@
-//! Istio's standard metrics of a waypoint's traffic, with all their labels (waypoint.md §19), as a Prometheus collector.
+//! Istio's standard metrics of a waypoint's traffic, with all their labels (waypoint.md §19), as a Prometheus collector:
+//! [`Metrics::waypoint`](crate::metrics::Metrics::waypoint) has it.
 //!
 //! A request costs one look-up by the addresses of what it has in common with others; texts are made when somebody asks.
 //! Series have a cap and expire ([`Bounds`]); what comes beyond is counted under labels that say `other`.
@@ -12,10 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use adit_core::l7::telemetry::MetricRules;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 
 pub use self::histogram::BOUNDS;
 use self::tables::Tables;
@@ -63,26 +60,6 @@ impl HttpMetrics {
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         Self { tables: Arc::new(Mutex::new(Tables::new(bounds))) }
-    }
-
-    /// These metrics, of which `registry` is asked from now on, and `istio_build` with the tag given
-    /// (`ISTIO_META_ISTIO_VERSION`). A process that has [`Metrics`](crate::metrics::Metrics) has that gauge from there: it
-    /// calls [`register_traffic`](Self::register_traffic).
-    pub fn register(&self, registry: &mut Registry, tag: &str) {
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-        struct Build {
-            component: &'static str,
-            tag: String,
-        }
-        let build = Family::<Build, Gauge>::default();
-        build.get_or_create(&Build { component: "proxy", tag: tag.to_owned() }).set(1);
-        registry.register("istio_build", "Istio component build info", build);
-        self.register_traffic(registry);
-    }
-
-    /// These metrics alone.
-    pub fn register_traffic(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(self.clone()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {

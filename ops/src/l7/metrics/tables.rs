@@ -16,6 +16,9 @@ use crate::metrics::{Bounds, LAST_SCRAPES};
 /// How often room is sought at most when there are too many series: it means looking at each.
 const SEARCH: Duration = Duration::from_secs(1);
 
+/// Ways to series that are remembered at most. They hold what they are made of, wherever else that is gone already.
+const MAX_KNOWN: usize = 8192;
+
 /// The numbers of a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Counts {
@@ -172,7 +175,7 @@ impl Tables {
         }
         let (number, collapsed) = self.find(now, rules, exchange);
         // Several addresses may stand for the same, if those who make them make them twice.
-        if self.known.len() >= self.bounds.series.saturating_mul(2) {
+        if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }
         let known = Known {

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 use adit_core::identity::Identity;
 use adit_core::l7::telemetry::{Expression, Metric, MetricRule, Tag};
 use adit_core::proxy::observed::ServiceLabels;
-use prometheus_client::encoding::text;
 
 use super::super::record::{Grpc, Octets, Peer, ResponseFlags, Security};
 use super::*;
+use crate::metrics::Metrics;
 
 /// waypoint.md §19.2, in its order.
 const ALL: &str = "reporter, source_workload, source_workload_namespace, source_principal, source_app, source_version, \
@@ -18,11 +18,7 @@ const ALL: &str = "reporter, source_workload, source_workload_namespace, source_
     response_flags, connection_security_policy";
 
 fn shown(metrics: &HttpMetrics) -> String {
-    let mut registry = Registry::default();
-    metrics.register(&mut registry, "1.2");
-    let mut out = String::new();
-    text::encode(&mut out, &registry).unwrap();
-    out
+    Metrics::waypoint("1.2", metrics, []).text()
 }
 
 /// The one line that begins so, as labels and value.

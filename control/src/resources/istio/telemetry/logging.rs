@@ -83,14 +83,14 @@ impl Defaults {
                 LogFormat::Text
             }
         };
-        if text(&["accessLogFormat"]).is_some() {
+        if mesh.text("accessLogFormat", problems).is_some() {
             told(
                 problems,
                 &["accessLogFormat"],
                 "lines have the default format; another cannot be set".to_owned(),
             );
         }
-        let file = text(&["accessLogFile"]);
+        let file = mesh.text("accessLogFile", problems);
         if let Some(other) = file.filter(|file| *file != "/dev/stdout") {
             told(problems, &["accessLogFile"], format!("access logs go to /dev/stdout, not to {other}"));
         }
@@ -100,13 +100,17 @@ impl Defaults {
                 formats.insert(Arc::clone(name), format);
             }
         }
-        let defaults = mesh.get(&["defaultProviders", "accessLogging"]).and_then(|names| names.as_array());
-        let names = match defaults {
-            Some(names) => names.iter().filter_map(|name| name.as_str()).map(Arc::from).collect(),
+        let names = match mesh.default_providers("accessLogging", problems) {
+            Some(names) => names,
             // Whoever has not written any settings of a mesh sees what goes on.
             None if file.is_some() || mesh.id().is_none() => vec![Arc::from(BUILT_IN)],
             None => Vec::new(),
         };
+        let known = |name: &&Arc<str>| ***name == *BUILT_IN || mesh.provider(name).is_some();
+        for name in names.iter().filter(|name| !known(name)) {
+            let text = format!("there is no provider {name:?} among extensionProviders");
+            told(problems, &["defaultProviders", "accessLogging"], text);
+        }
         Self { names, formats }
     }
 

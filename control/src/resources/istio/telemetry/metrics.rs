@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adit_core::l7::telemetry::{Expression, Metric, MetricRules, Tag};
 
-use super::super::super::Severity;
+use super::super::super::{Problems, Severity};
 use super::super::mesh_config::MeshConfig;
 use super::super::values::Reader;
 use super::spec::{self, Operation, TagOverride};
@@ -45,6 +45,26 @@ impl Entry {
     }
 }
 
+fn is_prometheus(mesh: &MeshConfig, name: &str) -> bool {
+    name == "prometheus" || mesh.provider(name).is_some_and(|known| &*known.kind == "prometheus")
+}
+
+/// Tells what of the mesh's defaults cannot be done.
+pub(super) fn check_defaults(mesh: &MeshConfig, problems: &mut Problems) {
+    let names = mesh.default_providers("metrics", problems).unwrap_or_default();
+    for name in names.iter().filter(|name| !is_prometheus(mesh, name)) {
+        if let Some(id) = mesh.id() {
+            let text = format!("metrics are for Prometheus alone; {name:?} gets none");
+            problems.push(
+                id,
+                MeshConfig::field(&["defaultProviders", "metrics"]),
+                Severity::Unsupported,
+                text,
+            );
+        }
+    }
+}
+
 /// Reads the entries of a policy; those that are not for us are left out.
 pub(super) fn read(reader: &mut Reader<'_>, mesh: &MeshConfig, entries: &[spec::Metrics]) -> Vec<Entry> {
     let mut read = Vec::new();
@@ -52,8 +72,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mesh: &MeshConfig, entries: &[spec::
         let at = format!("spec.metrics[{place}]");
         let mut for_us = entry.providers.is_empty();
         for (number, provider) in entry.providers.iter().enumerate() {
-            let kind = mesh.provider(&provider.name).map(|known| &*known.kind);
-            if provider.name == "prometheus" || kind == Some("prometheus") {
+            if is_prometheus(mesh, &provider.name) {
                 for_us = true;
             } else {
                 let text = format!("metrics are for Prometheus alone; {:?} gets none", provider.name);

@@ -55,6 +55,7 @@ pub(in super::super) fn translate(
     problems: &mut Problems,
 ) -> Telemetries {
     let policies = read(objects, world, mesh, problems);
+    metrics::check_defaults(mesh, problems);
     let defaults = Defaults {
         logging: logging::Defaults::new(mesh, problems),
         tracing: tracing::Defaults::new(mesh, problems),

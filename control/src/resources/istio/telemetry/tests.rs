@@ -207,10 +207,10 @@ fn access_logs_follow_the_mesh_and_then_policies() {
     };
     for (mesh, spec, expected) in [
         (None, "", vec![TEXT]),
-        (Some("trustDomain: x"), "", vec![]),
+        (Some("trustDomain: cluster.local"), "", vec![]),
         (Some("accessLogFile: /dev/stdout"), "", vec![TEXT]),
         (Some("{accessLogFile: /dev/stdout, accessLogEncoding: JSON}"), "", vec![JSON]),
-        (Some("trustDomain: x"), "accessLogging: [{providers: [{name: envoy}]}]", vec![TEXT]),
+        (Some("trustDomain: cluster.local"), "accessLogging: [{providers: [{name: envoy}]}]", vec![TEXT]),
         (None, "accessLogging: [{disabled: true}]", vec![]),
         (None, "accessLogging: [{match: {mode: CLIENT}, disabled: true}]", vec![TEXT]),
         (None, "accessLogging: [{match: {mode: SERVER}, disabled: true}]", vec![]),
@@ -261,6 +261,15 @@ fn what_access_logs_cannot_do_is_told() {
     let labels = "envoyFileAccessLog: {logFormat: {labels: {a: b}}}";
     assert_eq!(one(labels), provider("envoyFileAccessLog.logFormat.labels"));
     assert_eq!(one("envoyOtelAls: {service: x, port: 1}"), provider("envoyOtelAls"));
+    for settings in ["{accessLogging: [gone]}", "{accessLogging: envoy}", "{accessLogging: [1]}"] {
+        let settings = format!("defaultProviders: {settings}");
+        assert_eq!(mesh_fields(&settings), ["data.mesh.defaultProviders.accessLogging"], "{settings}");
+    }
+    assert_eq!(
+        mesh_fields("defaultProviders: {metrics: [stackdriver]}"),
+        ["data.mesh.defaultProviders.metrics"]
+    );
+    assert_eq!(mesh_fields("accessLogFile: 5"), ["data.mesh.accessLogFile"]);
     assert_eq!(mesh_fields("accessLogFormat: x"), ["data.mesh.accessLogFormat"]);
     assert_eq!(mesh_fields("accessLogFile: /tmp/x"), ["data.mesh.accessLogFile"]);
     assert_eq!(mesh_fields("accessLogEncoding: XML"), ["data.mesh.accessLogEncoding"]);
@@ -339,6 +348,8 @@ fn what_tracing_cannot_do_is_told() {
     ] {
         assert_eq!(otel(more), provider(&format!("opentelemetry.{field}")), "{more}");
     }
+    let gone = fields(&mesh_config("defaultProviders: {tracing: [gone]}"));
+    assert_eq!(gone, ["data.mesh.defaultProviders.tracing"]);
     let legacy = fields(&mesh_config("defaultConfig: {tracing: {zipkin: {address: x}}}"));
     assert_eq!(legacy, ["data.mesh.defaultConfig.tracing.zipkin"]);
 }

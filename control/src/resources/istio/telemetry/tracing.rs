@@ -151,8 +151,19 @@ impl Defaults {
                 collectors.insert(Arc::clone(name), collector);
             }
         }
-        let names = mesh.get(&["defaultProviders", "tracing"]).and_then(|names| names.as_array());
-        let provider = names.and_then(|names| names.first()).and_then(|name| name.as_str()).map(Arc::from);
+        let names = mesh.default_providers("tracing", problems).unwrap_or_default();
+        let provider = names.into_iter().next();
+        if let (Some(id), Some(name)) =
+            (mesh.id(), provider.as_ref().filter(|name| mesh.provider(name).is_none()))
+        {
+            let text = format!("there is no provider {name:?} among extensionProviders: nothing is traced");
+            problems.push(
+                id,
+                MeshConfig::field(&["defaultProviders", "tracing"]),
+                Severity::Unresolved,
+                text,
+            );
+        }
         Self { tracing, provider, collectors }
     }
 
