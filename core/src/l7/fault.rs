@@ -114,7 +114,7 @@ mod tests {
         let (right, other) = (Asked::get("/").with("x", "1"), Asked::get("/"));
         let identity = |account| crate::identity::Identity::new("td", "a", account).unwrap();
         let (caller, stranger) = (identity("b"), identity("c"));
-        let mut drawn = |request, source, now| {
+        let drawn = |request, source, now| {
             let client = "10.0.0.1".parse().unwrap();
             let asking =
                 Asking { request, source, source_cluster: None, client, auth: None, destination: &service };

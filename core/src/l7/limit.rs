@@ -124,11 +124,13 @@ impl<K: Ord + Clone> Limiter<K> {
             // A full bucket need not be remembered.
             self.buckets.retain(|_, bucket| !bucket.is_full(now, rate));
         }
-        let full = Bucket::new(now, rate);
+        // Who gets a bucket of its own may have used the common one: it begins where that is, or it would have both.
+        self.rest.take_if(|rest| rest.is_full(now, rate));
+        let rest = self.rest.clone().unwrap_or_else(|| Bucket::new(now, rate));
         if self.buckets.len() < self.max_keys {
-            return self.buckets.entry(key.clone()).or_insert(full).take(now, rate);
+            return self.buckets.entry(key.clone()).or_insert(rest).take(now, rate);
         }
-        self.rest.get_or_insert(full).take(now, rate)
+        self.rest.insert(rest).take(now, rate)
     }
 
     /// How many keys are remembered.

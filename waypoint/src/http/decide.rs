@@ -154,6 +154,8 @@ fn act(
         }
         Action::Forward(forward) => {
             let (backend, target) = draw(worker, &forward.backends)?;
+            // A VirtualService may leave the port out, which is the one that was asked.
+            let target = target.at(conn.port);
             let pool = pooled(worker, now, &target, backend.subset.as_ref())?;
             let injected = worker.draw(|rng| forward.faults.draw(rng));
             let sticky = forward.persistence.as_ref().map(|it| sticky(worker, now, head, it, &target));
@@ -166,7 +168,7 @@ fn act(
                 .mirrors
                 .iter()
                 .filter(|mirror| worker.draw(|rng| mirror.fraction.draw(rng)))
-                .cloned()
+                .map(|mirror| Mirror { target: mirror.target.at(conn.port), ..mirror.clone() })
                 .collect();
             Ok(plan)
         }

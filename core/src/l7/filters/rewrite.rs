@@ -61,7 +61,7 @@ impl RegexRewrite {
         match self.find.replace_all(path, &*self.replacement) {
             // It has to stay a path.
             Cow::Owned(text) if !text.starts_with('/') => Cow::Owned(format!("/{text}")),
-            text => text,
+            text @ (Cow::Owned(_) | Cow::Borrowed(_)) => text,
         }
     }
 }

@@ -291,7 +291,7 @@ fn retries_and_times_are_read() {
         ("retriable-status-codes,418", RetryOn { status: vec![418], ..none.clone() }),
         (
             "cancelled,deadline-exceeded,resource-exhausted,internal,unavailable",
-            RetryOn { grpc_status: vec![1, 4, 8, 13, 14], ..none.clone() },
+            RetryOn { grpc_status: vec![1, 4, 8, 13, 14], ..RetryOn::default() },
         ),
     ] {
         assert_eq!(on(words), expected, "{words}");
@@ -360,7 +360,7 @@ fn faults_and_mirrors_are_read() {
         let yaml = yaml
             .strip_prefix('{')
             .and_then(|yaml| yaml.strip_suffix('}'))
-            .map_or(yaml.to_owned(), |yaml| yaml.replace(", mirror", "\nmirror"));
+            .map_or_else(|| yaml.to_owned(), |yaml| yaml.replace(", mirror", "\nmirror"));
         assert_eq!(mirrors(&yaml), expected, "{yaml}");
     }
 }
