@@ -1,8 +1,16 @@
 //! Makes Rust of `proto/*.proto`, without `protoc`.
 
-/// What the control plane and the CNI agent are spoken to with; `workload.proto` comes in through `security.proto` too.
-const FILES: [&str; 5] =
-    ["discovery.proto", "workload.proto", "security.proto", "citadel.proto", "zds.proto"];
+/// What the control plane, the CNI agent, authorizers and rate limit services are spoken to with; `workload.proto` comes in
+/// through `security.proto` too.
+const FILES: [&str; 7] = [
+    "discovery.proto",
+    "workload.proto",
+    "security.proto",
+    "citadel.proto",
+    "zds.proto",
+    "ext_authz.proto",
+    "ratelimit.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");

@@ -10,11 +10,13 @@
 pub mod ca;
 pub mod cert;
 pub mod dns;
+pub mod ext_authz;
 pub mod grpc;
 pub mod jwks;
 pub mod local;
 pub mod proto;
 pub mod resources;
+pub mod rls;
 #[cfg(test)]
 mod test_ports;
 pub mod watch;

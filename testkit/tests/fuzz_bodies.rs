@@ -83,5 +83,7 @@ targets!(
     xds,
     undump,
     zds,
+    jwt,
+    jwks,
     resources
 );

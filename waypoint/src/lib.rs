@@ -2,13 +2,16 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`cli`] | commands, flags, help, exit codes |
 //! | `conn` | one connection of a client: whom it is for, who calls |
 //! | [`demo`] | `adit-waypoint demo`: a mesh on loopback |
 //! | `http` | HTTP, from a client's stream to endpoints and back |
 //! | `local` | tasks of hyper's, on the thread they belong to |
+//! | [`observe`] | what is told of requests, and to whom |
 //! | `prefixed` | a stream of which the beginning has been read |
 //! | [`proxy`] | a running waypoint |
 //! | `route` | from a target to an endpoint |
+//! | [`run`] | `adit-waypoint proxy` |
 //! | `serve` | what a stream speaks, and who serves that |
 //! | [`settings`] | bounds and deadlines |
 //! | [`shared`] | what all threads have in common |
@@ -17,13 +20,16 @@
 //! | [`worker`] | one thread |
 #![forbid(unsafe_code)]
 
+pub mod cli;
 mod conn;
 pub mod demo;
 mod http;
 mod local;
+pub mod observe;
 mod prefixed;
 pub mod proxy;
 mod route;
+pub mod run;
 mod serve;
 pub mod settings;
 pub mod shared;

@@ -17,6 +17,11 @@ impl<S> Prefixed<S> {
     pub(crate) fn new(prefix: Vec<u8>, inner: S) -> Self {
         Self { prefix: prefix.into(), inner }
     }
+
+    /// What it is read from; what was read before is gone.
+    pub(crate) fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {

@@ -138,10 +138,10 @@ impl Pool {
 /// The endpoint of a connection that is not HTTP.
 pub(crate) fn endpoint_of_connection(
     worker: &Worker,
+    now: &Now,
     conn: &Conn,
     server_name: Option<&str>,
 ) -> Result<(Pool, Endpoint), Unroutable> {
-    let now = Now::of(worker)?;
     let pool = match &conn.target {
         Fronted::Workload(workload) => Pool::Workload(Arc::clone(workload), conn.port),
         Fronted::Service(service) => {
@@ -161,7 +161,7 @@ pub(crate) fn endpoint_of_connection(
                     drawn.map_err(|error| Unroutable::NoRoute(error.to_string().into()))?
                 }
             };
-            Pool::of(worker, &now, &target, subset.as_ref())?
+            Pool::of(worker, now, &target, subset.as_ref())?
         }
     };
     let endpoint = pool.draw(worker, conn, &Pick::default())?;

@@ -16,6 +16,10 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How long it may take to see what a connection speaks. 15 s.
     pub sniff_timeout: Duration,
+    /// How long a client on an undeclared port may say nothing before its server is asked whether it speaks first. 250 ms.
+    pub silence: Duration,
+    /// How often octets of open connections are counted, unless `Telemetry` says otherwise. 5 s.
+    pub tcp_interval: Duration,
     /// How much of a request's body is kept for another attempt, in octets. 1 MiB. Beyond it there is none.
     pub max_replayed: usize,
     /// Streams of one HTTP/2 connection of a client. 100.
@@ -36,6 +40,8 @@ impl Default for Settings {
             max_headers: 100,
             head_timeout: Duration::from_secs(30),
             sniff_timeout: Duration::from_secs(15),
+            silence: Duration::from_millis(250),
+            tcp_interval: Duration::from_secs(5),
             max_replayed: 1 << 20,
             max_streams: 100,
             max_idle: 256,

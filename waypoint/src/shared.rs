@@ -3,21 +3,45 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use adit_control::jwks::Jwks;
 use adit_core::l7::SessionKey;
 use adit_core::l7::Snapshot;
 use adit_core::l7::upstream::{Chosen, Cluster, Settled, endpoints_of};
 use adit_core::mesh::{Mesh, Service, ServiceName, Workload};
 use adit_core::proxy::LocalWorkload;
 use adit_core::time::Instant;
-use adit_ops::l7::Exchange;
 use adit_process::tables::Tables;
 use adit_runtime::Clock;
 use tokio::sync::watch;
 
+use crate::observe::Recorder;
 use crate::settings::Settings;
 
-/// Hears of each request and connection when it ends; on the thread that served it, so it must be quick.
-pub type Recorder = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+/// What a waypoint is made from.
+pub struct Parts {
+    /// What is configured, as it is now.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The mesh, as it is now.
+    pub tables: Arc<Tables>,
+    /// Whom we stand for.
+    pub local: LocalWorkload,
+    /// Bounds and deadlines.
+    pub settings: Settings,
+    /// Who hears of requests.
+    pub recorder: Arc<dyn Recorder>,
+    /// Set when the end is asked for.
+    pub draining: watch::Receiver<bool>,
+    /// Keys that tokens are signed with.
+    pub keys: Jwks,
+    /// What sessions are sealed with.
+    pub session_key: SessionKey,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("local", &self.local).finish_non_exhaustive()
+    }
+}
 
 /// What threads share.
 pub struct Shared {
@@ -30,9 +54,11 @@ pub struct Shared {
     /// Bounds and deadlines.
     pub settings: Settings,
     /// Who hears of requests.
-    pub recorder: Recorder,
+    pub recorder: Arc<dyn Recorder>,
     /// Set when the end is asked for.
     pub draining: watch::Receiver<bool>,
+    /// Keys that tokens are signed with.
+    pub keys: Jwks,
     /// What sessions are sealed with.
     pub session_key: SessionKey,
     pub(crate) clusters: Clusters,
@@ -48,17 +74,10 @@ impl fmt::Debug for Shared {
 impl Shared {
     /// What threads share from the start.
     #[must_use]
-    pub fn new(
-        snapshot: watch::Receiver<Arc<Snapshot>>,
-        tables: Arc<Tables>,
-        local: LocalWorkload,
-        settings: Settings,
-        recorder: Recorder,
-        draining: watch::Receiver<bool>,
-        session_key: SessionKey,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { snapshot, tables, local, settings, recorder, draining, keys, session_key } = parts;
         let (clusters, clock) = (Clusters::default(), Clock::start());
-        Self { snapshot, tables, local, settings, recorder, draining, session_key, clusters, clock }
+        Self { snapshot, tables, local, settings, recorder, draining, keys, session_key, clusters, clock }
     }
 
     pub(crate) fn now(&self) -> Instant {

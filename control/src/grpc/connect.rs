@@ -153,7 +153,7 @@ impl Connector {
         let late = |within| move |_| ConnectError::Timeout { server: server(), within };
         let tls = TlsConnector::from(Arc::new(self.tls()?));
 
-        let tcp = timeout(TCP_TIMEOUT, self.dial(host, *port)).await;
+        let tcp = timeout(TCP_TIMEOUT, reach(host, *port, self.names.as_ref(), self.mark)).await;
         let tcp = tcp.map_err(late(TCP_TIMEOUT))?.and_then(|tcp| keep_alive(&tcp).map(|()| tcp));
         let tcp = tcp.map_err(|source| ConnectError::Tcp { server: server(), source })?;
 
@@ -182,20 +182,6 @@ impl Connector {
         Ok(Channel::new(sender, authority.clone(), Arc::clone(&self.auth)))
     }
 
-    async fn dial(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
-        if let Some(names) = self.names.as_ref().filter(|_| host.parse::<IpAddr>().is_err()) {
-            match names.resolve(host, NameScope::Machine).await {
-                Ok(found) => {
-                    let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-                    return dial(&found, self.mark).await;
-                }
-                Err(error) => tracing::debug!(%host, %error, "left to the machine's resolver"),
-            }
-        }
-        let found: Vec<_> = lookup_host((host, port)).await?.collect();
-        dial(&found, self.mark).await
-    }
-
     /// TLS 1.3, the server proves who it is, we do not.
     fn tls(&self) -> Result<ClientConfig, ConnectError> {
         let wrong = |error: &dyn std::fmt::Display| ConnectError::Tls(error.to_string());
@@ -219,6 +205,26 @@ impl Connector {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+/// Connects to a host by name or address. `names` and `mark` as in [`Connector`].
+pub(crate) async fn reach(
+    host: &str,
+    port: u16,
+    names: Option<&dns::Names>,
+    mark: Option<u32>,
+) -> std::io::Result<TcpStream> {
+    if let Some(names) = names.filter(|_| host.parse::<IpAddr>().is_err()) {
+        match names.resolve(host, NameScope::Machine).await {
+            Ok(found) => {
+                let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+                return dial(&found, mark).await;
+            }
+            Err(error) => tracing::debug!(%host, %error, "left to the machine's resolver"),
+        }
+    }
+    let found: Vec<_> = lookup_host((host, port)).await?.collect();
+    dial(&found, mark).await
 }
 
 /// Connects to the first address that takes the connection.

@@ -11,6 +11,7 @@ mod roots;
 pub use auth::{Auth, AuthError, Token};
 pub use call::{Octets, PREFIX, call};
 pub use channel::Channel;
+pub(crate) use connect::reach;
 pub use connect::{ConnectError, Connector, Server, ServerError};
 pub use roots::{Roots, RootsError};
 pub use rustls::pki_types::ServerName;

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn header(alg: &str, kid: Option<&str>) -> Header {
+pub(super) fn header(alg: &str, kid: Option<&str>) -> Header {
     Header { alg: alg.into(), kid: kid.map(Into::into) }
 }
 
-pub(super) fn encode(octets: &[u8]) -> String {
+fn encode(octets: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut out = String::new();
     for chunk in octets.chunks(3) {
@@ -20,6 +20,27 @@ pub(super) fn encode(octets: &[u8]) -> String {
         }
     }
     out
+}
+
+/// Somebody who signs with Ed25519.
+pub(super) struct Signer {
+    pub(super) kid: String,
+    pair: lc::Ed25519KeyPair,
+}
+
+impl Signer {
+    pub(super) fn new(kid: &str) -> Self {
+        Self { kid: kid.to_owned(), pair: lc::Ed25519KeyPair::generate().unwrap() }
+    }
+
+    pub(super) fn set(&self) -> String {
+        let x = encode(self.pair.public_key().as_ref());
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "x": x}]}).to_string()
+    }
+
+    pub(super) fn sign(&self, signed: &[u8]) -> Vec<u8> {
+        self.pair.sign(signed).as_ref().to_vec()
+    }
 }
 
 fn set(keys: &[Value]) -> KeySet {

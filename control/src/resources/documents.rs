@@ -1,4 +1,6 @@
 //! The objects of a file of manifests: YAML of one or more documents, or JSON; lists of objects are taken apart.
+use std::collections::BTreeSet;
+
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -39,12 +41,13 @@ pub enum DocumentError {
 /// Something in it is no object: then nothing of it is to be used.
 pub fn read(text: &str, json: bool) -> Result<Vec<Object>, DocumentError> {
     let mut objects: Vec<Object> = Vec::new();
+    let mut names = BTreeSet::new();
     for (index, value) in values(text, json).enumerate() {
         let number = index + 1;
         let value = value.map_err(|text| DocumentError::Syntax { number, text })?;
         for value in items(value) {
             let object = Object::new(value).map_err(|error| DocumentError::Object { number, error })?;
-            if objects.iter().any(|known| known.id() == object.id()) {
+            if !names.insert(object.id()) {
                 return Err(DocumentError::Twice { number, object: object.id().to_string() });
             }
             objects.push(object);

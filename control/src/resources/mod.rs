@@ -9,6 +9,7 @@
 //!
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
+mod adit;
 pub mod directory;
 pub mod documents;
 mod gateway;
@@ -22,7 +23,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::{Frontends, Kind, Snapshot};
+use adit_core::l7::Snapshot;
 
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
@@ -94,7 +95,7 @@ pub struct Compiled {
 }
 
 /// Kinds that are read: by a translator, or because others refer to them. Their groups and names.
-const KINDS: [(&str, &str); 19] = [
+const KINDS: [(&str, &str); 21] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -111,6 +112,8 @@ const KINDS: [(&str, &str); 19] = [
     (ISTIO_GROUP, "DestinationRule"),
     (ISTIO_GROUP, "ServiceEntry"),
     (ISTIO_GROUP, "VirtualService"),
+    (adit::GROUP, adit::KINDS[0]),
+    (adit::GROUP, adit::KINDS[1]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[0]),
     (istio::SECURITY_GROUP, istio::SECURITY_KINDS[1]),
     (istio::telemetry::GROUP, "Telemetry"),
@@ -125,17 +128,20 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         problems.push(object.id(), "kind", Severity::Unsupported, text);
     }
     let services = Services::new(objects, world, &mut problems);
-    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
-    let virtual_services = istio::virtual_service::translate(objects, world, &destinations, &mut problems);
-    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
-    give_way(&gateway.frontends, &mut problems);
     let config = MeshConfig::of(objects, world, &mut problems);
+    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let virtual_services =
+        istio::virtual_service::translate(objects, world, &services, &destinations, &mut problems);
+    let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
+    istio::virtual_service::give_way(&gateway.frontends, &mut problems);
     let security = istio::security(objects, world, &services, &config, &mut problems);
     let snapshot = Snapshot {
         frontends: gateway.frontends,
         protocols: services.protocols(),
         backend_tls: gateway.backend_tls,
         destinations,
+        faults: adit::faults(objects, world, &services, &mut problems),
+        rates: adit::rates(objects, world, &services, &mut problems),
         retry_budgets: gateway.retry_budgets,
         policies: security.policies,
         authentications: security.authentications,
@@ -143,25 +149,6 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         telemetry: istio::telemetry::translate(objects, world, &config, &mut problems),
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
-}
-
-/// Tells of `VirtualService`s that have no effect, as routes of Gateway API are for the same service.
-fn give_way(frontends: &Frontends, problems: &mut Problems) {
-    for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
-        let (route, parent) = (&conflict.route, &conflict.parent);
-        let object = ObjectName {
-            group: "networking.istio.io".into(),
-            kind: "VirtualService".into(),
-            namespace: Arc::clone(&route.namespace),
-            name: Arc::clone(&route.name),
-        };
-        let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
-        let text = format!(
-            "{}{port} has a {}, which goes before it; this has no effect there",
-            parent.service.hostname, conflict.winner
-        );
-        problems.push(object, "spec.hosts", Severity::Conflict, text);
-    }
 }
 
 #[cfg(test)]

@@ -175,6 +175,14 @@ impl Services {
         ports.iter().find(|port| *port.name == *name).map(|port| port.number)
     }
 
+    /// The port of a service that has one alone.
+    pub(super) fn only_port(&self, service: &ServiceName) -> Option<u16> {
+        match &*self.known.get(service)?.ports {
+            [port] => Some(port.number),
+            _ => None,
+        }
+    }
+
     /// The hosts of a `ServiceEntry`.
     pub(super) fn entry_hosts(&self, namespace: &str, name: &str) -> Option<&[ServiceName]> {
         self.entries.get(&(namespace.into(), name.into())).map(Vec::as_slice)

@@ -1,8 +1,15 @@
 //! Faults put in on purpose, to see how clients bear them (Istio: `HTTPFaultInjection`).
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::filters::Fraction;
+use super::matching::{Named, header};
+use super::rate::Asking;
+use super::request::Request;
+use super::text::TextMatch;
 use crate::rng::Rng;
+use crate::time::UnixTime;
 
 /// How a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +48,35 @@ impl Faults {
     }
 }
 
+/// Faults for some requests, until a time (`FaultPolicy`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultPolicy {
+    /// Its `namespace/name`.
+    pub name: Arc<str>,
+    /// The faults.
+    pub faults: Faults,
+    /// Headers that a request must have.
+    pub headers: Vec<Named>,
+    /// Identities of whom one must call; empty: anybody.
+    pub principals: Vec<TextMatch>,
+    /// From this time on it has no effect: nobody forgets to end an experiment.
+    pub expires: UnixTime,
+}
+
+impl FaultPolicy {
+    /// Throws the dice for a request; `None`: the policy is not for it, or is over.
+    pub fn draw(&self, asking: &Asking<'_, impl Request>, now: UnixTime, rng: &mut Rng) -> Option<Injected> {
+        let right =
+            |named: &Named| header(asking.request, &named.name).is_some_and(|it| named.value.matches(&it));
+        let source = || asking.source.map(alloc::string::ToString::to_string);
+        let called = |by: &str| self.principals.iter().any(|one| one.matches(by.as_bytes()));
+        let applies = now < self.expires
+            && self.headers.iter().all(right)
+            && (self.principals.is_empty() || source().is_some_and(|source| called(&source)));
+        applies.then(|| self.faults.draw(rng))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +95,33 @@ mod tests {
         assert_eq!(Faults::default().draw(&mut rng), Injected::default());
         let always = Faults { delay: None, abort: Some((Abort::Grpc(14), Fraction::ALL)) };
         assert_eq!(always.draw(&mut rng).abort, Some(Abort::Grpc(14)));
+    }
+
+    #[test]
+    fn a_policy_is_for_some_requests_until_its_time_is_over() {
+        use super::super::rate::Asking;
+        use super::super::tests::Asked;
+        let abort = Some((Abort::Status(503), Fraction::ALL));
+        let exact = |text: &str| TextMatch::Exact(text.into());
+        let policy = FaultPolicy {
+            name: "shop/p".into(),
+            faults: Faults { delay: None, abort },
+            headers: alloc::vec![Named { name: "x".into(), value: exact("1") }],
+            principals: alloc::vec![exact("spiffe://td/ns/a/sa/b")],
+            expires: UnixTime(100),
+        };
+        let service = crate::mesh::ServiceName { namespace: "shop".into(), hostname: "web".into() };
+        let (right, other) = (Asked::get("/").with("x", "1"), Asked::get("/"));
+        let identity = |account| crate::identity::Identity::new("td", "a", account).unwrap();
+        let (caller, stranger) = (identity("b"), identity("c"));
+        let mut drawn = |request, source, now| {
+            let client = "10.0.0.1".parse().unwrap();
+            let asking =
+                Asking { request, source, source_cluster: None, client, auth: None, destination: &service };
+            policy.draw(&asking, UnixTime(now), &mut Rng::new(1)).is_some_and(|it| it.abort.is_some())
+        };
+        assert!(drawn(&right, Some(&caller), 99));
+        assert!(!drawn(&right, Some(&caller), 100) && !drawn(&other, Some(&caller), 99));
+        assert!(!drawn(&right, Some(&stranger), 99) && !drawn(&right, None, 99));
     }
 }

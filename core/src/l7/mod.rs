@@ -35,9 +35,11 @@ mod outlier;
 mod path;
 mod persistence;
 mod protocol;
+pub mod rate;
 mod request;
 mod retry;
 mod route;
+mod scope;
 mod siphash;
 mod snapshot;
 mod sniff;
@@ -52,7 +54,7 @@ pub use self::backends::{Backend, Backends, NoBackend, Target};
 pub use self::breaker::{Breaker, Counted, Limits, Overflow};
 pub use self::budget::RetryBudget;
 pub use self::connections::{ConnectionRoute, ConnectionTable, ServerName, ServerNameError};
-pub use self::fault::{Abort, Faults, Injected};
+pub use self::fault::{Abort, FaultPolicy, Faults, Injected};
 pub use self::filters::{
     AllowOrigin, AllowOriginError, Allowed, Cors, Fraction, HeaderChanges, Headers, Location, Mirror,
     PathRewrite, Preflight, Redirect, RegexRewrite, Rewrite,
@@ -69,6 +71,7 @@ pub use self::protocol::{Protocol, Protocols};
 pub use self::request::{Request, Scheme};
 pub use self::retry::{Answered, AttemptFailure, Elapsed, Ending, Exchange, Next, RetryOn, RetryPolicy};
 pub use self::route::{Action, Direct, Forward, Kind, Parent, Route, RouteId, Rule};
+pub use self::scope::{Scope, Scoped};
 pub use self::snapshot::Snapshot;
 pub use self::sniff::{Sniffed, sniff};
 pub use self::table::{Found, Table};

@@ -120,6 +120,15 @@ impl PathMatch {
         }
     }
 
+    /// The prefix of segments, if it is one.
+    #[must_use]
+    pub const fn prefix(&self) -> Option<&Prefix> {
+        match self {
+            Self::Prefix(prefix) => Some(prefix),
+            Self::Exact(_) | Self::Begins(_) | Self::Regex(_) | Self::Grpc { .. } => None,
+        }
+    }
+
     /// `path` with `replacement` in place of the prefix, if this is one and holds.
     #[must_use]
     pub fn replaced(&self, path: &str, replacement: &str) -> Option<String> {

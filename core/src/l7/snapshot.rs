@@ -3,9 +3,12 @@ use alloc::collections::BTreeMap;
 
 use super::authz::Policies;
 use super::backend_tls::BackendTlsRules;
+use super::fault::FaultPolicy;
 use super::frontends::Frontends;
 use super::jwt::Authentications;
 use super::protocol::Protocols;
+use super::rate::RatePolicy;
+use super::scope::Scoped;
 use super::telemetry::Telemetries;
 use super::upstream::Destinations;
 use crate::mesh::ServiceName;
@@ -28,6 +31,10 @@ pub struct Snapshot {
     pub backend_tls: BackendTlsRules,
     /// How endpoints are chosen, and how much they bear (`DestinationRule`).
     pub destinations: Destinations,
+    /// Faults put in on purpose; the nearest to a request counts.
+    pub faults: Scoped<FaultPolicy>,
+    /// Rate limits.
+    pub rates: Scoped<RatePolicy>,
     /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
     /// cent of all requests, and so many in any case. Services that are not here have the default.
     pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,

@@ -20,6 +20,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::l7::metrics::HttpMetrics;
+
 pub use self::control::{CertificateFigures, Certificates, HeldCertificates, Pods, Xds, XdsFigures};
 pub use self::dns::Dns;
 pub use self::process::Runtimes;
@@ -54,13 +56,26 @@ impl Metrics {
     /// `unknown`).
     #[must_use]
     pub fn new(tag: &str, bounds: Bounds) -> Self {
+        Self::build(tag, bounds, None)
+    }
+
+    /// As [`new`](Self::new), for a waypoint: the traffic that is told of is that of its requests, not of the tunnels' streams.
+    #[must_use]
+    pub fn of_waypoint(tag: &str, bounds: Bounds, requests: &HttpMetrics) -> Self {
+        Self::build(tag, bounds, Some(requests))
+    }
+
+    fn build(tag: &str, bounds: Bounds, requests: Option<&HttpMetrics>) -> Self {
         let mut registry = Registry::default();
         let traffic = Traffic::new(bounds);
         let (xds, dns) = (Xds::default(), Dns::default());
         let (certificates, pods) = (Certificates::default(), Pods::default());
         let runtimes = Runtimes::default();
         let tunnels = Tunnels::default();
-        registry.register_collector(Box::new(traffic.clone()));
+        match requests {
+            Some(requests) => requests.register_traffic(&mut registry),
+            None => registry.register_collector(Box::new(traffic.clone())),
+        }
         registry.register_collector(Box::new(tunnels.clone()));
         control::register(&mut registry, ("ztunnel", tag), (&xds, &certificates));
         control::register_pods(&mut registry, &pods);

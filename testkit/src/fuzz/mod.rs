@@ -6,6 +6,8 @@ pub mod dns;
 pub mod frames;
 pub mod headers;
 pub mod hpack;
+pub mod jwks;
+pub mod jwt;
 pub mod pair_hostile;
 pub mod policy;
 pub mod resources;
@@ -19,7 +21,7 @@ pub mod zds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -33,6 +35,8 @@ pub const TARGETS: [Target; 14] = [
     ("xds", xds::body),
     ("undump", undump::body),
     ("zds", zds::body),
+    ("jwt", jwt::body),
+    ("jwks", jwks::body),
     ("resources", resources::body),
 ];
 

@@ -66,6 +66,7 @@ fn decided(objects: &[Arc<Object>]) -> String {
                         let location = redirect.location(&Asked, port, found.matched.path()).location;
                         assert!(!location.contains(['\r', '\n']), "{location:?}");
                     }
+                    Action::Direct(direct) => assert!((100..600).contains(&direct.status)),
                     Action::Invalid(why) => assert!(!why.is_empty()),
                 }
             }

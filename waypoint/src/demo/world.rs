@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use adit_control::jwks::Jwks;
 use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
 use adit_core::l7::{SessionKey, Snapshot};
 use adit_core::proxy::{LocalWorkload, Observed};
@@ -21,9 +22,11 @@ use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use super::app::App;
+use crate::observe::{Recorder, Told};
 use crate::proxy;
 use crate::settings::Settings;
-use crate::shared::{Recorder, Shared};
+use crate::shared::{self, Shared};
+use adit_ops::l7::metrics::Reported;
 
 /// Where the waypoint lives.
 pub const WAYPOINT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
@@ -73,6 +76,7 @@ pub struct World {
     entries: BTreeMap<(&'static str, &'static str, u16), SocketAddr>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     draining: watch::Sender<bool>,
+    keys: Jwks,
     /// What is wrong with the manifests in force.
     pub problems: Vec<Problem>,
 }
@@ -122,7 +126,7 @@ impl World {
         plan: &Plan,
         manifests: &str,
         settings: Settings,
-        recorder: Recorder,
+        recorder: Arc<dyn Recorder>,
     ) -> Result<Self, WorldError> {
         let home = |index: usize| Ipv4Addr::new(127, 0, 2, u8::try_from(index + 1).unwrap_or(u8::MAX));
         let mut apps = BTreeMap::new();
@@ -136,6 +140,8 @@ impl World {
         let mut bound = bound.into_iter();
         let mesh = mesh(plan, &apps, client_home, hbone);
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        let keys = Jwks::new();
+        keys.update(compiled.snapshot.authentications.sources());
         let snapshot = watch::Sender::new(Arc::clone(&compiled.snapshot));
         let draining = watch::Sender::new(false);
         let config =
@@ -169,15 +175,16 @@ impl World {
             name: "waypoint".into(),
             service_account: "waypoint".into(),
         };
-        let shared = Arc::new(Shared::new(
-            snapshot.subscribe(),
+        let shared = Arc::new(Shared::new(shared::Parts {
+            snapshot: snapshot.subscribe(),
             tables,
             local,
             settings,
             recorder,
-            draining.subscribe(),
-            SessionKey::new(u128::from(seed()?)),
-        ));
+            draining: draining.subscribe(),
+            keys: keys.clone(),
+            session_key: SessionKey::new(u128::from(seed()?)),
+        }));
         let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
         let mut nodes = Vec::new();
         for (index, (name, _)) in plan.apps.iter().enumerate() {
@@ -204,7 +211,8 @@ impl World {
             }
             clients.insert(*name, instance);
         }
-        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, problems: compiled.problems })
+        let problems = compiled.problems;
+        Ok(Self { apps, clients, nodes, waypoint, entries, snapshot, draining, keys, problems })
     }
 
     /// An address that leads to `service`'s `port` as if `client` had called it.
@@ -227,6 +235,7 @@ impl World {
     /// One cannot be read; those in force stay.
     pub fn apply(&mut self, manifests: &str) -> Result<(), WorldError> {
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
+        self.keys.update(compiled.snapshot.authentications.sources());
         self.problems = compiled.problems;
         self.snapshot.send_replace(compiled.snapshot);
         Ok(())
@@ -325,28 +334,32 @@ fn config(
 pub struct Records(Arc<Mutex<Vec<String>>>);
 
 impl Records {
-    /// Keeps `method path status flags details route` of each request.
+    /// As what a waypoint tells.
     #[must_use]
-    pub fn recorder(&self) -> Recorder {
-        let lines = Arc::clone(&self.0);
-        Arc::new(move |exchange| {
-            let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-            let details = exchange.details.map(ToString::to_string).unwrap_or_default();
-            let line = format!(
-                "{} {} {} {} {details} {}",
-                text(exchange.http.method),
-                text(exchange.http.path),
-                exchange.http.status,
-                exchange.flags,
-                exchange.route,
-            );
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        })
+    pub fn recorder(&self) -> Arc<dyn Recorder> {
+        Arc::new(self.clone())
     }
 
-    /// What was kept so far.
+    /// What was kept so far: `method path status flags details route` of each request.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Recorder for Records {
+    fn finished(&self, told: &Told<'_>, _: Reported) {
+        let exchange = told.exchange;
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let details = exchange.details.map(ToString::to_string).unwrap_or_default();
+        let line = format!(
+            "{} {} {} {} {details} {}",
+            text(exchange.http.method),
+            text(exchange.http.path),
+            exchange.http.status,
+            exchange.flags,
+            exchange.route,
+        );
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 }

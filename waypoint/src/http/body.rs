@@ -83,6 +83,8 @@ struct Source {
     kept: Vec<Bytes>,
     octets: usize,
     limit: usize,
+    /// How long it is, if that was said.
+    hint: SizeHint,
     trailers: Option<HeaderMap>,
     /// The beginning is gone: no further attempt can have it.
     spilled: bool,
@@ -102,12 +104,14 @@ impl Kept {
     /// Keeps at most `limit` octets of `incoming`.
     pub(crate) fn new(incoming: Incoming, limit: usize) -> Self {
         let (ended, decided) = (incoming.is_end_stream(), Rc::<Notify>::default());
+        let hint = incoming.size_hint();
         Self(
             Rc::new(RefCell::new(Source {
                 incoming: (!ended).then_some(incoming),
                 kept: Vec::new(),
                 octets: 0,
                 limit,
+                hint,
                 trailers: None,
                 spilled: false,
                 ended,
@@ -121,12 +125,10 @@ impl Kept {
     /// The body from its beginning, for one attempt. Attempts before it read no more.
     pub(crate) fn attempt(&self) -> Body {
         let source = self.0.borrow();
-        let hint = match &source.incoming {
-            Some(incoming) if source.read == 0 => incoming.size_hint(),
-            Some(_) => SizeHint::default(),
-            None if source.ended && source.octets == 0 && source.trailers.is_none() => return Body::Empty,
-            None => SizeHint::with_exact(source.octets as u64),
-        };
+        if source.ended && source.octets == 0 && source.trailers.is_none() {
+            return Body::Empty;
+        }
+        let hint = source.hint.clone();
         let pending: VecDeque<Bytes> = source.kept.iter().cloned().collect();
         drop(source);
         Body::Replayed(Replay { source: Rc::clone(&self.0), pending, trailers_sent: false, hint })
@@ -167,7 +169,7 @@ impl Source {
             self.ended = true;
             return Poll::Ready(Ok(None));
         };
-        let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
+        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => return Poll::Ready(Err(error)),
             None => {
@@ -176,7 +178,12 @@ impl Source {
                 return Poll::Ready(Ok(None));
             }
         };
-        match frame.into_data() {
+        // Whoever knows the length does not ask for the end.
+        let last = incoming.is_end_stream();
+        if last {
+            (self.ended, self.incoming) = (true, None);
+        }
+        let read = match frame.into_data() {
             Ok(data) => {
                 self.read = self.read.saturating_add(data.len() as u64);
                 self.octets = self.octets.saturating_add(data.len());
@@ -187,15 +194,17 @@ impl Source {
                 } else {
                     self.kept.push(data.clone());
                 }
-                Poll::Ready(Ok(Some(data)))
+                Some(data)
             }
             Err(frame) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    self.trailers = Some(trailers);
-                }
-                Poll::Ready(Ok(None))
+                self.trailers = frame.into_trailers().ok().or(self.trailers.take());
+                None
             }
+        };
+        if last {
+            self.decided.notify_waiters();
         }
+        Poll::Ready(Ok(read))
     }
 }
 

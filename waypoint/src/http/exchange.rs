@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_core::l7::telemetry::Telemetry;
 use adit_core::l7::upstream::{Balancer, Pick};
 use adit_core::l7::{
     Abort, Answered, AttemptFailure, Elapsed, Ending, Exchange, KeyHash, Next, Outcome, RetryBudget,
 };
 use adit_core::time::Instant;
+use adit_ops::l7::trace::{RequestId, Traced};
 use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version};
@@ -22,7 +24,7 @@ use super::decide::{self, Decision, Finish, Plan};
 use super::local::Local;
 use super::view::{Changed, Head};
 use super::watch::{self, Report, Watched};
-use super::{clean, mirror, upgrade};
+use super::{admit, clean, mirror, upgrade};
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool};
 use crate::shared::UnderWay;
@@ -45,18 +47,32 @@ pub(crate) async fn serve(
     let (parts, body) = request.into_parts();
     let (mut head, refused) = clean::clean(parts, worker.shared.settings.normalization);
     clean::strip_request(&mut head.headers);
-    identify(&worker, &mut head);
+    let now = Now::of(&worker);
+    let telemetry = match &now {
+        Ok(now) => Arc::clone(now.snapshot.telemetry.of(admit::service(&conn).map(|service| &service.name))),
+        Err(_) => Arc::default(),
+    };
+    let traced = identify(&worker, &telemetry, &mut head);
+    let admitted = match (&refused, &now) {
+        (Ok(()), Ok(now)) => admit::admit(&worker.shared, now, &conn, &mut head).await,
+        _ => Ok(Arc::default()),
+    };
     let head = Rc::new(head);
-    let mut report = Report::new(&worker, &conn, Rc::clone(&head));
+    let mut report = Report::new(&worker, &conn, Rc::clone(&head), telemetry);
+    report.traced = traced;
     if let Err(refused) = refused {
         let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
         let local = Local::new(refused.status.as_u16(), flags, refused.details, refused.text);
         return answered(report, local, &Finish::default()).closing();
     }
-    let now = match Now::of(&worker) {
+    let now = match now {
         Ok(now) => now,
         Err(error) => return answered(report, decide::unroutable(&error), &Finish::default()),
     };
+    match admitted {
+        Ok(policy) => report.policy = policy,
+        Err(local) => return answered(report, local, &Finish::default()),
+    }
     let Decision { outcome, mut finish, route } = decide::decide(&worker, &now, &conn, &head);
     report.route = route;
     let plan = match outcome {
@@ -108,23 +124,26 @@ fn aborted(abort: Abort) -> Local {
 }
 
 /// What every request has from here on.
-fn identify(worker: &Worker, head: &mut Head) {
+fn identify(worker: &Worker, telemetry: &Telemetry, head: &mut Head) -> Option<Traced> {
     head.headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
     // The proxy between has said what there is to say.
     head.headers.remove(header::EXPECT);
-    if !head.headers.contains_key(REQUEST_ID) {
-        let (high, low) = worker.draw(|rng| (rng.next_u64(), rng.next_u64()));
-        if let Ok(id) = HeaderValue::from_str(&uuid(high, low)) {
-            head.headers.insert(REQUEST_ID, id);
+    let tracing = &telemetry.tracing;
+    let traced = worker.draw(|rng| Traced::begin(tracing, &head.headers, rng));
+    let reason = traced.as_ref().filter(|_| tracing.use_request_id).map(|traced| traced.reason);
+    let id = worker
+        .draw(|rng| RequestId::of(head.headers.get(REQUEST_ID).map(HeaderValue::as_bytes), reason, rng));
+    if let RequestId::Set(id) = id
+        && let Ok(id) = HeaderValue::from_str(&id)
+    {
+        head.headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in traced.iter().flat_map(|traced| traced.headers(tracing)) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            head.headers.insert(name, value);
         }
     }
-}
-
-/// A UUID of version 4 (RFC 9562 §5.4).
-fn uuid(high: u64, low: u64) -> String {
-    let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xfff);
-    let (d, e) = ((low >> 48) & 0x3fff | 0x8000, low & 0xffff_ffff_ffff);
-    format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
+    traced
 }
 
 trait Closing {

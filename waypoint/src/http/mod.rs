@@ -5,6 +5,7 @@
 //!                                                  │                                  │
 //!  client ◀── Watched body, Report ◀───────────────┴────── local answer ◀─────────────┘
 //! ```
+mod admit;
 mod body;
 mod clean;
 mod decide;
@@ -16,5 +17,6 @@ mod upgrade;
 mod view;
 mod watch;
 
+pub(crate) use self::admit::{connection, service};
 pub(crate) use self::body::Body;
 pub(crate) use self::server::{serve_http1, serve_http2};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
-use adit_core::hbone::TraceParent;
+use adit_core::l7::telemetry::Telemetry;
+use adit_ops::l7::metrics::Reported;
+use adit_ops::l7::trace::Traced;
 use adit_ops::l7::{
     Details, Downstream, Exchange, Grpc, Http, Octets, Peer, Protocol, ResponseFlags, Security, Upstream,
     Version,
@@ -18,6 +20,7 @@ use http_body::{Body as _, Frame};
 use super::body::{Body, Kept};
 use super::view::Head;
 use crate::conn::Conn;
+use crate::observe::Told;
 use crate::shared::UnderWay;
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -45,11 +48,17 @@ pub(crate) struct Report {
     pub(crate) retries: u32,
     pub(crate) route: Arc<str>,
     pub(crate) policy: Arc<str>,
-    pub(crate) trace: Option<TraceParent>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) traced: Option<Traced>,
 }
 
 impl Report {
-    pub(crate) fn new(worker: &Rc<Worker>, conn: &Rc<Conn>, head: Rc<Head>) -> Self {
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        conn: &Rc<Conn>,
+        head: Rc<Head>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         Self {
             worker: Rc::clone(worker),
             conn: Rc::clone(conn),
@@ -72,7 +81,8 @@ impl Report {
             retries: 0,
             route: Arc::default(),
             policy: Arc::default(),
-            trace: None,
+            telemetry,
+            traced: None,
         }
     }
 
@@ -127,11 +137,13 @@ impl Report {
             // Streams come in tunnels alone.
             security: Security::MutualTls,
             policy: &self.policy,
-            trace: self.trace,
+            trace: self.traced.map(|traced| traced.span),
             connection: self.conn.trace,
             ..Exchange::new(self.wall, if head.grpc { Protocol::Grpc } else { Protocol::Http })
         };
-        (self.worker.shared.recorder)(&told);
+        let told =
+            Told { exchange: &told, telemetry: &self.telemetry, traced: self.traced.as_ref(), operation: "" };
+        self.worker.shared.recorder.finished(&told, Reported::default());
     }
 }
 

@@ -129,7 +129,7 @@ mod tests {
 
     const GOOD: &str = "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}]}}";
     const MALFORMED: &str =
-        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: web}]}}";
+        "{apiVersion: v1, kind: Service, metadata: {name: b}, spec: {ports: [{port: web}]}}";
 
     fn state(files: &Files) -> (Vec<String>, Vec<String>) {
         let (objects, problems) = files.objects();

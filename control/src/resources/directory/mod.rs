@@ -32,6 +32,16 @@ pub struct Loaded {
     pub files: Vec<FileProblem>,
 }
 
+impl Loaded {
+    /// Files of which nothing at all is known, as they cannot be read. Who starts with any does not know what they would forbid,
+    /// and had better not start.
+    pub fn unread(&self) -> impl Iterator<Item = &FileProblem> {
+        self.files.iter().filter(|problem| {
+            !problem.kept && matches!(problem.error, FileError::Read(_) | FileError::Document(_))
+        })
+    }
+}
+
 /// A directory of manifests (`*.yaml`, `*.yml`, `*.json`; folders in it are not entered).
 #[derive(Debug)]
 pub struct Directory {
@@ -183,6 +193,7 @@ mod tests {
             let bad = receiver.wait_for(|loaded| !loaded.files.is_empty()).await.unwrap().clone();
             assert_eq!(bad.objects.iter().count(), 2);
             assert!(bad.files[0].kept && bad.files[0].file.ends_with("a.yaml"));
+            assert_eq!(bad.unread().count(), 0);
             std::fs::remove_file(directory.join("b.json")).unwrap();
             write("a.yaml", &service("c"));
             let good = |loaded: &Loaded| {
@@ -193,6 +204,9 @@ mod tests {
             drop(receiver);
             task.await.unwrap();
         });
+        std::fs::write(directory.join("a.yaml"), "kind: [").unwrap();
+        let (_, unread) = Directory::open(&directory, World::new("ns", "waypoint")).unwrap();
+        assert_eq!(unread.unread().count(), 1);
         std::fs::remove_dir_all(&directory).unwrap();
         assert!(Directory::open(&directory, World::new("ns", "waypoint")).is_err());
     }

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::super::Object;
 use super::super::problem::{ObjectName, Problems, Severity};
-use super::super::services::Presence;
-use super::super::status::{Condition, ConditionKind, ParentRef, Reason, Status};
+use super::super::status::{Condition, ConditionKind, Reason, Status};
 use super::reading::Context;
-use super::{GATEWAY_GROUP, ISTIO_GROUP, by_age};
+use super::targets::{self, Section, TargetRef, Targets};
+use super::{GATEWAY_GROUP, by_age};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,16 +25,6 @@ struct Spec {
     /// Read by itself, so that targets are known if it makes no sense.
     validation: Option<Value>,
     options: Option<Value>,
-}
-
-/// What a policy is for, in its own namespace.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct TargetRef {
-    group: String,
-    kind: String,
-    name: String,
-    section_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -66,18 +56,6 @@ struct AltName {
 /// Why a policy cannot be honoured.
 type Refusal = (String, Severity, Reason, String);
 
-/// The services of a target, each with the port if one is named.
-type Targets = Vec<(ServiceName, Section)>;
-
-/// The part of a service that a policy is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Section {
-    All,
-    Port(u16),
-    /// A port whose number nobody tells.
-    Unknown,
-}
-
 /// What all policies come to.
 pub(super) fn translate(
     context: Context<'_>,
@@ -98,46 +76,39 @@ pub(super) fn translate(
         let (rule, conditions) = rule(object, &spec, unknown, context, problems);
         for (index, target) in spec.target_refs.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
-            let mut conditions = conditions.clone();
-            let (of, found) = match targets(object, target, context) {
-                Ok((of, found)) => (of, Ok(found)),
-                Err((of, text)) => (of, Err((Reason::TargetNotFound, text))),
-            };
-            let found = match found {
-                Ok(_) if !taken.insert((of.object.clone(), of.section.clone())) => {
-                    Err((Reason::Conflicted, format!("an older policy is there for {}", of.object)))
+            let Targets { of, found } = targets::resolve(object, target, context);
+            let twice = !taken.insert((of.object.clone(), of.section.clone()));
+            let (services, told) = match found {
+                Ok(_) if twice => {
+                    let text = format!("an older policy is there for {}", of.object);
+                    (Vec::new(), Some((Reason::Conflicted, Severity::Conflict, text)))
                 }
-                found => found,
+                Ok((services, missing)) => {
+                    let told = missing.map(|text| (Reason::TargetNotFound, Severity::Unresolved, text));
+                    (services, told)
+                }
+                Err(text) => (Vec::new(), Some((Reason::TargetNotFound, Severity::Unresolved, text))),
             };
-            match found {
-                Ok(found) => {
-                    for (service, section) in found {
-                        match section {
-                            Section::All => rules.insert(service, None, rule.clone()),
-                            Section::Port(port) => rules.insert(service, Some(port), rule.clone()),
-                            Section::Unknown => {
-                                let text = format!(
-                                    "which port of {} sectionName means is not known: add the Service to the resources; until then connections to its ports fail",
-                                    of.object
-                                );
-                                problems.push(object.id(), &*field, Severity::Unresolved, text.clone());
-                                failing.push((service, text));
-                            }
-                        }
+            for (service, section) in services {
+                match section {
+                    Section::All => rules.insert(service, None, rule.clone()),
+                    Section::Port(port) => rules.insert(service, Some(port), rule.clone()),
+                    Section::Unknown => {
+                        let text = format!(
+                            "which port of {} sectionName means is not known: add the Service to the resources; until then connections to its ports fail",
+                            of.object
+                        );
+                        problems.push(object.id(), &*field, Severity::Unresolved, text.clone());
+                        failing.push((service, text));
                     }
                 }
-                Err((reason, text)) => {
-                    let severity =
-                        if reason == Reason::Conflicted { Severity::Conflict } else { Severity::Unresolved };
-                    problems.push(object.id(), &*field, severity, format!("{reason}: {text}"));
-                    conditions.retain(|condition: &Condition| condition.kind != ConditionKind::Accepted);
-                    conditions.push(Condition {
-                        kind: ConditionKind::Accepted,
-                        holds: false,
-                        reason,
-                        message: text,
-                    });
-                }
+            }
+            let mut conditions = conditions.clone();
+            if let Some((reason, severity, message)) = told {
+                problems.push(object.id(), &*field, severity, format!("{reason}: {message}"));
+                let kind = ConditionKind::Accepted;
+                conditions.retain(|condition: &Condition| condition.kind != kind);
+                conditions.push(Condition { kind, holds: false, reason, message });
             }
             let (object, generation) = (object.id(), object.generation);
             statuses.push(Status { object, generation, parent: Some(of), conditions });
@@ -155,53 +126,6 @@ fn salvage(object: &Object, context: Context<'_>) -> Vec<(ServiceName, String)> 
     let names = references.into_iter().flatten().filter_map(|reference| reference.get("name")?.as_str());
     let why = || format!("{} cannot be read", object.id());
     names.map(|name| (context.world.service(&object.namespace, name), why())).collect()
-}
-
-/// The services that a target of a policy is, or why it is none.
-pub(super) fn targets(
-    object: &Object,
-    target: &TargetRef,
-    context: Context<'_>,
-) -> Result<(ParentRef, Targets), (ParentRef, String)> {
-    let name = ObjectName {
-        group: target.group.as_str().into(),
-        kind: target.kind.as_str().into(),
-        namespace: Arc::clone(&object.namespace),
-        name: target.name.as_str().into(),
-    };
-    let section = target.section_name.as_deref().map(Into::into);
-    let of = ParentRef { object: name, section, port: None };
-    let services = match (&*target.group, &*target.kind) {
-        ("" | "core", "Service") => vec![context.world.service(&object.namespace, &target.name)],
-        (ISTIO_GROUP, "ServiceEntry") => {
-            match context.services.entry_hosts(&object.namespace, &target.name) {
-                Some(hosts) => hosts.to_vec(),
-                None => return Err((of.clone(), format!("{} is not among the resources", of.object))),
-            }
-        }
-        _ => {
-            return Err((
-                of.clone(),
-                format!("{} is no target: expected a Service or a ServiceEntry", of.object),
-            ));
-        }
-    };
-    let mut found = Vec::new();
-    for service in services {
-        if context.services.presence(&service, None) == Presence::Missing {
-            return Err((of.clone(), format!("{} is not there", of.object)));
-        }
-        let section = match target.section_name.as_deref() {
-            None => Section::All,
-            Some(name) => match context.services.port(&service, name) {
-                Some(port) => Section::Port(port),
-                None if context.services.presence(&service, None) == Presence::Unknown => Section::Unknown,
-                None => return Err((of.clone(), format!("{} has no port of the name {name}", of.object))),
-            },
-        };
-        found.push((service, section));
-    }
-    Ok((of, found))
 }
 
 /// What a policy says of its targets, and what is said of it.

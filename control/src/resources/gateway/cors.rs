@@ -55,15 +55,8 @@ pub(super) fn read(reading: &mut Reading<'_>, field: &str, value: &Value) -> Opt
             return None;
         }
     };
-    Some(Cors {
-        origins,
-        methods,
-        headers,
-        expose,
-        credentials: spec.allow_credentials,
-        max_age,
-        forward_unmatched: false,
-    })
+    let (credentials, forward_unmatched) = (spec.allow_credentials, false);
+    Some(Cors { origins, methods, headers, expose, credentials, max_age, forward_unmatched })
 }
 
 /// `*` alone, or words that are `valid`.

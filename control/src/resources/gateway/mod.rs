@@ -12,6 +12,7 @@ mod parents;
 mod reading;
 mod requests;
 mod sessions;
+mod targets;
 mod timing;
 mod traffic_policy;
 
@@ -45,6 +46,9 @@ pub(super) struct Translated {
     pub(super) statuses: Vec<Status>,
 }
 
+/// A route's kind, what is said of it, and the parents that it is said of.
+type Told = (Kind, Status, Vec<Parent>);
+
 /// Translates them. `others` are rules of Istio's own resources, which give way to these.
 pub(super) fn translate(
     objects: &Objects,
@@ -54,7 +58,7 @@ pub(super) fn translate(
     problems: &mut Problems,
 ) -> Translated {
     let context = Context { objects, world, services };
-    let mut told = Vec::new();
+    let mut told: Vec<Told> = Vec::new();
     let (mut requests, mut connections) = (Vec::new(), Vec::new());
     for (kind, name) in [(Kind::Http, "HTTPRoute"), (Kind::Grpc, "GRPCRoute")] {
         for object in objects.of(GATEWAY_GROUP, name) {
@@ -70,7 +74,8 @@ pub(super) fn translate(
             told.extend(statuses.into_iter().map(|(status, parents)| (kind, status, parents)));
         }
     }
-    let frontends = Frontends::new(requests.into_iter().chain(others), connections);
+    requests.extend(others);
+    let frontends = Frontends::new(requests, connections);
     conflicts(&frontends, &mut told, problems);
     let mut statuses: Vec<Status> = told.into_iter().map(|(_, status, _)| status).collect();
     let backend_tls = backend_tls::translate(context, problems, &mut statuses);
@@ -84,8 +89,8 @@ pub(super) fn translate(
 }
 
 /// Tells the routes that lose against ones of a more specific kind.
-fn conflicts(frontends: &Frontends, told: &mut [(Kind, Status, Vec<Parent>)], problems: &mut Problems) {
-    let mut by_route: BTreeMap<RouteId, Vec<&mut (Kind, Status, Vec<Parent>)>> = BTreeMap::new();
+fn conflicts(frontends: &Frontends, told: &mut [Told], problems: &mut Problems) {
+    let mut by_route: BTreeMap<RouteId, Vec<&mut Told>> = BTreeMap::new();
     for entry in told {
         let object = &entry.1.object;
         let id = RouteId {

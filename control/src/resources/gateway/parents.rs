@@ -24,8 +24,10 @@ struct Reference {
 /// The parents of a route, and what of them is told in its status.
 #[derive(Debug, Default)]
 pub(super) struct Parents {
-    /// Each with its place among those references that are told of.
+    /// References and what they are to.
     pub(super) attached: Vec<(ParentRef, Vec<Parent>)>,
+    /// Those to what is not among the resources. They are honoured all the same: what is given may not be all.
+    pub(super) missing: Vec<(ParentRef, Vec<Parent>, String)>,
     /// References that are none.
     pub(super) refused: Vec<(ParentRef, String)>,
 }
@@ -33,7 +35,9 @@ pub(super) struct Parents {
 impl Parents {
     /// All that it attaches to, each once.
     pub(super) fn all(&self) -> Vec<Parent> {
-        let mut all: Vec<_> = self.attached.iter().flat_map(|(_, parents)| parents.clone()).collect();
+        let missing = self.missing.iter().map(|(_, parents, _)| parents);
+        let attached = self.attached.iter().map(|(_, parents)| parents);
+        let mut all: Vec<_> = attached.chain(missing).flatten().cloned().collect();
         all.sort();
         all.dedup();
         all
@@ -42,8 +46,10 @@ impl Parents {
     /// What is said of the route, once it has been read; each with the parents that it is about.
     pub(super) fn statuses(self, reading: &Reading<'_>) -> Vec<(Status, Vec<Parent>)> {
         let attached = self.attached.into_iter().map(|(of, parents)| (reading.accepted(of), parents));
+        let missing = self.missing.into_iter();
+        let missing = missing.map(|(of, parents, why)| (reading.refused(of, why), parents));
         let refused = self.refused.into_iter().map(|(of, why)| (reading.refused(of, why), Vec::new()));
-        attached.chain(refused).collect()
+        attached.chain(missing).chain(refused).collect()
     }
 }
 
@@ -66,7 +72,11 @@ pub(super) fn read(reading: &mut Reading<'_>, references: &[Value]) -> Parents {
             port: reference.port,
         };
         match attach(reading, &of) {
-            Ok(Some(found)) => parents.attached.push((of, found)),
+            Ok(Some((found, None))) => parents.attached.push((of, found)),
+            Ok(Some((found, Some(why)))) => {
+                reading.problem(&field, Reason::NoMatchingParent, &why);
+                parents.missing.push((of, found, why));
+            }
             Ok(None) => reading.note(
                 &field,
                 format!("{} is no mesh parent and not ours: left to its own controller", of.object),
@@ -77,11 +87,17 @@ pub(super) fn read(reading: &mut Reading<'_>, references: &[Value]) -> Parents {
             }
         }
     }
+    if references.is_empty() {
+        reading.note("spec.parentRefs", "is empty: the route is for nothing and has no effect");
+    }
     parents
 }
 
+/// What a reference is to, and what of that is not among the resources.
+type Found = (Vec<Parent>, Option<String>);
+
 /// What a reference is to. `None`: to something that is not for us.
-fn attach(reading: &Reading<'_>, of: &ParentRef) -> Result<Option<Vec<Parent>>, String> {
+fn attach(reading: &Reading<'_>, of: &ParentRef) -> Result<Option<Found>, String> {
     let context = reading.context;
     let ParentRef { object, section, .. } = of;
     let services: Vec<ServiceName> = match (&*object.group, &*object.kind) {
@@ -102,21 +118,19 @@ fn attach(reading: &Reading<'_>, of: &ParentRef) -> Result<Option<Vec<Parent>>, 
         }
         _ => return Ok(None),
     };
-    let mut parents = Vec::new();
+    let (mut parents, mut missing) = (Vec::new(), None);
     for service in services {
-        match context.services.presence(&service, of.port) {
-            Presence::External => {
+        match (context.services.presence(&service, of.port), of.port) {
+            (Presence::External, _) => {
                 return Err(format!(
                     "{object} stands for a name elsewhere (ExternalName) and can be no parent"
                 ));
             }
-            Presence::Missing
-                if of.port.is_some() && context.services.presence(&service, None) == Presence::There =>
-            {
-                return Err(format!("{object} has no port {}", of.port.unwrap_or_default()));
+            (Presence::Missing, Some(port)) => {
+                missing = Some(format!("{object} with port {port} is not among the resources"));
             }
-            Presence::Missing => return Err(format!("{object} is not there")),
-            Presence::There | Presence::Unknown => {}
+            (Presence::Missing, None) => missing = Some(format!("{object} is not among the resources")),
+            (Presence::There | Presence::Unknown, _) => {}
         }
         if context.services.is_headless(&service) {
             return Err(format!(
@@ -141,7 +155,7 @@ fn attach(reading: &Reading<'_>, of: &ParentRef) -> Result<Option<Vec<Parent>>, 
         };
         parents.push(Parent { service, port });
     }
-    Ok(Some(parents))
+    Ok(Some((parents, missing)))
 }
 
 /// The route's own name.

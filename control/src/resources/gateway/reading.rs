@@ -54,7 +54,7 @@ impl<'a> Reading<'a> {
         let read = self.object.read(field, value, self.problems);
         if let Some(first) = self.problems.iter().nth(before) {
             let text = format!("{}: {}", first.field, first.text);
-            self.fault.get_or_insert(Fault { reason: Reason::UnsupportedValue, text: text.into() });
+            self.fault.get_or_insert_with(|| Fault { reason: Reason::UnsupportedValue, text: text.into() });
         }
         read
     }
@@ -62,7 +62,7 @@ impl<'a> Reading<'a> {
     fn invalid(&mut self, field: &str, severity: Severity, reason: Reason, text: &str) {
         let told = format!("{field}: {text}");
         self.problems.push(self.object.id(), field, severity, format!("{reason}: {text}"));
-        self.fault.get_or_insert(Fault { reason, text: told.into() });
+        self.fault.get_or_insert_with(|| Fault { reason, text: told.into() });
     }
 
     /// A value that the API does not know: the rule is invalid.
@@ -91,7 +91,7 @@ impl<'a> Reading<'a> {
     pub(super) fn unresolved(&mut self, field: &str, reason: Reason, text: impl AsRef<str>) {
         let text = text.as_ref();
         self.problems.push(self.object.id(), field, Severity::Unresolved, format!("{reason}: {text}"));
-        self.unresolved.get_or_insert(Fault { reason, text: format!("{field}: {text}").into() });
+        self.unresolved.get_or_insert_with(|| Fault { reason, text: format!("{field}: {text}").into() });
     }
 
     /// A filter of a backend that cannot be honoured: its share fails, the rule stays.

@@ -1,5 +1,5 @@
 //! How often a request is tried and how long that may take (`timeouts`, `retry`).
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use adit_core::l7::{RetryOn, RetryPolicy};
@@ -31,6 +31,11 @@ pub(super) fn read(
     timeouts: Option<&Value>,
     retry: Option<&Value>,
 ) -> Arc<RetryPolicy> {
+    // One for all of them: most rules say nothing.
+    static DEFAULT: LazyLock<Arc<RetryPolicy>> = LazyLock::new(|| Arc::new(RetryPolicy::istio_default()));
+    if timeouts.is_none() && retry.is_none() {
+        return Arc::clone(&DEFAULT);
+    }
     let mut policy = RetryPolicy::istio_default();
     if let Some(value) = retry {
         self::retry(reading, &format!("{rule}.retry"), value, &mut policy);

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::super::Object;
 use super::super::problem::{Problems, Severity};
-use super::super::status::{Condition, ConditionKind, ParentRef, Reason, Status};
-use super::backend_tls::{TargetRef, targets};
+use super::super::status::{Condition, ConditionKind, Reason, Status};
 use super::reading::Context;
+use super::targets::{self, TargetRef};
 use super::{EXPERIMENTAL_GROUP, by_age, duration};
 
 #[derive(Deserialize)]
@@ -53,41 +53,37 @@ pub(super) fn translate(
         let whole = problems.count() == before;
         for (index, target) in spec.target_refs.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
-            let mut accept = |of: ParentRef, reason: Reason, message: String| {
-                let (kind, holds) = (ConditionKind::Accepted, reason == Reason::Accepted);
-                let conditions = vec![Condition { kind, holds, reason, message }];
-                let (object, generation) = (object.id(), object.generation);
-                statuses.push(Status { object, generation, parent: Some(of), conditions });
+            let targets = targets::resolve(object, target, context);
+            let (services, mut told) = match targets.found {
+                Ok((services, missing)) => (services, missing.map(|text| (Reason::TargetNotFound, text))),
+                Err(text) => (Vec::new(), Some((Reason::TargetNotFound, text))),
             };
-            match targets(object, target, context) {
-                Err((of, text)) => {
-                    problems.push(
-                        object.id(),
-                        field,
-                        Severity::Unresolved,
-                        format!("TargetNotFound: {text}"),
-                    );
-                    accept(of, Reason::TargetNotFound, text);
+            for (service, _) in services {
+                let Some(budget) = budget else { continue };
+                if budgets.contains_key(&service) {
+                    told = Some((Reason::Conflicted, format!("an older policy is there for {service}")));
                 }
-                Ok((of, services)) => {
-                    let mut conflicted = false;
-                    for (service, _) in services {
-                        let Some(budget) = budget else { continue };
-                        conflicted |= budgets.contains_key(&service);
-                        budgets.entry(service).or_insert(budget);
-                    }
-                    let reason = match (conflicted, whole) {
-                        (true, _) => {
-                            let text = format!("Conflicted: an older policy is there for {}", of.object);
-                            problems.push(object.id(), field, Severity::Conflict, text);
-                            Reason::Conflicted
-                        }
-                        (false, false) => Reason::UnsupportedValue,
-                        (false, true) => Reason::Accepted,
-                    };
-                    accept(of, reason, String::new());
-                }
+                budgets.entry(service).or_insert(budget);
             }
+            let kind = ConditionKind::Accepted;
+            let condition = match told {
+                Some((reason, message)) => {
+                    let severity =
+                        if reason == Reason::Conflicted { Severity::Conflict } else { Severity::Unresolved };
+                    problems.push(object.id(), field, severity, format!("{reason}: {message}"));
+                    Condition { kind, holds: false, reason, message }
+                }
+                None if whole => {
+                    Condition { kind, holds: true, reason: Reason::Accepted, message: String::new() }
+                }
+                None => {
+                    let message = "not all of it is supported".to_owned();
+                    Condition { kind, holds: false, reason: Reason::UnsupportedValue, message }
+                }
+            };
+            let (object, generation) = (object.id(), object.generation);
+            let (parent, conditions) = (Some(targets.of), vec![condition]);
+            statuses.push(Status { object, generation, parent, conditions });
         }
     }
     budgets

@@ -151,8 +151,8 @@ impl Reading<'_> {
     fn policy(&mut self, Attached { targets, malformed }: Attached, config: &MeshConfig) -> Policy {
         let before = self.problems.count();
         let spec = self.object.spec::<Spec>(self.problems);
-        let dry_run = self.dry_run();
         let sound = !malformed && self.problems.count() == before;
+        let dry_run = self.dry_run();
         let read = spec.filter(|_| sound).and_then(|spec| {
             let action = self.action(&spec, config)?;
             Some((action, spec))
@@ -183,7 +183,6 @@ impl Reading<'_> {
             Some("true" | "1" | "t" | "T" | "True" | "TRUE") => true,
             Some(_) => {
                 let text = "expected \"true\" or \"false\": the policy is enforced";
-                // Not malformed: that would make more of it than the policy says.
                 self.told(format!("metadata.annotations.{DRY_RUN}"), Severity::Note, text);
                 false
             }

@@ -8,10 +8,10 @@ mod request_authentication;
 mod target;
 pub(super) mod telemetry;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(super) mod values;
 pub(super) mod virtual_service;
 
 use adit_core::l7::authz::Policies;

@@ -7,31 +7,31 @@ use serde::Deserialize as _;
 use super::super::{Object, Objects, Problems, World};
 
 /// The objects of YAML documents.
-pub(super) fn objects(yaml: &str) -> Objects {
+pub(in super::super) fn objects(yaml: &str) -> Objects {
     let documents = serde_yaml_ng::Deserializer::from_str(yaml);
     let bodies = documents.map(|document| serde_json::Value::deserialize(document).unwrap());
     bodies.map(|body| Arc::new(Object::new(body).unwrap())).collect()
 }
 
 /// A waypoint of namespace `shop`.
-pub(super) fn world() -> World {
+pub(in super::super) fn world() -> World {
     World::new("shop", "waypoint")
 }
 
 /// Problems by field, each with the beginning of its text.
-pub(super) fn told(problems: Problems) -> Vec<(String, String)> {
+pub(in super::super) fn told(problems: Problems) -> Vec<(String, String)> {
     let problems = problems.into_sorted().into_iter();
     problems.map(|problem| (problem.field, problem.text)).collect()
 }
 
 /// `text` with every line moved in by so many spaces.
-pub(super) fn indented(text: &str, by: usize) -> String {
+pub(in super::super) fn indented(text: &str, by: usize) -> String {
     text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
 }
 
 /// A request: `METHOD AUTHORITY TARGET`, and headers.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(in super::super) struct Asked {
     method: String,
     authority: String,
     target: String,
@@ -40,19 +40,19 @@ pub(super) struct Asked {
 
 impl Asked {
     /// A `GET` of a path with its query.
-    pub(super) fn get(target: &str) -> Self {
+    pub(in super::super) fn get(target: &str) -> Self {
         Self { method: "GET".into(), authority: "web".into(), target: target.into(), headers: Vec::new() }
     }
 
-    pub(super) fn by(self, method: &str) -> Self {
+    pub(in super::super) fn by(self, method: &str) -> Self {
         Self { method: method.into(), ..self }
     }
 
-    pub(super) fn at(self, authority: &str) -> Self {
+    pub(in super::super) fn at(self, authority: &str) -> Self {
         Self { authority: authority.into(), ..self }
     }
 
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(in super::super) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }

@@ -9,24 +9,24 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use super::super::{Object, Problems, Severity, World};
 
 /// An object that is being read, and what is wrong with it.
-pub(super) struct Reader<'a> {
-    pub(super) object: &'a Object,
-    pub(super) problems: &'a mut Problems,
+pub(in super::super) struct Reader<'a> {
+    pub(in super::super) object: &'a Object,
+    pub(in super::super) problems: &'a mut Problems,
 }
 
 impl Reader<'_> {
     /// Tells of a problem.
-    pub(super) fn tell(&mut self, severity: Severity, field: &str, text: impl Display) {
+    pub(in super::super) fn tell(&mut self, severity: Severity, field: &str, text: impl Display) {
         self.problems.push(self.object.id(), field, severity, text.to_string());
     }
 
     /// Something is said that Adit cannot do.
-    pub(super) fn unsupported(&mut self, field: &str, text: impl Display) {
+    pub(in super::super) fn unsupported(&mut self, field: &str, text: impl Display) {
         self.tell(Severity::Unsupported, field, text);
     }
 
     /// As [`unsupported`](Self::unsupported), if it is said.
-    pub(super) fn unless_absent<T>(&mut self, value: Option<&T>, field: &str, text: &str) {
+    pub(in super::super) fn unless_absent<T>(&mut self, value: Option<&T>, field: &str, text: &str) {
         if value.is_some() {
             self.unsupported(field, text);
         }
@@ -35,7 +35,7 @@ impl Reader<'_> {
 
 /// A duration as Go writes it: `1h`, `1m30s`, `1.5s`, `500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct GoDuration(pub(super) Duration);
+pub(in super::super) struct GoDuration(pub(in super::super) Duration);
 
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -79,7 +79,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A host as it is meant: a name without dots is a service of the object's namespace.
-pub(super) fn full_host(host: &str, namespace: &str, world: &World) -> Arc<str> {
+pub(in super::super) fn full_host(host: &str, namespace: &str, world: &World) -> Arc<str> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     if host.contains(['.', '*']) {
         return host.into();
@@ -88,7 +88,7 @@ pub(super) fn full_host(host: &str, namespace: &str, world: &World) -> Arc<str> 
 }
 
 /// Whether `exportTo` lets the waypoint's namespace see an object of `namespace`.
-pub(super) fn is_exported(export_to: &[String], namespace: &str, world: &World) -> bool {
+pub(in super::super) fn is_exported(export_to: &[String], namespace: &str, world: &World) -> bool {
     let sees = |to: &String| match &**to {
         "*" => true,
         "." => *namespace == *world.namespace,

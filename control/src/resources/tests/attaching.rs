@@ -54,8 +54,11 @@ fn what_can_be_no_parent_is_told() {
     let more = service("external", "type: ExternalName")
         + &service("headless", "clusterIP: None, ports: [{port: 80}]");
     for (parent, said) in [
-        ("group: '', kind: Service, name: gone", "is not there"),
-        ("group: '', kind: Service, name: echo, port: 81", "has no port 81"),
+        (
+            "group: '', kind: Service, name: gone",
+            "Service gateway-conformance-mesh/gone is not among the resources",
+        ),
+        ("group: '', kind: Service, name: echo, port: 81", "with port 81 is not among the resources"),
         ("group: '', kind: Service, name: echo, sectionName: web", "no port of the name web"),
         ("group: '', kind: Service, name: echo, sectionName: http, port: 8080", "is 80, not the one"),
         ("group: '', kind: Service, name: external", "ExternalName"),
@@ -68,6 +71,13 @@ fn what_can_be_no_parent_is_told() {
         assert_eq!(given.status("r"), (false, Reason::NoMatchingParent, Reason::ResolvedRefs, false));
         assert_eq!(given.ask(&get("/")), "-");
     }
+    // It is attached all the same: what is given may not be all.
+    for (to, parent) in [("gone", "name: gone"), ("echo:81", "name: echo, port: 81")] {
+        let given = given(&attached("HTTPRoute", &format!("{{group: '', kind: Service, {parent}}}")));
+        assert_eq!(given.ask_as(to, NS, &get("/")), "echo-v1:80 /");
+    }
+    let nothing = given(&attached("HTTPRoute", ""));
+    nothing.one_problem("the route is for nothing");
     // Somebody else's: nothing is said of it in the status.
     for parent in ["{name: ingress}", "{group: x.io, kind: Mesh, name: m}"] {
         let given = given(&attached("HTTPRoute", parent));
@@ -85,12 +95,12 @@ fn only_routes_of_the_most_specific_kind_count_on_a_port() {
     let all = attached("HTTPRoute", "{group: '', kind: Service, name: echo}");
     let given = given(&(grpc.clone() + &all));
     given.one_problem("a GRPCRoute is there for port 7070");
-    assert_eq!(given.status("r").0, true, "it counts on the other ports");
+    assert!(given.status("r").0, "it counts on the other ports");
     let same = attached("HTTPRoute", "{group: '', kind: Service, name: echo, port: 7070}");
-    let given = super::given(&(grpc.clone() + &same));
+    let given = super::given(&(grpc + &same));
     given.one_problem("a GRPCRoute is there for port 7070");
     assert_eq!(given.status("r"), (false, Reason::Conflicted, Reason::ResolvedRefs, false));
-    assert_eq!(given.status("g").0, true);
+    assert!(given.status("g").0);
     let tls = attached("TLSRoute", "{group: '', kind: Service, name: echo, port: 443}")
         .replace("name: r,", "name: t,");
     let tcp = attached("TCPRoute", "{group: '', kind: Service, name: echo, port: 443}");

@@ -78,7 +78,7 @@ fn what_makes_no_sense_closes_connections() {
         let given = given(&route(kind, "r", spec));
         given.one_problem(said);
         assert_eq!(goes(&given, Some("a.b")), Some(0), "{spec}");
-        assert_eq!(given.status("r").0, false);
+        assert!(!given.status("r").0);
     }
     let two =
         "  rules: [{backendRefs: [{name: echo-v1, port: 80}]}, {backendRefs: [{name: echo-v2, port: 80}]}]";

@@ -7,6 +7,7 @@ mod filters;
 mod matching;
 mod policies;
 mod timing;
+mod transposed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,7 +113,7 @@ impl Given {
         let Some(found) = found else { return "404".to_owned() };
         match &found.rule.action {
             Action::Invalid(why) => format!("500 {why}"),
-            Action::Direct(answer) => format!("{}", answer.status),
+            Action::Direct(direct) => format!("{} direct", direct.status),
             Action::Redirect(redirect) => {
                 let answer = redirect.location(asked, port, found.matched.path());
                 format!("{} {}", answer.status, answer.location)

@@ -69,7 +69,7 @@ impl<'a> JwtRules<'a> {
     }
 
     /// The rules, one after another.
-    fn rules(&self) -> impl Iterator<Item = &'a JwtRule> + Clone {
+    pub fn rules(&self) -> impl Iterator<Item = &'a JwtRule> + Clone {
         let parts = self.parts.clone();
         parts.into_iter().flatten()
     }

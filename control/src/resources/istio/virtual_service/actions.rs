@@ -8,6 +8,7 @@ use adit_core::l7::{
 };
 use adit_core::mesh::ServiceName;
 
+use super::super::super::services::Services;
 use super::super::super::{Severity, World};
 use super::super::values::{GoDuration, Reader, full_host};
 use super::extras::{self, fraction};
@@ -16,6 +17,7 @@ use super::spec;
 /// What a translation needs to know of beside the object.
 pub(super) struct Context<'a> {
     pub(super) world: &'a World,
+    pub(super) services: &'a Services,
     pub(super) destinations: &'a adit_core::l7::upstream::Destinations,
 }
 
@@ -163,10 +165,14 @@ fn rewrite(
     Some(Rewrite { hostname, path })
 }
 
-/// The service that a destination names. The namespace of a name outside of the cluster is that of the object: who defines
-/// such names for others is not known here.
-pub(super) fn service(host: &str, namespace: &str, world: &World) -> ServiceName {
+/// The service that a destination names. Where nothing tells who defines a name outside of the cluster, the object's own
+/// namespace does.
+pub(super) fn service(host: &str, namespace: &str, context: &Context<'_>) -> ServiceName {
+    let world = context.world;
     let hostname = full_host(host, namespace, world);
+    if let Some(known) = context.services.by_hostname(&hostname, namespace) {
+        return known.clone();
+    }
     let suffix = format!(".svc.{}", world.cluster_domain);
     let owner = hostname.strip_suffix(&*suffix).and_then(|name| name.split_once('.')).map(|(_, owner)| owner);
     ServiceName { namespace: owner.unwrap_or(namespace).into(), hostname: Arc::clone(&hostname) }
@@ -178,9 +184,11 @@ fn destination(
     field: &str,
     to: &spec::Destination,
 ) -> (Target, Option<Arc<str>>) {
-    let service = service(&to.host, &reader.object.namespace, context.world);
+    let service = service(&to.host, &reader.object.namespace, context);
     let subset: Option<Arc<str>> = to.subset.as_deref().filter(|it| !it.is_empty()).map(Into::into);
-    let port = to.port.as_ref().map_or(Target::SAME_PORT, |port| port.number);
+    // Of a service of one port, that one is meant.
+    let only = || context.services.only_port(&service).unwrap_or(Target::SAME_PORT);
+    let port = to.port.as_ref().map_or_else(only, |port| port.number);
     if let Some(name) = &subset
         && context.destinations.settle(&service, port, Some(name)).is_none()
     {

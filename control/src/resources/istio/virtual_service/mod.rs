@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use adit_core::l7::upstream::Destinations;
-use adit_core::l7::{Kind, Parent, Route, RouteId, RouteMatch, Rule};
+use adit_core::l7::{Frontends, Kind, Parent, Route, RouteId, RouteMatch, Rule};
 use adit_core::mesh::ServiceName;
 
 use self::actions::Context;
-use super::super::{Objects, Problems, Severity, World};
+use super::super::services::Services;
+use super::super::{ObjectName, Objects, Problems, Severity, World};
 use super::values::{Reader, is_exported};
 
 /// The API group.
@@ -27,10 +28,11 @@ type Rules = Vec<(Option<u16>, Rule)>;
 pub(in super::super) fn translate(
     objects: &Objects,
     world: &World,
+    services: &Services,
     destinations: &Destinations,
     problems: &mut Problems,
 ) -> Vec<Arc<Route>> {
-    let context = Context { world, destinations };
+    let context = Context { world, services, destinations };
     let mut all: Vec<_> = objects.of(GROUP, "VirtualService").collect();
     all.sort_by_key(|object| object.created);
     let (mut taken, mut routes) = (BTreeMap::new(), Vec::new());
@@ -68,6 +70,25 @@ pub(in super::super) fn translate(
     routes
 }
 
+/// Tells of `VirtualService`s that have no effect, as routes of Gateway API are for the same service.
+pub(in super::super) fn give_way(frontends: &Frontends, problems: &mut Problems) {
+    for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
+        let (route, parent) = (&conflict.route, &conflict.parent);
+        let object = ObjectName {
+            group: GROUP.into(),
+            kind: "VirtualService".into(),
+            namespace: Arc::clone(&route.namespace),
+            name: Arc::clone(&route.name),
+        };
+        let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let text = format!(
+            "{}{port} has a {}, which goes before it; this has no effect there",
+            parent.service.hostname, conflict.winner
+        );
+        problems.push(object, "spec.hosts", Severity::Conflict, text);
+    }
+}
+
 /// The services that it is for.
 fn hosts(
     reader: &mut Reader<'_>,
@@ -83,7 +104,7 @@ fn hosts(
             reader.unsupported(&field, text);
             continue;
         }
-        let service = actions::service(host, &reader.object.namespace, context.world);
+        let service = actions::service(host, &reader.object.namespace, context);
         if service.namespace != reader.object.namespace {
             let text = format!(
                 "{host} is a service of namespace {}: put the VirtualService there",

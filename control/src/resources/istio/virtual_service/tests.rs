@@ -418,3 +418,25 @@ fn it_is_for_services_of_its_own_namespace_and_the_oldest_counts() {
     let hidden = document("shop", "a", &(named("x") + "\nexportTo: [other]"));
     assert!(found(&read(&hidden).0, &Asked::get("/")).is_none());
 }
+
+#[test]
+fn it_gives_way_to_a_route_of_gateway_api() {
+    let vs =
+        document("shop", "vs", "hosts: [web]\nhttp: [{name: virtual, route: [{destination: {host: web}}]}]");
+    let route = "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: route, namespace: shop}
+spec:
+  parentRefs: [{group: '', kind: Service, name: web, port: 80}]
+  rules: [{name: gateway, backendRefs: [{name: web, port: 80}]}]
+";
+    let (frontends, problems) = read(&(vs + route));
+    let name = |port| {
+        let table = frontends.table(&service("shop", "web"), port, None).unwrap();
+        table.find(&Asked::get("/")).unwrap().rule.name.clone()
+    };
+    assert_eq!([name(80).as_deref(), name(81).as_deref()], [Some("gateway"), Some("virtual")]);
+    let told: Vec<_> = problems.iter().map(|it| (&*it.object.kind, &*it.field, it.severity)).collect();
+    assert_eq!(told, [("VirtualService", "spec.hosts", Severity::Conflict)]);
+}

@@ -1,0 +1,335 @@
+//! `adit-waypoint proxy`: a waypoint with manifests, logs, readiness, signals and a graceful end.
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_control::grpc::Roots;
+use adit_control::jwks::{Fetcher, Jwks};
+use adit_control::resources::directory::{Directory, Loaded};
+use adit_control::resources::{Severity, World};
+use adit_core::l7::jwt::RefreshSettings;
+use adit_core::l7::{KeyHash, SessionKey};
+use adit_core::mesh::Mesh;
+use adit_core::proxy::{LocalWorkload, Observed};
+use adit_ops::access;
+use adit_ops::admin::Admin;
+use adit_ops::http::ServerError;
+use adit_ops::l7::metrics::HttpMetrics;
+use adit_ops::l7::otlp::{ExportFigures, Exporters, Limits, Resource};
+use adit_ops::l7::trace::Own;
+use adit_ops::logging::{self, Levels, LogGuard, LoggingError};
+use adit_ops::metrics::Metrics;
+use adit_ops::readiness::Readiness;
+use adit_process::admin::ProcessState;
+use adit_process::certificates::NodeCertificates;
+use adit_process::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
+use adit_process::discovery::Discovery;
+use adit_process::handover::Sockets;
+use adit_process::instance::{self, StartError, load_mesh, seed};
+use adit_process::pages;
+use adit_process::start::{drain_on_panic, environment, settle};
+use adit_process::stopping::Stopping;
+use adit_process::tables::Tables;
+use adit_process::thread::TokioThread;
+use adit_runtime::{Questions, ShardError};
+use tokio::sync::watch;
+
+use crate::cli::Proxy;
+use crate::observe::Sink;
+use crate::proxy;
+use crate::settings::Settings;
+use crate::shared::{Parts, Shared};
+
+/// How long spans that wait may take to leave at the end.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// Why the waypoint ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Logging cannot be started.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The environment cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A waypoint stands for one pod.
+    #[error(
+        "PROXY_MODE: a waypoint is its own pod: set it to dedicated, and PROXY_WORKLOAD_INFO to namespace/pod/service-account"
+    )]
+    Shared,
+    /// The directory of manifests cannot be read.
+    #[error("{}: {error}; --config names a directory of manifests", path.display())]
+    Manifests {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The secret of sessions cannot be read.
+    #[error("{}: {error}; --session-secret names a file of at least 16 octets", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: io::Error,
+    },
+    /// The servers of readiness, metrics and admin pages cannot be started.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The waypoint cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Signals cannot be caught.
+    #[error("signals cannot be caught: {0}")]
+    Signals(io::Error),
+    /// A shard failed.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+}
+
+/// Runs the waypoint until it is drained after SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start, or a shard failed.
+pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
+    let vars = environment();
+    let log = LogConfig::from_vars(&vars);
+    let (guard, levels) = logging::init(&log.filter, log.format)?;
+    let guard = Arc::new(guard);
+    let config = Config::from_vars(&vars, Cpus::detect())?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "adit-waypoint starts");
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Err(error) = adit_runtime::raise_fd_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    // Before anything else is under way: a signal that comes now must not be lost.
+    let stopping = Stopping::on_signals(Arc::clone(&guard)).map_err(RunError::Signals)?;
+    let ended = run(arguments, &config, levels, &guard, &stopping);
+    guard.flush();
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts everything, and waits for the end.
+fn run(
+    arguments: &Proxy,
+    config: &Config,
+    levels: Levels,
+    guard: &LogGuard,
+    stopping: &Stopping,
+) -> Result<(), RunError> {
+    let system = |error| RunError::Start(StartError::System(error));
+    let Mode::Dedicated(local) = &config.mode else { return Err(RunError::Shared) };
+    let session_key = session_key(arguments.session_secret.as_deref())?;
+    let world = world(arguments, config, local);
+    let readiness = Readiness::new();
+    let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
+    let requests = HttpMetrics::new(config.metrics);
+    let metrics = Metrics::of_waypoint(&config.istio_version, config.metrics, &requests);
+    let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
+    let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
+    let random = seed().map_err(system)?;
+    let certificates = NodeCertificates::start(config, random, None, Arc::clone(&control))?;
+    metrics.certificates.tell(certificates.figures());
+
+    let (directory, loaded) = Directory::open(&arguments.config, world)
+        .map_err(|error| RunError::Manifests { path: arguments.config.clone(), error })?;
+    tell(&loaded);
+    let keys = Jwks::new();
+    keys.update(loaded.compiled.snapshot.authentications.sources());
+    let (manifests, changes) = watch::channel(loaded.clone());
+    let (snapshot, in_force) = watch::channel(Arc::clone(&loaded.compiled.snapshot));
+    control.spawn(directory.watch(manifests));
+    control.spawn(follow(changes, snapshot, keys.clone()));
+    let fetcher = Fetcher { roots: Roots::System, mark: None, names: None };
+    let fetch = move |source| {
+        let fetcher = fetcher.clone();
+        async move { fetcher.fetch(&source).await }
+    };
+    control.spawn(keys.clone().run(RefreshSettings::default(), random, fetch));
+
+    let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
+    let admin = Admin::new(Arc::clone(&state), Arc::new(levels));
+    let mut sockets = Sockets::default();
+    let _pages =
+        pages::serve(config, readiness.clone(), Arc::new(metrics.clone()), Arc::new(admin), &mut sockets)?;
+    if config.mesh.is_some() {
+        tables.load(load_mesh(config)?);
+    }
+    let _discovery = match &config.control.xds {
+        None => None,
+        Some(upstream) => {
+            let random = seed().map_err(system)?;
+            let discovery = Discovery::start(config, upstream, &tables, random, None, &control);
+            let discovery = discovery.map_err(StartError::from)?;
+            metrics.xds.tell(discovery.figures());
+            let begun = control.wait(async {
+                tokio::select! {
+                    () = stopping.asked() => None,
+                    begun = discovery.begun(config, &tables) => Some(begun),
+                }
+            });
+            // Told to end before there was anything to drain.
+            let Some(begun) = begun else { return Ok(()) };
+            begun?;
+            Some(discovery)
+        }
+    };
+    known.done();
+
+    let (drained, draining) = watch::channel(false);
+    let exporters = {
+        let resource = Resource::new(
+            &format!("{}.{}", local.service_account, local.namespace),
+            std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok().as_deref(),
+        );
+        let _entered = control.enter();
+        let runtime = tokio::runtime::Handle::current();
+        Arc::new(Exporters::new(runtime, resource, Limits::default(), ExportFigures::default()))
+    };
+    let sink = Sink {
+        metrics: requests,
+        lines: guard.access(),
+        exporters: Arc::clone(&exporters),
+        own: Arc::new(own(local, config)),
+    };
+    let shared = Arc::new(Shared::new(Parts {
+        snapshot: in_force,
+        tables: Arc::clone(&tables),
+        local: local.clone(),
+        settings: Settings {
+            normalization: arguments.path_normalization.0,
+            drain: config.drain,
+            ..Settings::default()
+        },
+        recorder: Arc::new(sink),
+        draining,
+        keys,
+        session_key,
+    }));
+    let observed = metrics.clone();
+    let parts = instance::Parts {
+        tables: Arc::clone(&tables),
+        certificates: certificates.clone(),
+        observe: Arc::new(move |event: &Observed| observe(&observed, event)),
+        questions: Arc::new(Questions::default),
+        runtimes: metrics.runtimes.clone(),
+        sockets,
+        serve: None,
+        entries: Vec::new(),
+    };
+    let instance = proxy::start(config, parts, &shared)?;
+    tracing::info!(
+        identity = instance.identity().map(tracing::field::display),
+        hbone = %instance.addresses().hbone,
+        manifests = %arguments.config.display(),
+        "listening"
+    );
+    let asked = stopping.asked();
+    control.spawn(async move {
+        asked.await;
+        // Nobody waits any more only when all has ended.
+        let _ = drained.send(true);
+    });
+    stopping.attach(instance.handles());
+    drain_on_panic();
+    listening.done();
+    control.spawn(settle(readiness));
+    let ended = instance.join();
+    control.wait(exporters.finish(LAST_SPANS));
+    tracing::info!("drained");
+    Ok(ended?)
+}
+
+/// Of the streams of tunnels, their requests are told of; here it is the tunnels, and who was refused one.
+fn observe(metrics: &Metrics, event: &Observed) {
+    match event {
+        Observed::TunnelOpened { .. } | Observed::TunnelClosed { .. } => metrics.observe(event),
+        Observed::EarlyDenied { .. } => {
+            metrics.observe(event);
+            access::log(event);
+        }
+        _ => {}
+    }
+}
+
+/// Whose manifests are read, and how.
+fn world(arguments: &Proxy, config: &Config, local: &LocalWorkload) -> World {
+    let mut world = World::new(&local.namespace, &arguments.gateway);
+    world.root_namespace = arguments.root_namespace.as_str().into();
+    world.classes.extend(arguments.gateway_class.iter().map(|class| class.as_str().into()));
+    world.cluster_domain = Arc::clone(&config.dns.cluster_domain);
+    if let Some(domain) = &config.trust_domain {
+        world.trust_domain = Arc::clone(domain);
+    }
+    world
+}
+
+/// The key of sessions: of the secret that replicas share, or one of our own.
+fn session_key(secret: Option<&Path>) -> Result<SessionKey, RunError> {
+    const LEAST: usize = 16;
+    let Some(path) = secret else {
+        let random = || seed().map(u128::from).map_err(|error| RunError::Start(StartError::System(error)));
+        return Ok(SessionKey::new(random()? << 64 | random()?));
+    };
+    let wrong = |error| RunError::Secret { path: path.into(), error };
+    let octets = std::fs::read(path).map_err(wrong)?;
+    let octets = octets.trim_ascii();
+    if octets.len() < LEAST {
+        return Err(wrong(io::Error::other(format!("{} octets are too few", octets.len()))));
+    }
+    let half = |salt: &[u8]| u128::from(KeyHash::default().with(salt).with(octets).finish());
+    Ok(SessionKey::new(half(b"high") << 64 | half(b"low")))
+}
+
+/// Puts into force what manifests say, whenever they change.
+async fn follow(
+    mut changes: watch::Receiver<Loaded>,
+    snapshot: watch::Sender<Arc<adit_core::l7::Snapshot>>,
+    keys: Jwks,
+) {
+    while changes.changed().await.is_ok() {
+        let loaded = changes.borrow_and_update().clone();
+        tell(&loaded);
+        keys.update(loaded.compiled.snapshot.authentications.sources());
+        snapshot.send_replace(Arc::clone(&loaded.compiled.snapshot));
+        tracing::info!("the manifests have changed, and are in force");
+    }
+}
+
+/// Says what is wrong with manifests.
+fn tell(loaded: &Loaded) {
+    for file in &loaded.files {
+        tracing::error!("{file}");
+    }
+    for problem in &loaded.compiled.problems {
+        match problem.severity {
+            Severity::Note => tracing::info!("{problem}"),
+            Severity::Conflict | Severity::Unresolved | Severity::Unsupported => tracing::warn!("{problem}"),
+            Severity::Malformed => tracing::error!("{problem}"),
+        }
+    }
+}
+
+/// Who we are, in spans.
+fn own(local: &LocalWorkload, config: &Config) -> Own {
+    let domain = &config.dns.cluster_domain;
+    let address = config.listen.hbone.ip();
+    Own {
+        node_id: format!(
+            "waypoint~{address}~{}.{}~{}.svc.{domain}",
+            local.name, local.namespace, local.namespace
+        )
+        .into(),
+        canonical_service: Arc::clone(&local.name),
+        canonical_revision: "latest".into(),
+        mesh_id: std::env::var("ISTIO_META_MESH_ID").unwrap_or_default().into(),
+        namespace: Arc::clone(&local.namespace),
+        cluster_id: config.control.cluster_id.as_str().into(),
+    }
+}
