@@ -20,8 +20,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-use crate::l7::metrics::HttpMetrics;
-
 pub use self::control::{CertificateFigures, Certificates, HeldCertificates, Pods, Xds, XdsFigures};
 pub use self::dns::Dns;
 pub use self::process::Runtimes;
@@ -56,26 +54,13 @@ impl Metrics {
     /// `unknown`).
     #[must_use]
     pub fn new(tag: &str, bounds: Bounds) -> Self {
-        Self::build(tag, bounds, None)
-    }
-
-    /// As [`new`](Self::new), for a waypoint: the traffic that is told of is that of its requests, not of the tunnels' streams.
-    #[must_use]
-    pub fn of_waypoint(tag: &str, bounds: Bounds, requests: &HttpMetrics) -> Self {
-        Self::build(tag, bounds, Some(requests))
-    }
-
-    fn build(tag: &str, bounds: Bounds, requests: Option<&HttpMetrics>) -> Self {
         let mut registry = Registry::default();
         let traffic = Traffic::new(bounds);
         let (xds, dns) = (Xds::default(), Dns::default());
         let (certificates, pods) = (Certificates::default(), Pods::default());
         let runtimes = Runtimes::default();
         let tunnels = Tunnels::default();
-        match requests {
-            Some(requests) => requests.register_traffic(&mut registry),
-            None => registry.register_collector(Box::new(traffic.clone())),
-        }
+        registry.register_collector(Box::new(traffic.clone()));
         registry.register_collector(Box::new(tunnels.clone()));
         control::register(&mut registry, ("ztunnel", tag), (&xds, &certificates));
         control::register_pods(&mut registry, &pods);
@@ -86,7 +71,7 @@ impl Metrics {
     }
 
     /// Metrics of a waypoint, whose traffic is counted elsewhere: `traffic` and what else `more` has. Nothing of a node proxy's
-    /// own is among them: no connections of shards, no names, no pods.
+    /// own is among them but tunnels: no connections of shards, no names, no pods.
     #[must_use]
     pub fn waypoint(
         tag: &str,
@@ -95,7 +80,9 @@ impl Metrics {
     ) -> Self {
         let mut registry = Registry::default();
         let (xds, certificates, runtimes) = (Xds::default(), Certificates::default(), Runtimes::default());
+        let tunnels = Tunnels::default();
         registry.register_collector(Box::new(traffic.clone()));
+        registry.register_collector(Box::new(tunnels.clone()));
         control::register(&mut registry, ("proxy", tag), (&xds, &certificates));
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(runtimes.clone()));
@@ -103,7 +90,7 @@ impl Metrics {
         Self {
             registry: Arc::new(registry),
             traffic: Traffic::new(Bounds::default()),
-            tunnels: Tunnels::default(),
+            tunnels,
             xds,
             dns: Dns::default(),
             certificates,
