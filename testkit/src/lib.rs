@@ -9,6 +9,7 @@ pub mod istiod;
 pub mod models;
 pub mod netns;
 pub mod oracle;
+pub mod otlp;
 pub mod pair;
 pub mod pki;
 pub mod replay;

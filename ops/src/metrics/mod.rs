@@ -71,7 +71,7 @@ impl Metrics {
     }
 
     /// Metrics of a waypoint, whose traffic is counted elsewhere: `traffic` and what else `more` has. Nothing of a node proxy's
-    /// own is among them: no connections of shards, no names, no pods.
+    /// own is among them but tunnels: no connections of shards, no names, no pods.
     #[must_use]
     pub fn waypoint(
         tag: &str,
@@ -80,7 +80,9 @@ impl Metrics {
     ) -> Self {
         let mut registry = Registry::default();
         let (xds, certificates, runtimes) = (Xds::default(), Certificates::default(), Runtimes::default());
+        let tunnels = Tunnels::default();
         registry.register_collector(Box::new(traffic.clone()));
+        registry.register_collector(Box::new(tunnels.clone()));
         control::register(&mut registry, ("proxy", tag), (&xds, &certificates));
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(runtimes.clone()));
@@ -88,7 +90,7 @@ impl Metrics {
         Self {
             registry: Arc::new(registry),
             traffic: Traffic::new(Bounds::default()),
-            tunnels: Tunnels::default(),
+            tunnels,
             xds,
             dns: Dns::default(),
             certificates,
