@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use adit_control::jwks::Jwks;
-use adit_core::l7::SessionKey;
+use adit_core::l7::rate::{Asking, LocalLimits, RatePolicy, Taken};
 use adit_core::l7::upstream::{Chosen, Cluster, Settled, endpoints_of};
+use adit_core::l7::{Request, SessionKey};
 use adit_core::mesh::{Mesh, Service, ServiceName, Workload};
 use adit_core::proxy::LocalWorkload;
 use adit_core::time::Instant;
@@ -61,6 +62,8 @@ pub struct Shared {
     /// What sessions are sealed with.
     pub session_key: SessionKey,
     pub(crate) clusters: Clusters,
+    /// Buckets of rate limits.
+    limits: Mutex<LocalLimits>,
     pub(crate) clock: Clock,
 }
 
@@ -75,8 +78,25 @@ impl Shared {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { in_force, tables, local, settings, recorders, draining, keys, session_key } = parts;
-        let (clusters, clock) = (Clusters::default(), Clock::start());
-        Self { in_force, tables, local, settings, recorders, draining, keys, session_key, clusters, clock }
+        let (clusters, limits, clock) = (Clusters::default(), Mutex::default(), Clock::start());
+        Self {
+            in_force,
+            tables,
+            local,
+            settings,
+            recorders,
+            draining,
+            keys,
+            session_key,
+            clusters,
+            limits,
+            clock,
+        }
+    }
+
+    /// Takes what a request needs from the buckets of a policy.
+    pub(crate) fn take(&self, policy: &Arc<RatePolicy>, asking: &Asking<'_, impl Request>) -> Taken {
+        lock(&self.limits).take(self.now(), policy, asking)
     }
 
     pub(crate) fn now(&self) -> Instant {

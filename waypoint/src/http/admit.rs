@@ -1,25 +1,43 @@
-//! Whether a request may be: its token, then the policies, in Istio's order (waypoint.md §6.1).
+//! Whether a request may be: who is asked first, its token, then the policies, in Istio's order (waypoint.md §6.1).
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::l7::authz::{self, Connection, Denial, Http, Subject, Verdict};
+use adit_control::ext_authz::{self, Answer, Change, Changes, HttpQuestion, Question};
+use adit_core::l7::authz::{
+    self, BodyInCheck, Connection, Denial, Http, Protocol, Provider, Subject, Verdict,
+};
 use adit_core::l7::jwt::{Authenticated, JwtRules, Refusal};
 use adit_core::mesh::Service;
 use adit_core::route::Fronted;
 use adit_ops::l7::{Details, ResponseFlags};
+use http::{Request, StatusCode};
 
+use super::body::Kept;
+use super::call::{Whole, call, target};
 use super::decide::wall;
 use super::local::Local;
 use super::view::{Changed, Head};
 use crate::conn::Conn;
 use crate::route::Now;
-use crate::shared::Shared;
+use crate::upstream::UpstreamVersion;
+use crate::worker::Worker;
 
 /// How long a request waits for keys that its token may be signed with.
 const FETCHING: Duration = Duration::from_secs(5);
-/// What Envoy says to whoever may not.
-const DENIED: &str = "RBAC: access denied";
+
+/// A request that may be.
+#[derive(Default)]
+pub(crate) struct Admitted {
+    /// The rule that has decided.
+    pub(crate) policy: Arc<str>,
+    /// What its token says.
+    pub(crate) auth: Option<Authenticated>,
+    /// Headers for the client, on the backend's answer.
+    pub(crate) response: Vec<Change>,
+    /// Whose request it is.
+    pub(crate) remote_ip: Option<IpAddr>,
+}
 
 /// The service that a connection is for, if it is for one.
 pub(crate) fn service(conn: &Conn) -> Option<&Service> {
@@ -39,67 +57,170 @@ pub(crate) fn connection<'a>(conn: &'a Conn, sni: Option<&'a str>) -> Connection
     }
 }
 
-/// Lets a request in, or says why not. What its token has the backend see is done to `head`. Also gives the rule that has
-/// decided.
+/// Lets a request in, or says why not. What its token and its authorizers have the backend see is done to `head`.
 pub(crate) async fn admit(
-    shared: &Shared,
+    worker: &Worker,
     now: &Now,
     conn: &Conn,
     head: &mut Head,
-) -> Result<Arc<str>, Local> {
+    kept: &Kept,
+) -> Result<Admitted, Local> {
     let service = service(conn);
     let policies = now.snapshot.policies.of(service);
     let rules = now.snapshot.authentications.of(service);
-    if policies.is_empty() && rules.is_empty() {
-        return Ok(Arc::default());
-    }
     let remote_ip = authz::client_ip(&*head, conn.source.ip(), now.snapshot.trusted_hops);
-    custom(&policies, conn, head, remote_ip)?;
-    let auth = match rules.is_empty() {
-        true => None,
-        false => token(shared, &rules, head).await?,
-    };
-    let http = Http { request: &*head, remote_ip, auth: auth.as_ref() };
+    let mut admitted = Admitted { remote_ip: Some(remote_ip), ..Admitted::default() };
+    if policies.is_empty() && rules.is_empty() {
+        return Ok(admitted);
+    }
+    if policies.has_custom() {
+        let asked = {
+            let http = Http { request: &*head, remote_ip, auth: None };
+            policies.custom(&Subject::http(connection(conn, None), http)).map_err(|denial| denied(&denial))?
+        };
+        for asked in asked {
+            let changes = authorized(worker, now, conn, head, kept, asked.provider).await?;
+            changes.apply(&mut head.headers);
+            if !changes.query_set.is_empty() || !changes.query_remove.is_empty() {
+                head.query = changes.query(head.query.as_deref()).map(String::into_boxed_str);
+            }
+            admitted.response.extend(changes.response);
+        }
+    }
+    if !rules.is_empty() {
+        admitted.auth = token(worker, &rules, head).await?;
+    }
+    let http = Http { request: &*head, remote_ip, auth: admitted.auth.as_ref() };
     let decision = policies.judge(&Subject::http(connection(conn, None), http));
     if let Some(rule) = &decision.audit {
         tracing::info!(target: "audit", client = %conn.client, path = %head.path, %rule, "audited");
     }
+    for (name, value) in decision.on_trial.tags() {
+        tracing::info!(target: "audit", client = %conn.client, path = %head.path, tag = name, value, "on trial");
+    }
     match decision.verdict {
-        Verdict::Allow { by } => Ok(by.map(|rule| rule.to_string().into()).unwrap_or_default()),
+        Verdict::Allow { by } => {
+            admitted.policy = by.map(|rule| rule.to_string().into()).unwrap_or_default();
+            Ok(admitted)
+        }
         Verdict::Deny(denial) => Err(denied(&denial)),
     }
 }
 
-/// Asks who must be asked first. Nobody who cannot be asked says yes.
-fn custom(policies: &authz::Set<'_>, conn: &Conn, head: &Head, remote_ip: IpAddr) -> Result<(), Local> {
-    if !policies.has_custom() {
-        return Ok(());
+/// Asks an authorizer. Nobody who cannot be asked says yes, unless its configuration does (`failOpen`).
+async fn authorized(
+    worker: &Worker,
+    now: &Now,
+    conn: &Conn,
+    head: &Head,
+    kept: &Kept,
+    provider: &Provider,
+) -> Result<Changes, Local> {
+    let body = match provider.body {
+        None => None,
+        Some(shown) => Some(beginning(kept, shown).await?),
+    };
+    let path = head.target(&head.path);
+    let question = Question {
+        time: wall(),
+        source: Some(&conn.client),
+        source_address: conn.source,
+        own: Some(now.local.identity_ref()),
+        destination: conn.local,
+        sni: None,
+        http: Some(HttpQuestion {
+            method: &head.method,
+            scheme: "http",
+            authority: &head.authority,
+            path: &path,
+            headers: &head.headers,
+            protocol: if head.version == http::Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
+            body,
+        }),
+    };
+    let answer = ask(worker, now, conn, provider, &question).await;
+    if let Answer::Failed(why) = &answer {
+        tracing::warn!(provider = %provider.name, why, "an authorizer does not answer");
     }
-    let http = Http { request: head, remote_ip, auth: None };
-    let asked = policies.custom(&Subject::http(connection(conn, None), http));
-    let asked = asked.map_err(|denial| denied(&denial))?;
-    match asked.first() {
-        None => Ok(()),
-        Some(asked) => {
-            tracing::warn!(provider = %asked.provider.name, rule = %asked.by, "external authorization is not supported: denied");
-            let flags = ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE;
-            Err(Local::new(403, flags, Details::ExtAuthzError, ""))
+    answer.settled(provider).map_err(|denied| {
+        let error = denied.details == "ext_authz_error";
+        let details = if error { Details::ExtAuthzError } else { Details::ExtAuthzDenied };
+        let flags = ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE;
+        let mut local = Local::new(denied.status.as_u16(), flags, details, denied.body);
+        local.headers = denied.headers;
+        local
+    })
+}
+
+async fn ask(
+    worker: &Worker,
+    now: &Now,
+    conn: &Conn,
+    provider: &Provider,
+    question: &Question<'_>,
+) -> Answer {
+    let Some(target) = target(now, &provider.host, provider.namespace.as_deref(), provider.port) else {
+        return Answer::Failed(format!("the mesh has no service {}", provider.host));
+    };
+    let (request, version) = match (&provider.protocol, &question.http) {
+        (Protocol::Grpc, _) => (ext_authz::grpc::call(question, provider), UpstreamVersion::Http2),
+        (Protocol::Http(check), Some(http)) => {
+            (ext_authz::http::request(http, check), UpstreamVersion::Http1)
         }
+        (Protocol::Http(_), None) => return Answer::Failed("it is asked about requests alone".to_owned()),
+    };
+    let mut request: Request<_> = match request {
+        Ok(request) => request,
+        Err(error) => return Answer::Failed(error.to_string()),
+    };
+    if version == UpstreamVersion::Http1
+        && let Ok(host) = http::HeaderValue::from_str(
+            &question.http.as_ref().map_or_else(String::new, |http| http.authority.to_owned()),
+        )
+    {
+        request.headers_mut().insert(http::header::HOST, host);
     }
+    let whole = match call(worker, now, conn, &target, version, request, provider.timeout).await {
+        Ok(whole) => whole,
+        Err(why) => return Answer::Failed(why),
+    };
+    let Whole { status, headers, body, trailers } = whole;
+    match &provider.protocol {
+        Protocol::Grpc => ext_authz::grpc::answered(status, &headers, &body, trailers.as_ref()),
+        Protocol::Http(check) => ext_authz::http::answer(status, &headers, body, check),
+    }
+}
+
+/// As much of the body as an authorizer is shown.
+async fn beginning(kept: &Kept, shown: BodyInCheck) -> Result<ext_authz::Body, Local> {
+    let max = usize::try_from(shown.max).unwrap_or(usize::MAX);
+    let failed = |_| Local::new(400, ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Details::Http1CodecError, "");
+    let (octets, partial) = kept.beginning(max).await.map_err(failed)?;
+    if partial && !shown.allow_partial {
+        let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+        return Err(Local::new(
+            status,
+            ResponseFlags::NONE,
+            Details::RequestPayloadTooLarge,
+            "Payload Too Large",
+        ));
+    }
+    Ok(ext_authz::Body { octets, partial })
 }
 
 /// Looks at the request's tokens.
 async fn token(
-    shared: &Shared,
+    worker: &Worker,
     rules: &JwtRules<'_>,
     head: &mut Head,
 ) -> Result<Option<Authenticated>, Local> {
-    let mut judged = rules.judge(&*head, wall(), &shared.keys);
+    let keys = &worker.shared.keys;
+    let mut judged = rules.judge(&*head, wall(), keys);
     if let Err(refusal) = &judged
         && !refusal.refetch.is_empty()
     {
-        shared.keys.refetched(&refusal.refetch, FETCHING).await;
-        judged = rules.judge(&*head, wall(), &shared.keys);
+        keys.refetched(&refusal.refetch, FETCHING).await;
+        judged = rules.judge(&*head, wall(), keys);
     }
     let outcome = judged.map_err(|refusal| refused(head, &refusal))?;
     let changes = outcome.changes;
@@ -113,14 +234,14 @@ async fn token(
 
 fn refused(head: &Head, refusal: &Refusal) -> Local {
     let details = Details::JwtDenied(refusal.error.to_string().into());
-    let local = Local::new(401, ResponseFlags::NONE, details, refusal.body());
+    let local = Local::new(refusal.status(), ResponseFlags::NONE, details, refusal.body());
     local.with("www-authenticate", &Refusal::www_authenticate(head))
 }
 
-pub(crate) fn denied(denial: &Denial) -> Local {
+fn denied(denial: &Denial) -> Local {
     let by: Arc<str> = match denial {
         Denial::Explicit(by) | Denial::Unusable { by, .. } => by.to_string().into(),
         Denial::NoneAllowed => "none".into(),
     };
-    Local::new(403, ResponseFlags::NONE, Details::RbacDenied(by), DENIED)
+    Local::new(Denial::STATUS, ResponseFlags::NONE, Details::RbacDenied(by), Denial::BODY)
 }

@@ -144,6 +144,27 @@ impl Kept {
         self.0.borrow().read
     }
 
+    /// Reads the first `max` octets, or all if there are no more; says whether there is more. What is read stays for attempts.
+    pub(crate) async fn beginning(&self, max: usize) -> Result<(Bytes, bool), hyper::Error> {
+        std::future::poll_fn(|cx| {
+            loop {
+                let mut source = self.0.borrow_mut();
+                if source.ended || source.octets > max || source.spilled {
+                    return Poll::Ready(Ok(()));
+                }
+                if let Err(error) = ready!(source.poll_more(cx)) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+        })
+        .await?;
+        let source = self.0.borrow();
+        let mut octets = source.kept.concat();
+        let partial = octets.len() > max || source.spilled;
+        octets.truncate(max);
+        Ok((octets.into(), partial))
+    }
+
     /// Waits until an attempt has read the body to its end; gives all of it. `None`: it was too large to be kept.
     pub(crate) async fn finished(&self) -> Option<Bytes> {
         loop {

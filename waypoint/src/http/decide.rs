@@ -1,15 +1,16 @@
 //! What becomes of a request: the rule for it, and what that says.
 use std::sync::Arc;
 
+use adit_control::ext_authz::{Change, How};
 use adit_core::l7::upstream::NoEndpoint;
 use adit_core::l7::{
     Action, Backend, Backends, Cors, Found, HeaderChanges, Injected, Mirror, NoBackend, PathMatch,
-    PathRewrite, Persistence, RetryPolicy, Rewrite, Rule, Session, Target,
+    PathRewrite, Persistence, RetryPolicy, Rewrite, RouteId, Rule, Session, Target,
 };
 use adit_core::route::Fronted;
 use adit_core::time::UnixTime;
 use adit_ops::l7::{Details, ResponseFlags};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::local::Local;
 use super::view::{Changed, Head};
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) injected: Injected,
     /// The session that it belongs to, or begins.
     pub(crate) sticky: Option<Sticky>,
+    /// Headers that others have the backend told.
+    pub(crate) more: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A client that is to stay with its endpoint.
@@ -47,9 +50,25 @@ pub(crate) struct Finish {
     response: Vec<HeaderChanges>,
     cors: Vec<(&'static str, String)>,
     cookie: Option<String>,
+    /// What others have the client told.
+    told: Vec<Change>,
 }
 
 impl Finish {
+    /// The client is told these headers.
+    pub(crate) fn tell<'a>(&mut self, headers: impl Iterator<Item = (&'a str, &'a str)>) {
+        for (name, value) in headers {
+            if let (Ok(name), Ok(value)) = (name.parse(), HeaderValue::from_str(value)) {
+                self.told.push(Change { how: How::Append, name, value });
+            }
+        }
+    }
+
+    /// The client is told these changes.
+    pub(crate) fn extend(&mut self, changes: Vec<Change>) {
+        self.told.extend(changes);
+    }
+
     /// The client is given this cookie.
     pub(crate) fn cookie(&mut self, set_cookie: String) {
         self.cookie = Some(set_cookie);
@@ -64,6 +83,9 @@ impl Finish {
             use adit_core::l7::Headers as _;
             changed.set(name, value);
         }
+        for change in &self.told {
+            change.apply(changed.0);
+        }
         if let Some(cookie) = &self.cookie {
             use adit_core::l7::Headers as _;
             changed.append("set-cookie", cookie);
@@ -76,6 +98,8 @@ pub(crate) struct Decision {
     pub(crate) outcome: Result<Plan, Local>,
     pub(crate) finish: Finish,
     pub(crate) route: Arc<str>,
+    /// The route's own name, and its rule's.
+    pub(crate) matched: Option<(RouteId, Option<Arc<str>>)>,
 }
 
 /// Decides about a request.
@@ -85,7 +109,7 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
         Fronted::Workload(workload) => {
             let plan =
                 plan(Pool::Workload(Arc::clone(workload), conn.port), None, &worker.default_retry, head);
-            return Decision { outcome: Ok(plan), finish, route: "default".into() };
+            return Decision { outcome: Ok(plan), finish, route: "default".into(), matched: None };
         }
         Fronted::Service(service) => service,
     };
@@ -94,11 +118,11 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
         let target = Target { service: service.name.clone(), port: conn.port };
         let outcome = pooled(worker, now, &target, None)
             .map(|pool| plan(pool, Some(target), &worker.default_retry, head));
-        return Decision { outcome, finish, route: "default".into() };
+        return Decision { outcome, finish, route: "default".into(), matched: None };
     };
     let Some(found) = table.find(head) else {
         let local = Local::new(404, ResponseFlags::NO_ROUTE_FOUND, Details::RouteNotFound, "");
-        return Decision { outcome: Err(local), finish, route: "-".into() };
+        return Decision { outcome: Err(local), finish, route: "-".into(), matched: None };
     };
     let route = name(&found);
     finish.response.push(found.rule.response.clone());
@@ -112,7 +136,8 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
         },
         None => act(worker, now, conn, head, &found, &mut finish),
     };
-    Decision { outcome, finish, route }
+    let matched = Some((found.route.id.clone(), found.rule.name.clone()));
+    Decision { outcome, finish, route, matched }
 }
 
 /// `namespace.name.rule`, as Istio names the routes it makes of Gateway API's.
@@ -254,6 +279,7 @@ fn plan(pool: Pool, target: Option<Target>, retry: &Arc<RetryPolicy>, head: &Hea
         mirrors: Vec::new(),
         injected: Injected::default(),
         sticky: None,
+        more: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_core::l7::rate::Asking;
 use adit_core::l7::telemetry::Telemetry;
 use adit_core::l7::upstream::{Balancer, Pick};
 use adit_core::l7::{
@@ -19,12 +20,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
+use super::admit::Admitted;
 use super::body::{Body, Kept};
 use super::decide::{self, Decision, Finish, Plan};
 use super::local::Local;
 use super::view::{Changed, Head};
 use super::watch::{self, Report, Watched};
-use super::{admit, clean, mirror, upgrade};
+use super::{admit, clean, limits, mirror, upgrade};
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool};
 use crate::shared::UnderWay;
@@ -53,9 +55,10 @@ pub(crate) async fn serve(
         Arc::clone(worker.shared.in_force.borrow().outlets.of(name))
     };
     let traced = identify(&worker, outlet.telemetry(), &mut head);
+    let kept = Kept::new(body, worker.shared.settings.max_replayed);
     let admitted = match (&refused, &now) {
-        (Ok(()), Ok(now)) => admit::admit(&worker.shared, now, &conn, &mut head).await,
-        _ => Ok(Arc::default()),
+        (Ok(()), Ok(now)) => admit::admit(&worker, now, &conn, &mut head, &kept).await,
+        _ => Ok(Admitted::default()),
     };
     let head = Rc::new(head);
     let mut report = Report::new(&worker, &conn, Rc::clone(&head), outlet);
@@ -69,22 +72,47 @@ pub(crate) async fn serve(
         Ok(now) => now,
         Err(error) => return answered(report, decide::unroutable(&error), &Finish::default()),
     };
-    match admitted {
-        Ok(policy) => report.policy = policy,
+    let Admitted { policy, auth, response, remote_ip } = match admitted {
+        Ok(admitted) => admitted,
         Err(local) => return answered(report, local, &Finish::default()),
-    }
-    let Decision { outcome, mut finish, route } = decide::decide(&worker, &now, &conn, &head);
+    };
+    report.policy = policy;
+    let Decision { outcome, mut finish, route, matched } = decide::decide(&worker, &now, &conn, &head);
+    finish.extend(response);
     report.route = route;
-    let plan = match outcome {
+    let mut plan = match outcome {
         Ok(plan) => plan,
         Err(local) => return answered(report, local, &finish),
     };
-    let limit = if plan.retry.retries > 0 || !plan.mirrors.is_empty() {
-        worker.shared.settings.max_replayed
-    } else {
-        0
-    };
-    let kept = Kept::new(body, limit);
+    if let Some(service) = admit::service(&conn) {
+        let asking = Asking {
+            request: &*head,
+            source: Some(&conn.client),
+            source_cluster: Some(&conn.peer.cluster)
+                .map(|cluster| &**cluster)
+                .filter(|cluster| !cluster.is_empty()),
+            client: remote_ip.unwrap_or_else(|| conn.source.ip()),
+            auth: auth.as_ref(),
+            destination: &service.name,
+        };
+        let matched = matched.as_ref().map(|(route, rule)| (route, rule.as_ref()));
+        let rates: Vec<_> =
+            now.snapshot.rates.of(&service.name, conn.port, matched).into_iter().map(Arc::clone).collect();
+        if !rates.is_empty() {
+            match limits::pass(&worker, &now, &conn, &rates, &asking, &mut finish).await {
+                Ok(headers) => plan.more = headers,
+                Err(local) => return answered(report, local, &finish),
+            }
+        }
+        let faults = now.snapshot.faults.of(&service.name, conn.port, matched);
+        let time = decide::wall();
+        // The nearest to the request counts.
+        if let Some(injected) =
+            worker.draw(|rng| faults.iter().find_map(|faults| faults.draw(&asking, time, rng)))
+        {
+            plan.injected = injected;
+        }
+    }
     report.request = Some(kept.clone());
     report.cluster = plan.pool.name(true);
     mirror::send(&worker, &now, &conn, &head, &plan, &kept);
@@ -448,6 +476,9 @@ pub(crate) fn outgoing(head: &Head, plan: &Plan, version: UpstreamVersion, body:
     let mut host = plan.host.as_deref().unwrap_or(&head.authority).to_owned();
     for changes in &plan.request {
         changes.apply(&mut Changed(&mut headers));
+    }
+    for (name, value) in &plan.more {
+        headers.append(name, value.clone());
     }
     // A filter that sets Host means the one that is sent.
     if let Some(set) = headers.remove(header::HOST)

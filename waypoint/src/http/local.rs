@@ -14,8 +14,8 @@ pub(crate) struct Local {
     pub(crate) details: Details,
     pub(crate) text: Bytes,
     pub(crate) headers: HeaderMap,
-    /// A status of gRPC of its own, for whoever asks.
-    grpc: Option<u16>,
+    /// A status of gRPC of its own, and whether it is for whoever asks.
+    grpc: Option<(u16, bool)>,
 }
 
 impl Local {
@@ -33,9 +33,15 @@ impl Local {
         self
     }
 
+    /// With this status for whoever asks in gRPC.
+    pub(crate) const fn with_grpc(mut self, status: u16) -> Self {
+        self.grpc = Some((status, false));
+        self
+    }
+
     /// In gRPC, whoever asks, with this status.
     pub(crate) const fn in_grpc(mut self, status: u16) -> Self {
-        self.grpc = Some(status);
+        self.grpc = Some((status, true));
         self
     }
 
@@ -44,10 +50,13 @@ impl Local {
         let Self { status, text, headers, grpc: own, .. } = self;
         let mut response = Response::new(Body::Empty);
         *response.headers_mut() = headers;
-        if grpc || own.is_some() {
+        if grpc || own.is_some_and(|(_, all)| all) {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert("grpc-status", HeaderValue::from(own.unwrap_or(grpc_status(status))));
+            headers.insert(
+                "grpc-status",
+                HeaderValue::from(own.map_or_else(|| grpc_status(status), |(status, _)| status)),
+            );
             if let Ok(message) = HeaderValue::from_str(&percent_encoded(&text)) {
                 headers.insert("grpc-message", message);
             }

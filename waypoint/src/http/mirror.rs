@@ -46,6 +46,7 @@ pub(crate) fn send(
             mirrors: Vec::new(),
             injected: Injected::default(),
             sticky: None,
+            more: Vec::new(),
         };
         let (worker, conn, head, kept) = (Rc::clone(worker), Rc::clone(conn), Rc::clone(head), kept.clone());
         let mirror: Mirror = mirror.clone();

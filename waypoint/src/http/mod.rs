@@ -7,9 +7,11 @@
 //! ```
 mod admit;
 mod body;
+mod call;
 mod clean;
 mod decide;
 mod exchange;
+mod limits;
 mod local;
 mod mirror;
 mod server;

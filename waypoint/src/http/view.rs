@@ -60,7 +60,7 @@ impl l7::Request for Head {
 pub(crate) struct Changed<'a>(pub(crate) &'a mut HeaderMap);
 
 fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    Some((name.parse().ok()?, HeaderValue::from_str(value).ok()?))
+    Some((name.parse().ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
 }
 
 impl l7::Headers for Changed<'_> {
