@@ -43,7 +43,12 @@ struct Slot {
     wanted: AtomicBool,
     /// A fetch is under way.
     fetching: AtomicBool,
+    /// Since when no rule names it.
+    idle: RwLock<Option<std::time::Instant>>,
 }
+
+/// Sets that no rule names any more are kept for this long: requests may be under way by rules that do.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// What is known of a source.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +100,14 @@ impl Slot {
         });
     }
 
+    fn idle(&self) -> Option<std::time::Instant> {
+        *self.idle.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_idle(&self, since: Option<std::time::Instant>) {
+        *self.idle.write().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
     fn is_busy(&self) -> bool {
         self.wanted.load(Ordering::Acquire) || self.fetching.load(Ordering::Acquire)
     }
@@ -131,12 +144,17 @@ impl Jwks {
         Self::default()
     }
 
-    /// Keeps the sets of these sources and no others: to be called with what rules name whenever that changes. What has been
-    /// fetched of them already stays.
+    /// Keeps the sets of these sources fresh and no others: to be called with what rules name, **before** anybody judges by
+    /// these rules. What has been fetched of them already stays; what is named no more is good for another minute.
     pub fn update<'a>(&self, sources: impl IntoIterator<Item = &'a KeySource>) {
         let sources: BTreeSet<&KeySource> = sources.into_iter().collect();
+        let now = std::time::Instant::now();
         let mut slots = self.0.slots.write().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|source, _| sources.contains(source));
+        slots.retain(|source, slot| {
+            let since = if sources.contains(source) { None } else { slot.idle().or(Some(now)) };
+            slot.set_idle(since);
+            since.is_none_or(|since| now.saturating_duration_since(since) < GRACE)
+        });
         for source in sources {
             if slots.contains_key(source) {
                 continue;
@@ -157,11 +175,11 @@ impl Jwks {
 
     fn remote(&self) -> BTreeMap<KeySource, Arc<Slot>> {
         let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let remote = slots.iter().filter(|(source, _)| is_remote(source));
+        let remote = slots.iter().filter(|(source, slot)| is_remote(source) && slot.idle().is_none());
         remote.map(|(source, slot)| (source.clone(), Arc::clone(slot))).collect()
     }
 
-    /// What is known of each source.
+    /// What is known of each source that rules name.
     #[must_use]
     pub fn states(&self) -> Vec<SourceState> {
         let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
@@ -170,7 +188,7 @@ impl Jwks {
             let keys = keys.map_or(0, |keys| keys.len());
             SourceState { source: source.clone(), keys, fetched, failed, error }
         };
-        slots.iter().map(state).collect()
+        slots.iter().filter(|(_, slot)| slot.idle().is_none()).map(state).collect()
     }
 
     /// Waits until what was missing has been fetched again, as far as that is allowed now, or `within` has passed. For the
@@ -203,7 +221,7 @@ impl Jwks {
         let mut fetches = JoinSet::new();
         loop {
             let slots = self.remote();
-            // A source that went and came back is another one: nothing has been fetched of it.
+            // Whatever of a source went and came back is another one: nothing has been fetched of it.
             machines.retain(|source, (slot, _)| slots.get(source).is_some_and(|now| Arc::ptr_eq(now, slot)));
             let mut next = Instant::FAR;
             for (source, slot) in &slots {
@@ -359,17 +377,30 @@ mod tests {
         ring.refetched(std::slice::from_ref(&from), LONG).await;
         assert_eq!(said(&new), Signature::Valid);
 
-        // What cannot be read, or not be had, is no set.
-        for bad in [fetched("nonsense"), fetched(r#"{"keys":[]}"#), Err(FetchError::Timeout(LONG))] {
+        // Rules change while requests are under way by those from before.
+        ring.update([]);
+        assert_eq!((said(&new), ring.states().len()), (Signature::Valid, 0));
+        ring.update([&from]);
+        assert_eq!((said(&new), ring.states()[0].keys), (Signature::Valid, 1));
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_or_had_is_no_set() {
+        let signer = Signer::new("k");
+        let answer = Arc::new(Mutex::new(fetched("")));
+        let (ring, task) = ring(&answer);
+        let bad = [fetched("nonsense"), fetched(r#"{"keys":[]}"#), Err(FetchError::Timeout(LONG))];
+        for (place, bad) in bad.into_iter().enumerate() {
             *answer.lock().unwrap() = bad;
-            // After a failure there is a pause; a source that comes back is a new one.
-            ring.update([]);
+            let from = source(&format!("https://{place}/"));
+            let said = || ring.verify(&from, &header("EdDSA", None), b"a.b", &signer.sign(b"a.b"));
             ring.update([&from]);
-            assert_eq!(said(&new), Signature::NotFetched);
+            assert_eq!(said(), Signature::NotFetched);
             ring.refetched(std::slice::from_ref(&from), LONG).await;
             let state = &ring.states()[0];
             assert!(state.failed > 0 && state.error.is_some() && state.keys == 0, "{state:?}");
-            assert_eq!(said(&new), Signature::NotFetched);
+            assert_eq!(said(), Signature::NotFetched);
             // The pause after a failure counts: nobody waits for it.
             ring.refetched(std::slice::from_ref(&from), LONG).await;
         }

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod whole;
+
 pub(super) fn header(alg: &str, kid: Option<&str>) -> Header {
     Header { alg: alg.into(), kid: kid.map(Into::into) }
 }
