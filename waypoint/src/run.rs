@@ -133,7 +133,11 @@ fn run(
     let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
     let requests = HttpMetrics::new(config.metrics);
     let figures = ExportFigures::default();
-    let metrics = Metrics::waypoint(&config.istio_version, &requests, [Box::new(figures.clone()) as _, Box::new(guard.access()) as _]);
+    let metrics = Metrics::waypoint(
+        &config.istio_version,
+        &requests,
+        [Box::new(figures.clone()) as _, Box::new(guard.access()) as _],
+    );
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
     let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
     let random = seed().map_err(system)?;

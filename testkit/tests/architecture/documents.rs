@@ -102,7 +102,7 @@ fn relative_links_lead_to_files() {
 #[test]
 fn compatibility_lists_every_variable_without_support() {
     let compatibility = read("docs/compatibility.md");
-    let source = read("node-proxy/src/config/unsupported.rs");
+    let source = read("process/src/config/unsupported.rs");
     // Rules begin with their name; parts list theirs.
     let rows = source.lines().map(|line| line.trim_start().trim_start_matches('('));
     let rows = rows.filter(|line| line.starts_with('"') || line.contains("names: &["));

@@ -15,7 +15,7 @@ use adit_core::time::Instant;
 use adit_ops::l7::trace::{RequestId, Traced};
 use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
@@ -23,14 +23,16 @@ use smallvec::SmallVec;
 use super::admit::Admitted;
 use super::body::{Body, Kept};
 use super::decide::{self, Decision, Finish, Plan};
+use super::failed::Failed;
 use super::local::Local;
-use super::view::{Changed, Head};
+use super::outgoing::outgoing;
+use super::view::Head;
 use super::watch::{self, Report, Watched};
 use super::{admit, clean, limits, mirror, upgrade};
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool};
 use crate::shared::UnderWay;
-use crate::upstream::{Lease, PoolKey, SendFailed, UpstreamVersion};
+use crate::upstream::{Lease, PoolKey, UpstreamVersion};
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -225,15 +227,6 @@ struct Attempted {
     outcome: Result<Response<Incoming>, Failed>,
     lease: Option<Lease>,
     under_way: Option<UnderWay>,
-}
-
-/// Why an attempt failed.
-struct Failed {
-    kind: AttemptFailure,
-    reason: ResetReason,
-    text: Arc<str>,
-    /// It was certainly not seen, on a connection that had served before: another is tried at once, whatever the policy.
-    stale: bool,
 }
 
 impl Going {
@@ -439,7 +432,10 @@ impl Going {
         let Attempted { outcome, lease, under_way } = attempted;
         let mut response = match outcome {
             Ok(response) => response,
-            Err(failed) => return answered_failed(self.report, failed, &self.finish),
+            Err(failed) => {
+                self.report.transport_failure = Arc::clone(&failed.text);
+                return answered(self.report, failed.local(), &self.finish);
+            }
         };
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upstream = switched.then(|| hyper::upgrade::on(&mut response));
@@ -468,127 +464,6 @@ impl Going {
         let body = Watched::new(body.into(), self.report, lease, under_way);
         Response::from_parts(parts, Body::Watched(Box::new(body)))
     }
-}
-
-/// A request as an endpoint gets it, of whatever attempt.
-pub(crate) fn outgoing(head: &Head, plan: &Plan, version: UpstreamVersion, body: Body) -> Request<Body> {
-    let mut headers = head.headers.clone();
-    let mut host = plan.host.as_deref().unwrap_or(&head.authority).to_owned();
-    for changes in &plan.request {
-        changes.apply(&mut Changed(&mut headers));
-    }
-    for (name, value) in &plan.more {
-        headers.append(name, value.clone());
-    }
-    // A filter that sets Host means the one that is sent.
-    if let Some(set) = headers.remove(header::HOST)
-        && let Ok(set) = set.to_str()
-    {
-        set.clone_into(&mut host);
-    }
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method.clone();
-    match version {
-        UpstreamVersion::Http1 => {
-            join_cookies(&mut headers);
-            *request.uri_mut() = plan.path.parse().unwrap_or_else(|_| Uri::from_static("/"));
-            if let Ok(host) = HeaderValue::from_str(&host) {
-                headers.insert(header::HOST, host);
-            }
-        }
-        UpstreamVersion::Http2 => {
-            *request.version_mut() = Version::HTTP_2;
-            let uri =
-                Uri::builder().scheme("http").authority(host.as_str()).path_and_query(plan.path.as_str());
-            *request.uri_mut() = uri.build().unwrap_or_else(|_| Uri::from_static("http://invalid/"));
-        }
-    }
-    *request.headers_mut() = headers;
-    request
-}
-
-/// HTTP/2 may have a cookie in several fields, HTTP/1.1 has one (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut cookies = headers.get_all(header::COOKIE).into_iter();
-    if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
-        let mut joined = [first.as_bytes(), second.as_bytes()].join(&b"; "[..]);
-        for more in cookies {
-            joined.extend_from_slice(b"; ");
-            joined.extend_from_slice(more.as_bytes());
-        }
-        if let Ok(joined) = HeaderValue::from_bytes(&joined) {
-            headers.insert(header::COOKIE, joined);
-        }
-    }
-}
-
-impl Failed {
-    fn timeout() -> Self {
-        let text = "the attempt took too long".into();
-        Self { kind: AttemptFailure::Timeout, reason: ResetReason::LocalReset, text, stale: false }
-    }
-
-    fn of(failed: &SendFailed, reused: bool) -> Self {
-        let SendFailed { error, unsent } = failed;
-        let refused = is_refused(error);
-        let (kind, reason) = match refused {
-            true => (AttemptFailure::Refused, ResetReason::RemoteReset),
-            false if error.is_parse() => (AttemptFailure::Reset, ResetReason::ProtocolError),
-            false => (AttemptFailure::Reset, ResetReason::ConnectionTermination),
-        };
-        Self { kind, reason, text: error.to_string().into(), stale: *unsent && reused }
-    }
-}
-
-/// Whether a stream was refused unseen (RFC 9113 §8.7).
-fn is_refused(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        }
-        source = error.source();
-    }
-    false
-}
-
-fn answered_failed(mut report: Report, failed: Failed, finish: &Finish) -> Response<Body> {
-    let Failed { kind, reason, text, .. } = failed;
-    let (status, flags, details) = match kind {
-        AttemptFailure::Connect => {
-            let details =
-                Details::UpstreamResetBefore(ResetReason::RemoteConnectionFailure, Arc::clone(&text));
-            (503, ResponseFlags::UPSTREAM_CONNECTION_FAILURE, details)
-        }
-        AttemptFailure::Timeout => {
-            (504, ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, Details::UpstreamPerTryTimeout)
-        }
-        AttemptFailure::Refused => {
-            (503, ResponseFlags::UPSTREAM_REMOTE_RESET, Details::UpstreamResetBefore(reason, Arc::default()))
-        }
-        AttemptFailure::Reset if reason == ResetReason::ProtocolError => (
-            502,
-            ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
-            Details::UpstreamResetBefore(reason, Arc::default()),
-        ),
-        AttemptFailure::Reset => {
-            let details = Details::UpstreamResetBefore(reason, Arc::default());
-            (503, ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, details)
-        }
-    };
-    let body = match kind {
-        AttemptFailure::Timeout => "upstream request timeout".to_owned(),
-        AttemptFailure::Connect => {
-            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
-                .to_owned()
-        }
-        AttemptFailure::Refused | AttemptFailure::Reset => {
-            let reason = reason.as_str().replace('_', " ");
-            format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
-        }
-    };
-    report.transport_failure = text;
-    answered(report, Local::new(status, flags, details, body), finish)
 }
 
 /// What became of something that has deadlines.

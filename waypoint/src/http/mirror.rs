@@ -9,7 +9,7 @@ use http_body::Body as _;
 
 use super::body::{Body, Kept};
 use super::decide::Plan;
-use super::exchange::outgoing;
+use super::outgoing::outgoing;
 use super::view::Head;
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool};
