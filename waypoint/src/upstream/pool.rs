@@ -253,7 +253,7 @@ impl Pool {
             place.idle.retain(|idle| !idle.sender.is_closed() && !rested(idle.since));
             place.common.retain(|common| {
                 let waits = Rc::strong_count(common) == 1;
-                !common.sender.is_closed() && !(waits && all)
+                !(common.sender.is_closed() || waits && all)
             });
             !place.idle.is_empty() || !place.common.is_empty()
         });

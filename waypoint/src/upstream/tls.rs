@@ -21,7 +21,10 @@ const FRESH: Duration = Duration::from_secs(60);
 
 /// Configurations, by what they are made from and what is spoken inside.
 #[derive(Default)]
-pub(crate) struct TlsConfigs(RefCell<HashMap<(Tls, &'static str), (Instant, Arc<ClientConfig>)>>);
+pub(crate) struct TlsConfigs(RefCell<HashMap<(Tls, &'static str), Made>>);
+
+/// A configuration, and since when there is it.
+type Made = (Instant, Arc<ClientConfig>);
 
 /// A way to speak TLS to an endpoint: the configuration, and the name that is asked for.
 pub(crate) type Secured = (Arc<ClientConfig>, ServerName<'static>);
