@@ -13,6 +13,7 @@ mod exchange;
 mod local;
 mod mirror;
 mod server;
+mod strict;
 mod upgrade;
 mod view;
 mod watch;

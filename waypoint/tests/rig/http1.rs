@@ -127,7 +127,7 @@ impl Client {
     /// An answer, complete; or why it is none.
     pub fn try_read(&mut self, head_only: bool) -> Result<Reply, String> {
         let line = self.line()?;
-        let status = line.strip_prefix("HTTP/1.1 ").and_then(|line| line.get(..3)?.parse().ok());
+        let status = line.strip_prefix("HTTP/1.").and_then(|line| line.get(2..5)?.parse().ok());
         let status: u16 = status.ok_or_else(|| format!("no answer, but {line:?}"))?;
         let headers = self.fields()?;
         let mut reply = Reply { status, headers, body: Vec::new(), trailers: Vec::new() };
