@@ -10,6 +10,7 @@ use adit_core::route::{Fronted, Towards};
 use crate::conn::Conn;
 use crate::observe::InForce;
 use crate::shared::{ClusterKey, ClusterRef, UnderWay};
+use crate::upstream::Way;
 use crate::worker::Worker;
 
 /// What is decided by, as it was when a request came.
@@ -65,7 +66,7 @@ pub(crate) struct Endpoint {
 #[derive(Clone)]
 pub(crate) enum Pool {
     /// A service's.
-    Cluster { key: ClusterKey, cluster: ClusterRef, policy: Arc<TrafficPolicy> },
+    Cluster { key: ClusterKey, cluster: ClusterRef, policy: Arc<TrafficPolicy>, way: Arc<Way> },
     /// The one workload that was asked for.
     Workload(Arc<Workload>, u16),
 }
@@ -91,7 +92,8 @@ impl Pool {
         let key = ClusterKey { service: target.service.clone(), port: target.port, subset: subset.cloned() };
         let of = (&now.mesh, &**service, &*now.local);
         let cluster = worker.shared.clusters.get(worker.shared.now(), &key, &settled, of);
-        Ok(Self::Cluster { key, cluster, policy: settled.policy })
+        let way = Way::of(&now.snapshot, target, &settled.policy);
+        Ok(Self::Cluster { key, cluster, policy: settled.policy, way })
     }
 
     /// Draws an endpoint.
@@ -121,6 +123,22 @@ impl Pool {
                 };
                 Ok(Endpoint { towards, workload: Arc::clone(workload), under_way: None })
             }
+        }
+    }
+
+    /// How its endpoints are spoken to.
+    pub(crate) fn way(&self) -> Arc<Way> {
+        match self {
+            Self::Cluster { way, .. } => Arc::clone(way),
+            Self::Workload(..) => Arc::default(),
+        }
+    }
+
+    /// What counts against its limits.
+    pub(crate) const fn cluster(&self) -> Option<&ClusterRef> {
+        match self {
+            Self::Cluster { cluster, .. } => Some(cluster),
+            Self::Workload(..) => None,
         }
     }
 

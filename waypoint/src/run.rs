@@ -212,10 +212,10 @@ fn run(
     let observed = metrics.clone();
     let parts = instance::Parts {
         tables: Arc::clone(&tables),
-        certificates: certificates.clone(),
+        certificates,
         observe: Arc::new(move |event: &Observed| observe(&observed, event)),
         questions: Arc::new(Questions::default),
-        runtimes: metrics.runtimes.clone(),
+        runtimes: metrics.runtimes,
         sockets,
         serve: None,
         entries: Vec::new(),

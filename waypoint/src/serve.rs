@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 
 use crate::conn::Conn;
 use crate::prefixed::Prefixed;
+use crate::upstream::Link;
 use crate::worker::Worker;
 use crate::{http, tcp};
 
@@ -108,7 +109,7 @@ async fn detect(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Stream) {
 }
 
 /// Reads what there is, which is kept.
-async fn readable(stream: &mut Stream, octets: &mut Vec<u8>) -> std::io::Result<()> {
+async fn readable(stream: &mut Link, octets: &mut Vec<u8>) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     let n = poll_fn(|cx| {
         let mut area = ReadBuf::new(&mut buffer);

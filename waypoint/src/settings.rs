@@ -26,8 +26,6 @@ pub struct Settings {
     pub max_streams: u32,
     /// Connections that wait for a request, per endpoint and thread.
     pub max_idle: usize,
-    /// How long a connection to an endpoint may wait for a request. 1 h.
-    pub idle: Duration,
     /// How long clients have for their last requests when the waypoint ends; connections without any end then.
     pub drain: Duration,
 }
@@ -45,7 +43,6 @@ impl Default for Settings {
             max_replayed: 1 << 20,
             max_streams: 100,
             max_idle: 256,
-            idle: Duration::from_secs(3600),
             drain: Duration::from_secs(5),
         }
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use adit_core::l7::authz::{Denial, Subject, Verdict};
 use adit_ops::l7::metrics::Reported;
@@ -22,7 +22,7 @@ use crate::http::{connection, service};
 use crate::observe::Told;
 use crate::prefixed::Prefixed;
 use crate::route::{self, Now};
-use crate::upstream::dial;
+use crate::upstream::{Link, dial};
 use crate::worker::Worker;
 
 /// Relays a connection until both sides have ended it. `name` is the server that a TLS client asks for.
@@ -52,7 +52,8 @@ pub(crate) async fn run_greeted(
 
 /// An endpoint's end of a connection, or what is told in its place.
 pub(crate) struct Opened {
-    pub(crate) upstream: Option<Stream>,
+    pub(crate) upstream: Option<Link>,
+    idle: Option<Duration>,
     outlet: Arc<Outlet>,
     facts: Facts,
 }
@@ -77,7 +78,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
         Err(error) => {
             facts.fail(ResponseFlags::NO_HEALTHY_UPSTREAM, Details::NoHealthyUpstream, &error.to_string());
             let outlet = Arc::clone(worker.shared.in_force.borrow().outlets.of(None));
-            return Opened { upstream: None, outlet, facts };
+            return Opened { upstream: None, idle: None, outlet, facts };
         }
     };
     let outlet = Arc::clone(now.in_force.outlets.of(service(conn).map(|service| &service.name)));
@@ -85,8 +86,9 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
         let by = denial.details();
         tracing::info!(client = %conn.source, to = %conn.local, %denial, "a connection is denied");
         facts.fail(ResponseFlags::NONE, Details::RbacDenied(by.into()), "");
-        return Opened { upstream: None, outlet, facts };
+        return Opened { upstream: None, idle: None, outlet, facts };
     }
+    let mut idle = None;
     let upstream = match route::endpoint_of_connection(worker, &now, conn, name) {
         Err(error) => {
             let flags = match error {
@@ -105,7 +107,9 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
             let address = endpoint.workload.addresses.first();
             facts.host = address.map(|ip| SocketAddr::new(*ip, endpoint.towards.port));
             facts.under_way = endpoint.under_way;
-            match dial(worker, endpoint.towards).await {
+            let way = pool.way();
+            idle = way.connections.tcp_idle;
+            match dial(worker, endpoint.towards, &way, "").await {
                 Ok(upstream) => Some(upstream),
                 Err(error) => {
                     let details =
@@ -116,7 +120,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
             }
         }
     };
-    Opened { upstream, outlet, facts }
+    Opened { upstream, idle, outlet, facts }
 }
 
 fn admitted(now: &Now, conn: &Conn, name: Option<&str>) -> Result<(), Denial> {
@@ -149,7 +153,7 @@ pub(crate) async fn run(
     name: Option<&str>,
     opened: Opened,
 ) {
-    let Opened { upstream, outlet, facts } = opened;
+    let Opened { upstream, idle, outlet, facts } = opened;
     let (started, wall) = (Instant::now(), SystemTime::now());
     let counted = Rc::new(Counted::default());
     let told = |facts: &Facts, tell: &mut dyn FnMut(&Told<'_>)| {
@@ -192,7 +196,12 @@ pub(crate) async fn run(
             loop {
                 tokio::select! {
                     ended = &mut relay => break ended.err(),
-                    _ = ticks.tick() => told(&facts, &mut |told| recorder.progress(told, &mut reported)),
+                    _ = ticks.tick() => {
+                        told(&facts, &mut |told| recorder.progress(told, &mut reported));
+                        if counted.has_rested(idle) {
+                            break None;
+                        }
+                    }
                 }
             }
         };
@@ -212,6 +221,22 @@ pub(crate) async fn run(
 struct Counted {
     read: Cell<u64>,
     written: Cell<u64>,
+    /// What there was when it was last looked, and since when.
+    seen: Cell<Option<(u64, Instant)>>,
+}
+
+impl Counted {
+    /// Whether nothing has come or gone for `idle` (`tcp.idleTimeout`), as far as looks at it tell.
+    fn has_rested(&self, idle: Option<Duration>) -> bool {
+        let octets = self.read.get().saturating_add(self.written.get());
+        match (idle, self.seen.get()) {
+            (Some(idle), Some((known, since))) if known == octets => since.elapsed() >= idle,
+            _ => {
+                self.seen.set(Some((octets, Instant::now())));
+                false
+            }
+        }
+    }
 }
 
 /// A stream that counts.

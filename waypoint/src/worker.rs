@@ -13,7 +13,7 @@ use crate::conn::Conn;
 use crate::observe::Recorder;
 use crate::serve;
 use crate::shared::Shared;
-use crate::upstream::Pool;
+use crate::upstream::{Pool, TlsConfigs};
 
 /// How often connections to endpoints are looked over.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -24,6 +24,7 @@ pub(crate) struct Worker {
     /// The shard.
     pub(crate) handle: Handle,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) tls: TlsConfigs,
     /// Of requests that no route says anything of.
     pub(crate) default_retry: Arc<RetryPolicy>,
     pub(crate) recorder: Rc<dyn Recorder>,
@@ -54,6 +55,7 @@ pub async fn run(shared: Arc<Shared>, handle: Handle, mut streams: Deliveries, s
         recorder,
         handle,
         pool: Rc::new(Pool::default()),
+        tls: TlsConfigs::default(),
         default_retry: Arc::new(RetryPolicy::istio_default()),
         rng: RefCell::new(Rng::new(seed)),
     });
@@ -69,9 +71,9 @@ pub async fn run(shared: Arc<Shared>, handle: Handle, mut streams: Deliveries, s
 async fn sweep(worker: Rc<Worker>) {
     let mut draining = worker.draining();
     loop {
-        let idle = if worker.is_draining() { Duration::ZERO } else { worker.shared.settings.idle };
-        worker.pool.sweep(idle);
-        if idle.is_zero() {
+        let all = worker.is_draining();
+        worker.pool.sweep(all);
+        if all {
             tokio::time::sleep(Duration::from_millis(50)).await;
         } else {
             // Either is a reason to look.

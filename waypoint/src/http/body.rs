@@ -70,7 +70,7 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Text(text) => SizeHint::with_exact(text.len() as u64),
             Self::Incoming(incoming) => incoming.size_hint(),
-            Self::Replayed(replay) => replay.hint.clone(),
+            Self::Replayed(replay) => replay.hint,
             Self::Watched(watched) => watched.body().size_hint(),
         }
     }
@@ -128,7 +128,7 @@ impl Kept {
         if source.ended && source.octets == 0 && source.trailers.is_none() {
             return Body::Empty;
         }
-        let hint = source.hint.clone();
+        let hint = source.hint;
         let pending: VecDeque<Bytes> = source.kept.iter().cloned().collect();
         drop(source);
         Body::Replayed(Replay { source: Rc::clone(&self.0), pending, trailers_sent: false, hint })
@@ -218,7 +218,7 @@ impl Source {
                 Some(data)
             }
             Err(frame) => {
-                self.trailers = frame.into_trailers().ok().or(self.trailers.take());
+                self.trailers = frame.into_trailers().ok().or_else(|| self.trailers.take());
                 None
             }
         };

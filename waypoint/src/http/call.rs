@@ -66,8 +66,9 @@ async fn one(
         port: towards.port,
         version,
         service: Some(target.service.hostname.clone()),
+        way: pool.way(),
     };
-    let lease = worker.pool.lease(worker, &key, || towards).await;
+    let lease = worker.pool.lease(worker, &key, pool.cluster(), || towards).await;
     let mut lease = lease.map_err(|error| error.to_string())?;
     let request = request.map(|body| if body.is_empty() { Body::Empty } else { Body::Text(body) });
     let response = lease.send(request).await.map_err(|failed| failed.error.to_string())?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_core::l7::rate::Asking;
 use adit_core::l7::telemetry::Telemetry;
-use adit_core::l7::upstream::{Balancer, Pick};
+use adit_core::l7::upstream::{Balancer, Http2Upgrade, NoEndpoint, Pick};
 use adit_core::l7::{
     Abort, Answered, AttemptFailure, Elapsed, Ending, Exchange, KeyHash, Next, Outcome, RetryBudget,
 };
@@ -30,9 +30,9 @@ use super::view::Head;
 use super::watch::{self, Report, Watched};
 use super::{admit, clean, limits, mirror, upgrade};
 use crate::conn::Conn;
-use crate::route::{Endpoint, Now, Pool};
+use crate::route::{Endpoint, Now, Pool, Unroutable};
 use crate::shared::UnderWay;
-use crate::upstream::{Lease, PoolKey, UpstreamVersion};
+use crate::upstream::{Lease, LeaseFailed, PoolKey, UpstreamVersion};
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -364,11 +364,16 @@ impl Going {
             port: towards.port,
             version,
             service: towards.service.as_ref().map(|name| Arc::clone(&name.hostname)),
+            way: self.plan.pool.way(),
         };
-        let lease = self.worker.pool.lease(&self.worker, &key, || towards).await;
+        let lease = self.worker.pool.lease(&self.worker, &key, self.plan.pool.cluster(), || towards).await;
         let mut lease = match lease {
             Ok(lease) => lease,
-            Err(error) => {
+            Err(LeaseFailed::Overflow(overflow)) => {
+                let error = Unroutable::Endpoint(NoEndpoint::Overflow(overflow));
+                return Err(decide::unroutable(&error));
+            }
+            Err(LeaseFailed::Connect(error)) => {
                 let failed = Failed {
                     kind: AttemptFailure::Connect,
                     reason: ResetReason::ConnectionFailure,
@@ -390,6 +395,15 @@ impl Going {
     /// The version that the endpoint is spoken to in.
     fn version(&self) -> UpstreamVersion {
         use adit_core::l7::Protocol;
+        if let Pool::Cluster { policy, .. } = &self.plan.pool {
+            match policy.connections.upgrade {
+                Http2Upgrade::Always if !policy.connections.use_client_protocol => {
+                    return UpstreamVersion::Http2;
+                }
+                Http2Upgrade::Never if self.head.version != Version::HTTP_2 => return UpstreamVersion::Http1,
+                _ => {}
+            }
+        }
         let declared = self.plan.target.as_ref().map(|target| self.now.snapshot.protocols.of(target));
         match declared {
             Some(Protocol::Http2 | Protocol::Grpc) => UpstreamVersion::Http2,

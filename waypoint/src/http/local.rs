@@ -1,4 +1,6 @@
 //! Answers of our own: plain ones, and for gRPC the same in its words (waypoint.md §10.9, §26).
+use std::ops::{Deref, DerefMut};
+
 use adit_ops::l7::{Details, ResponseFlags};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -8,7 +10,11 @@ use super::body::Body;
 
 /// An answer that no backend has given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Local {
+pub(crate) struct Local(Box<Said>);
+
+/// What it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
     pub(crate) status: StatusCode,
     pub(crate) flags: ResponseFlags,
     pub(crate) details: Details,
@@ -18,11 +24,32 @@ pub(crate) struct Local {
     grpc: Option<(u16, bool)>,
 }
 
+impl Deref for Local {
+    type Target = Said;
+
+    fn deref(&self) -> &Said {
+        &self.0
+    }
+}
+
+impl DerefMut for Local {
+    fn deref_mut(&mut self) -> &mut Said {
+        &mut self.0
+    }
+}
+
 impl Local {
     /// With a text for people.
     pub(crate) fn new(status: u16, flags: ResponseFlags, details: Details, text: impl Into<Bytes>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, flags, details, text: text.into(), headers: HeaderMap::new(), grpc: None }
+        Self(Box::new(Said {
+            status,
+            flags,
+            details,
+            text: text.into(),
+            headers: HeaderMap::new(),
+            grpc: None,
+        }))
     }
 
     /// With one more header; a value that is none is left out.
@@ -34,20 +61,20 @@ impl Local {
     }
 
     /// With this status for whoever asks in gRPC.
-    pub(crate) const fn with_grpc(mut self, status: u16) -> Self {
+    pub(crate) fn with_grpc(mut self, status: u16) -> Self {
         self.grpc = Some((status, false));
         self
     }
 
     /// In gRPC, whoever asks, with this status.
-    pub(crate) const fn in_grpc(mut self, status: u16) -> Self {
+    pub(crate) fn in_grpc(mut self, status: u16) -> Self {
         self.grpc = Some((status, true));
         self
     }
 
     /// The message. A gRPC client gets trailers only, with a status that means the same.
     pub(crate) fn into_response(self, grpc: bool) -> Response<Body> {
-        let Self { status, text, headers, grpc: own, .. } = self;
+        let Said { status, text, headers, grpc: own, .. } = *self.0;
         let mut response = Response::new(Body::Empty);
         *response.headers_mut() = headers;
         if grpc || own.is_some_and(|(_, all)| all) {

@@ -73,8 +73,11 @@ async fn one(worker: &Rc<Worker>, conn: &Conn, head: &Head, plan: &Plan, kept: K
         port: towards.port,
         version,
         service: towards.service.as_ref().map(|name| name.hostname.clone()),
+        way: plan.pool.way(),
     };
-    let Ok(mut lease) = worker.pool.lease(worker, &key, || towards).await else { return };
+    let Ok(mut lease) = worker.pool.lease(worker, &key, plan.pool.cluster(), || towards).await else {
+        return;
+    };
     let body = if whole.is_empty() { Body::Empty } else { Body::Text(whole) };
     if let Ok(response) = lease.send(outgoing(head, plan, version, body)).await {
         let mut body = response.into_body();

@@ -3,19 +3,27 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use adit_core::l7::{Counted as What, Overflow};
 use adit_core::route::Towards;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
+use tokio::sync::Notify;
 
 use super::connect::{self, ConnectFailed, SendFailed, UpstreamVersion};
+use super::count::Counted;
+use super::way::Way;
 use crate::http::Body;
+use crate::shared::ClusterRef;
 use crate::worker::Worker;
 
-/// Requests on one HTTP/2 connection, after which another one is opened.
+/// Requests on one HTTP/2 connection, after which another one is opened, unless a rule says otherwise.
 const STREAMS: usize = 100;
+
+/// How often a request that waits for a connection looks whether there may be one.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What connections must have in common to serve the same requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,15 +34,39 @@ pub(crate) struct PoolKey {
     pub(crate) version: UpstreamVersion,
     /// The service it was chosen for, whose identities it must have.
     pub(crate) service: Option<Arc<str>>,
+    /// How it is spoken to.
+    pub(crate) way: Arc<Way>,
+}
+
+/// Why there is no connection for a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LeaseFailed {
+    /// None could be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectFailed),
+    /// There are as many as there may be, and as many wait.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+/// How long a connection has been there, and how much it has served.
+#[derive(Clone, Copy)]
+struct Age {
+    born: Instant,
+    served: u32,
 }
 
 struct Idle {
     sender: http1::SendRequest<Body>,
     since: Instant,
+    age: Age,
 }
 
 /// A connection of HTTP/2, which many have at a time.
-type Common = http2::SendRequest<Body>;
+struct Common {
+    sender: http2::SendRequest<Body>,
+    age: RefCell<Age>,
+}
 
 #[derive(Default)]
 struct Place {
@@ -46,13 +78,18 @@ struct Place {
 
 /// Connections to endpoints.
 #[derive(Default)]
-pub(crate) struct Pool(RefCell<HashMap<PoolKey, Place>>);
+pub(crate) struct Pool {
+    places: RefCell<HashMap<PoolKey, Place>>,
+    /// Told whenever a connection is free, or gone.
+    freed: Rc<Notify>,
+}
 
 /// A connection, for one request.
 pub(crate) struct Lease {
     pool: Weak<Pool>,
     key: PoolKey,
     on: On,
+    age: Age,
     /// It has served before.
     pub(crate) reused: bool,
     max_idle: usize,
@@ -63,12 +100,29 @@ enum On {
     Http2(Rc<Common>),
 }
 
+impl Age {
+    fn new() -> Self {
+        Self { born: Instant::now(), served: 0 }
+    }
+
+    /// Whether it may serve once more.
+    fn serves(self, way: &Way) -> bool {
+        let connections = &way.connections;
+        connections.max_requests.is_none_or(|most| self.served < most)
+            && connections.max_age.is_none_or(|most| self.born.elapsed() < most)
+    }
+
+    const fn once_more(self) -> Self {
+        Self { served: self.served.saturating_add(1), ..self }
+    }
+}
+
 impl Lease {
     /// Sends a request on it; ready when the answer's head is there.
     pub(crate) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendFailed> {
         let sent = match &mut self.on {
             On::Http1(sender) => sender.try_send_request(request).await,
-            On::Http2(common) => http2::SendRequest::clone(common).try_send_request(request).await,
+            On::Http2(common) => common.sender.clone().try_send_request(request).await,
         };
         sent.map_err(SendFailed::from)
     }
@@ -78,57 +132,101 @@ impl Lease {
         let Some(pool) = self.pool.upgrade() else { return };
         if let On::Http1(sender) = self.on
             && !sender.is_closed()
+            && self.age.serves(&self.key.way)
         {
-            let mut places = pool.0.borrow_mut();
+            let mut places = pool.places.borrow_mut();
             let idle = &mut places.entry(self.key).or_default().idle;
             if idle.len() < self.max_idle {
-                idle.push(Idle { sender, since: Instant::now() });
+                idle.push(Idle { sender, since: Instant::now(), age: self.age });
             }
         }
+        pool.freed.notify_waiters();
     }
 }
 
 impl Pool {
-    /// A connection for a request: one that is there, or a new one.
+    /// A connection for a request: one that is there, or a new one. Where there may be no more of them, the request waits for
+    /// one; where no more may wait, it fails.
     pub(crate) async fn lease(
         self: &Rc<Self>,
         worker: &Worker,
         key: &PoolKey,
+        cluster: Option<&ClusterRef>,
         to: impl FnOnce() -> Towards,
-    ) -> Result<Lease, ConnectFailed> {
-        let lease = |on, reused| Lease {
+    ) -> Result<Lease, LeaseFailed> {
+        let mut waiting = None;
+        let counted = loop {
+            // Before it is looked, so that nothing that is freed meanwhile goes unnoticed.
+            let freed = self.freed.notified();
+            if let Some(lease) = self.take(worker, key).await {
+                return Ok(lease);
+            }
+            match Counted::begin(cluster, What::Connection, &self.freed) {
+                Ok(counted) => break counted,
+                Err(_) if waiting.is_some() => {}
+                Err(_) => waiting = Some(Counted::begin(cluster, What::Pending, &Rc::default())?),
+            }
+            // Connections of other threads count as well, and end without a word to this one.
+            let _ = tokio::time::timeout(LOOK, freed).await;
+        };
+        drop(waiting);
+        let max_idle = worker.shared.settings.max_idle;
+        let lease = |on| Lease {
             pool: Rc::downgrade(self),
             key: key.clone(),
             on,
-            reused,
-            max_idle: worker.shared.settings.max_idle,
+            age: Age::new().once_more(),
+            reused: false,
+            max_idle,
         };
         match key.version {
             UpstreamVersion::Http1 => {
-                while let Some(mut sender) = self.take_idle(key, worker) {
-                    if sender.ready().await.is_ok() {
-                        return Ok(lease(On::Http1(sender), true));
-                    }
-                }
-                Ok(lease(On::Http1(connect::http1(worker, to()).await?), false))
+                Ok(lease(On::Http1(connect::http1(worker, to(), &key.way, counted).await?)))
             }
             UpstreamVersion::Http2 => {
-                if let Some(common) = self.common(key) {
-                    return Ok(lease(On::Http2(common), true));
-                }
-                let common = Rc::new(connect::http2(worker, to()).await?);
-                self.0.borrow_mut().entry(key.clone()).or_default().common.push(Rc::clone(&common));
-                Ok(lease(On::Http2(common), false))
+                let sender = connect::http2(worker, to(), &key.way, counted).await?;
+                let common = Rc::new(Common { sender, age: RefCell::new(Age::new().once_more()) });
+                self.places.borrow_mut().entry(key.clone()).or_default().common.push(Rc::clone(&common));
+                Ok(lease(On::Http2(common)))
             }
         }
     }
 
-    fn take_idle(&self, key: &PoolKey, worker: &Worker) -> Option<http1::SendRequest<Body>> {
-        let mut places = self.0.borrow_mut();
+    /// A connection that is there.
+    async fn take(self: &Rc<Self>, worker: &Worker, key: &PoolKey) -> Option<Lease> {
+        let lease = |on, age| Lease {
+            pool: Rc::downgrade(self),
+            key: key.clone(),
+            on,
+            age,
+            reused: true,
+            max_idle: worker.shared.settings.max_idle,
+        };
+        match key.version {
+            UpstreamVersion::Http1 => {
+                while let Some((mut sender, age)) = self.take_idle(key) {
+                    if sender.ready().await.is_ok() {
+                        return Some(lease(On::Http1(sender), age.once_more()));
+                    }
+                }
+                None
+            }
+            UpstreamVersion::Http2 => {
+                let common = self.common(key)?;
+                let age = common.age.borrow().once_more();
+                common.age.replace(age);
+                Some(lease(On::Http2(common), age))
+            }
+        }
+    }
+
+    fn take_idle(&self, key: &PoolKey) -> Option<(http1::SendRequest<Body>, Age)> {
+        let mut places = self.places.borrow_mut();
         let idle = &mut places.get_mut(key)?.idle;
-        while let Some(Idle { sender, since }) = idle.pop() {
-            if !sender.is_closed() && since.elapsed() < worker.shared.settings.idle {
-                return Some(sender);
+        while let Some(Idle { sender, since, age }) = idle.pop() {
+            let rested = key.way.connections.http_idle.is_some_and(|most| since.elapsed() >= most);
+            if !sender.is_closed() && !rested && age.serves(&key.way) {
+                return Some((sender, age));
             }
         }
         None
@@ -136,21 +234,26 @@ impl Pool {
 
     /// The connection with the fewest requests, if there is room on it.
     fn common(&self, key: &PoolKey) -> Option<Rc<Common>> {
-        let mut places = self.0.borrow_mut();
+        let most = key.way.connections.max_streams.map_or(STREAMS, |most| most as usize);
+        let mut places = self.places.borrow_mut();
         let common = &mut places.get_mut(key)?.common;
-        common.retain(|common| !common.is_closed());
+        common.retain(|common| !common.sender.is_closed() && common.age.borrow().serves(&key.way));
         let least = common.iter().min_by_key(|common| Rc::strong_count(common))?;
         // One count is the pool's.
-        (Rc::strong_count(least) <= STREAMS).then(|| Rc::clone(least))
+        (Rc::strong_count(least) <= most).then(|| Rc::clone(least))
     }
 
-    /// Forgets what has ended or has waited for too long.
-    pub(crate) fn sweep(&self, idle_for: std::time::Duration) {
-        self.0.borrow_mut().retain(|_, place| {
-            place.idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < idle_for);
+    /// Forgets what has ended or has waited for too long; `all`: all that wait.
+    pub(crate) fn sweep(&self, all: bool) {
+        self.places.borrow_mut().retain(|key, place| {
+            let rested = |since: Instant| {
+                let most = if all { Some(Duration::ZERO) } else { key.way.connections.http_idle };
+                most.is_some_and(|most| since.elapsed() >= most)
+            };
+            place.idle.retain(|idle| !idle.sender.is_closed() && !rested(idle.since));
             place.common.retain(|common| {
                 let waits = Rc::strong_count(common) == 1;
-                !common.is_closed() && !(waits && idle_for.is_zero())
+                !(common.sender.is_closed() || waits && all)
             });
             !place.idle.is_empty() || !place.common.is_empty()
         });
