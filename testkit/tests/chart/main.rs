@@ -1,13 +1,15 @@
-//! What Helm makes of `deploy/chart`: objects that Kubernetes' own types hold without loss, in the shape that istiod, istio-cni and
-//! istioctl expect, with an effect for each value of the upstream chart. `helm` must be on the PATH.
+//! What Helm makes of `deploy/chart` and `deploy/waypoint-chart`: objects that Kubernetes' own types hold without loss, in the shape
+//! that istiod, istio-cni and istioctl expect, with an effect for each value of the upstream chart. `helm` must be on the PATH.
 
 mod effects;
+mod gateway;
 mod notes;
 mod objects;
 #[cfg(feature = "root-tests")]
 mod privileges;
 mod shape;
 mod typed;
+mod waypoint;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,9 +37,14 @@ fn files() -> Vec<(String, PathBuf)> {
 }
 
 fn helm(arguments: &[&str]) -> Output {
+    helm_on("deploy/chart", arguments)
+}
+
+/// Runs Helm on a chart.
+fn helm_on(chart: &str, arguments: &[&str]) -> Output {
     // The oldest Kubernetes whose types we have.
     let mut command = Command::new("helm");
-    command.args(arguments).arg(root().join("deploy/chart")).args(["--kube-version", "1.33.0"]);
+    command.args(arguments).arg(root().join(chart)).args(["--kube-version", "1.33.0"]);
     command.output().expect("helm is on the PATH: .ci/run puts it into target/ci-tools/bin")
 }
 

@@ -41,9 +41,17 @@ impl Objects {
         names
     }
 
-    /// The specification of the DaemonSet's pods.
+    /// The one object that makes pods.
+    pub(crate) fn workload(&self) -> &Value {
+        let makers =
+            self.0.iter().filter(|object| object["kind"] == "DaemonSet" || object["kind"] == "Deployment");
+        let [object] = makers.collect::<Vec<_>>()[..] else { panic!("not one: {:?}", self.names()) };
+        object
+    }
+
+    /// The specification of its pods.
     pub(crate) fn pod(&self) -> &Value {
-        &self.the("DaemonSet")["spec"]["template"]["spec"]
+        &self.workload()["spec"]["template"]["spec"]
     }
 
     /// Its one container.

@@ -1,7 +1,8 @@
 //! Validation: each object is read into the type that Kubernetes' API has for it and written again. What is lost on the way was
 //! no field of that type; what is of a wrong type is not read at all.
-use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ResourceQuota, ServiceAccount};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::gateway::{Gateway, GatewayClass};
 use crate::objects::Objects;
 use crate::{files, with, with_file};
 
@@ -109,10 +111,16 @@ fn check<T: DeserializeOwned + Serialize>(object: &Value) -> Vec<String> {
 }
 
 /// What is wrong with an object.
-fn faults(object: &Value) -> Vec<String> {
+pub(crate) fn faults(object: &Value) -> Vec<String> {
     let kind = |key: &str| object[key].as_str().unwrap_or_default();
     match (kind("apiVersion"), kind("kind")) {
         ("apps/v1", "DaemonSet") => check::<DaemonSet>(object),
+        ("apps/v1", "Deployment") => check::<Deployment>(object),
+        ("autoscaling/v2", "HorizontalPodAutoscaler") => check::<HorizontalPodAutoscaler>(object),
+        ("gateway.networking.k8s.io/v1", "Gateway") => check::<Gateway>(object),
+        ("gateway.networking.k8s.io/v1", "GatewayClass") => check::<GatewayClass>(object),
+        ("v1", "ConfigMap") => check::<ConfigMap>(object),
+        ("v1", "Service") => check::<Service>(object),
         ("v1", "ServiceAccount") => check::<ServiceAccount>(object),
         ("v1", "ResourceQuota") => check::<ResourceQuota>(object),
         ("networking.k8s.io/v1", "NetworkPolicy") => check::<NetworkPolicy>(object),
@@ -126,7 +134,7 @@ fn faults(object: &Value) -> Vec<String> {
 }
 
 /// Beyond types: every mount has its volume, labels are such, and no variable is there twice.
-fn inconsistencies(objects: &Objects) -> Vec<String> {
+pub(crate) fn inconsistencies(objects: &Objects) -> Vec<String> {
     let mut found = Vec::new();
     let names = |list: &Value| -> Vec<String> {
         let entries = list.as_array().into_iter().flatten();
@@ -143,8 +151,8 @@ fn inconsistencies(objects: &Objects) -> Vec<String> {
     found.extend(
         variables.windows(2).filter(|two| two[0] == two[1]).map(|two| format!("{} is there twice", two[0])),
     );
-    let template = &objects.the("DaemonSet")["spec"]["template"]["metadata"]["labels"];
-    let selector = objects.the("DaemonSet")["spec"]["selector"]["matchLabels"].as_object().expect("labels");
+    let template = &objects.workload()["spec"]["template"]["metadata"]["labels"];
+    let selector = objects.workload()["spec"]["selector"]["matchLabels"].as_object().expect("labels");
     if selector.iter().any(|(label, value)| template[label] != *value) {
         found.push("the selector does not match the pods".to_owned());
     }

@@ -19,23 +19,48 @@ fn words(json: &str) -> Vec<String> {
     serde_json::from_str(json).expect("the form that starts no shell")
 }
 
-#[test]
-fn the_last_stage_has_nothing_but_what_was_laid_out() {
-    assert_eq!(all("FROM"), ["${BASE} AS build", "scratch"]);
-    let instructions = instructions();
-    let last = instructions.iter().rposition(|it| it.0 == "FROM").expect("a stage");
-    let names: Vec<&str> = instructions[last..].iter().map(|it| it.0.as_str()).collect();
-    assert_eq!(names, ["FROM", "COPY", "WORKDIR", "USER", "ENTRYPOINT", "CMD"]);
-    assert_eq!(all("COPY"), [". .", "--from=build /image/ /"]);
+/// The stages from `FROM` to the next, by name; the last is what is built where none is named.
+fn stages() -> Vec<(String, Vec<(String, String)>)> {
+    let mut stages: Vec<(String, Vec<_>)> = Vec::new();
+    for instruction in instructions() {
+        if instruction.0 == "FROM" {
+            stages.push((instruction.1, Vec::new()));
+        } else if let Some((_, inside)) = stages.last_mut() {
+            inside.push(instruction);
+        }
+    }
+    stages
 }
 
 #[test]
-fn it_starts_as_istios_chart_starts_its_own() {
-    let started = [words(&all("ENTRYPOINT")[0]), words(&all("CMD")[0])].concat();
-    assert_eq!(started, ["/usr/local/bin/adit-node", "proxy", "ztunnel"]);
-    assert_eq!(all("USER"), ["65532:65532"]);
-    // Relative paths of files begin there.
-    assert_eq!(all("WORKDIR").last().map(String::as_str), Some("/"));
+fn the_last_stages_have_nothing_but_what_was_laid_out() {
+    let stages = stages();
+    let names: Vec<&str> = stages.iter().map(|stage| stage.0.as_str()).collect();
+    assert_eq!(names, ["${BASE} AS build", "scratch AS waypoint", "scratch AS node"]);
+    for ((_, inside), name) in stages.iter().skip(1).zip(["waypoint", "node"]) {
+        let names: Vec<&str> = inside.iter().map(|it| it.0.as_str()).collect();
+        assert_eq!(names, ["COPY", "WORKDIR", "USER", "ENTRYPOINT", "CMD"]);
+        let value =
+            |name: &str| inside.iter().find(|it| it.0 == name).map(|it| it.1.clone()).expect("it is there");
+        assert_eq!(value("COPY"), format!("--from=build /image/{name}/ /"));
+        assert_eq!(value("USER"), "65532:65532");
+        // Relative paths of files begin there.
+        assert_eq!(value("WORKDIR"), "/");
+    }
+}
+
+#[test]
+fn they_start_as_istios_chart_and_ours_start_theirs() {
+    let started: Vec<Vec<String>> = all("ENTRYPOINT")
+        .iter()
+        .zip(&all("CMD"))
+        .map(|(entry, rest)| [words(entry), words(rest)].concat())
+        .collect();
+    let expected: [&[&str]; 2] = [
+        &["/usr/local/bin/adit-waypoint", "proxy", "--config", "/etc/adit/manifests"],
+        &["/usr/local/bin/adit-node", "proxy", "ztunnel"],
+    ];
+    assert_eq!(started, expected);
 }
 
 #[test]
@@ -44,7 +69,9 @@ fn what_goes_in_is_pinned() {
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version");
     assert_eq!(all("ARG")[0], format!("BASE=rust:{}-bookworm", version.trim_matches('"')));
     let [build] = &all("RUN")[..] else { panic!("one step builds") };
-    assert!(build.contains("cargo build --locked --release -p adit-node &&"), "{build}");
+    for binary in ["adit-node", "adit-waypoint"] {
+        assert!(build.contains(&format!("cargo build --locked --release -p {binary} &&")), "{build}");
+    }
     let [environment] = &all("ENV")[..] else { panic!("one environment") };
     for part in ["SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}", "--remap-path-prefix=/src="] {
         assert!(environment.contains(part), "{environment}");
@@ -82,7 +109,9 @@ fn the_layout_holds_all_that_the_binary_loads() {
     command.arg(&binary).arg(&place).env("SOURCE_DATE_EPOCH", "86400");
     let laid_out = command.output().expect("the script runs");
     let has = |path: &str| place.join(path).exists();
-    let paths = ["usr/local/bin/adit-node", "etc/passwd", "etc/group", "etc/nsswitch.conf", "tmp", "var/run"];
+    let name = binary.file_name().and_then(|name| name.to_str()).expect("a name");
+    let installed = format!("usr/local/bin/{name}");
+    let paths = [&installed, "etc/passwd", "etc/group", "etc/nsswitch.conf", "tmp", "var/run"];
     let missing: Vec<&str> = paths.into_iter().filter(|path| !has(path)).collect();
     let loader = ["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"].into_iter().any(has);
     let time = std::fs::metadata(place.join("etc/passwd")).and_then(|it| it.modified());
