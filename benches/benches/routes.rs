@@ -67,7 +67,8 @@ fn route(number: usize, matched: RouteMatch) -> Arc<Route> {
     let action = Action::Forward(Forward { backends: Backends::default(), ..Forward::default() });
     let rule =
         Rule { name: None, matches: vec![matched], response: HeaderChanges::default(), cors: None, action };
-    let id = RouteId { kind: Kind::Http, namespace: "default".into(), name: format!("route-{number}").into() };
+    let id =
+        RouteId { kind: Kind::Http, namespace: "default".into(), name: format!("route-{number}").into() };
     Arc::new(Route { id, created: UnixTime(0), parents: vec![], rules: vec![rule] })
 }
 

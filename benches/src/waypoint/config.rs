@@ -42,11 +42,13 @@ pub(super) fn mesh(hbone: u16, app: u16) -> String {
     )
 }
 
-/// Our routes: one `HTTPRoute` each, and what the service's port speaks.
+/// Our routes: one `HTTPRoute` each, and what the service's port speaks. No access log on either side.
 pub(super) fn manifests(routes: usize) -> String {
     let mut text = String::from(
         "apiVersion: v1\nkind: Service\nmetadata: { name: app, namespace: bench }\n\
-         spec: { ports: [{ name: http, port: 80 }] }\n",
+         spec: { ports: [{ name: http, port: 80 }] }\n\
+         ---\napiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: { name: quiet, namespace: bench }\n\
+         spec: { accessLogging: [{ disabled: true }] }\n",
     );
     for route in 0..routes {
         let path = path(route);

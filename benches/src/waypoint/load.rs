@@ -130,7 +130,9 @@ pub(super) fn requests(
 
 /// Whether a request for `path` is answered.
 pub(super) fn alive(entry: SocketAddr, path: &str) -> bool {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return false;
+    };
     let probe = async {
         let mut socket = TcpStream::connect(entry).await?;
         ask(&mut socket, &request(path), &mut Vec::with_capacity(ROOM)).await
