@@ -15,6 +15,7 @@ mod place;
 mod pods;
 mod scenario;
 mod standin;
+mod waypoint;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ struct Args {
 enum Command {
     /// Runs everything and prints ratios.
     E2e(harness::Options),
+    /// Our waypoint beside Envoy in the same position.
+    Waypoint(waypoint::Options),
     /// Our node proxy beside the real ztunnel as nodes of a cluster run them: in-pod, driven by a CNI agent and a control plane.
     /// Needs root.
     #[cfg(feature = "pods")]
@@ -97,6 +100,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::E2e(options) => harness::run(&options),
+        Command::Waypoint(options) => waypoint::run(&options),
         #[cfg(feature = "pods")]
         Command::Pods(options) => pods::run(&options),
         Command::Against(options) => harness::against(&options),

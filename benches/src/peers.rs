@@ -103,7 +103,7 @@ pub(crate) fn systems(node: &Path, set: &[(String, String)], envoy: Option<&Path
 
 /// A free port of `host` that the kernel gives to nobody by itself: below the range from which it takes the ports of those
 /// who ask for any.
-fn free(host: Ipv4Addr) -> Result<SocketAddr, Failure> {
+pub(crate) fn free(host: Ipv4Addr) -> Result<SocketAddr, Failure> {
     static NEXT: AtomicU16 = AtomicU16::new(10_000);
     loop {
         let address = SocketAddr::from((host, NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -158,11 +158,15 @@ impl Start {
 
     /// Waits until the proxies say that they are ready, or else until an octet makes it there and back.
     pub(crate) fn ready(self) -> Result<Running, Failure> {
-        let end = Instant::now() + Duration::from_secs(15);
-        let ready = |running: &Running| match &running.world {
+        self.ready_when(|running| match &running.world {
             Some(world) => world.is_ready(),
             None => load::alive(running.entry),
-        };
+        })
+    }
+
+    /// Waits until `ready` says so.
+    pub(crate) fn ready_when(self, ready: impl Fn(&Running) -> bool) -> Result<Running, Failure> {
+        let end = Instant::now() + Duration::from_secs(15);
         while !ready(&self.running) {
             if Instant::now() > end {
                 let log = fs::read_to_string(self.site.scratch.join("processes.log")).unwrap_or_default();

@@ -2,7 +2,9 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
 
 use crate::Failure;
 
@@ -10,6 +12,8 @@ use crate::Failure;
 pub(crate) fn write(dir: &Path, names: &[&str]) -> Result<(), Failure> {
     let root_key = KeyPair::generate()?;
     let mut root = CertificateParams::new(Vec::new())?;
+    // A certificate whose issuer has its own name is self-signed to some.
+    root.distinguished_name.push(DnType::CommonName, "adit-bench root");
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root_cert = root.self_signed(&root_key)?;
     fs::write(dir.join("root.pem"), root_cert.pem())?;

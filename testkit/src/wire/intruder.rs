@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::proxy::observed::Observed;
-use adit_core::proxy::{Action, Listener, ProxyId, Shard, ShardConfig, SocketId, Ticket};
+use adit_core::proxy::shard::Failure;
+use adit_core::proxy::{
+    Action, Delivered, Listener, ProxyId, Shard, ShardConfig, SocketError, SocketId, Ticket,
+};
 use adit_core::time::Instant;
 use adit_core::tls::RecordMode;
 
@@ -45,6 +48,10 @@ pub struct Intruder {
     pub dials: bool,
     /// Names and keys that the victim has asked for; nobody answers but the test.
     pub asked: Vec<(Ticket, String)>,
+    /// Streams that ended in the victim's process, and by which socket.
+    pub delivered: Vec<(SocketId, Delivered)>,
+    /// What came of connections that the victim's process asked for.
+    pub opened: Vec<(SocketId, Result<(), Failure>)>,
     now: Instant,
     authority: Authority,
     name: &'static str,
@@ -152,6 +159,8 @@ impl Intruder {
             received: vec![],
             peak: 0,
             asked: vec![],
+            delivered: vec![],
+            opened: vec![],
         }
     }
 
@@ -347,7 +356,17 @@ impl Intruder {
                 self.asked.push((ticket, asked.to_string()));
             }
             // Only of a waypoint.
-            Action::Deliver { .. } | Action::Opened { .. } | Action::Failed { .. } => {}
+            Action::Deliver { socket, delivered } => {
+                self.apps.insert(socket, App::default());
+                self.delivered.push((socket, *delivered));
+                if self.dials {
+                    self.shard.handle_connected(now, socket);
+                } else {
+                    self.shard.handle_error(now, socket, SocketError::Refused);
+                }
+            }
+            Action::Opened { socket } => self.opened.push((socket, Ok(()))),
+            Action::Failed { socket, failure } => self.opened.push((socket, Err(failure))),
             Action::ResumeRead { .. } | Action::StopListening | Action::Drained => {}
         }
     }

@@ -56,10 +56,12 @@ pub enum WorldError {
 /// Who is to be there.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Clients: each has a proxy of its own, and a service account of its name.
+    /// Clients: each has a proxy of its own, and a service account of its name. `name.namespace` lives in another namespace.
     pub clients: Vec<&'static str>,
     /// Applications, and the services that each is behind. A service without an application has no endpoint.
     pub apps: Vec<(&'static str, Vec<&'static str>)>,
+    /// Servers that somebody else runs, each on a loopback address of its own, and the services that each is behind.
+    pub servers: Vec<(&'static str, SocketAddr, Vec<&'static str>)>,
     /// Services of which nobody is behind.
     pub empty: Vec<&'static str>,
     /// Ports of every service; each leads to the application's one port.
@@ -76,6 +78,7 @@ pub struct World {
     nodes: Vec<Instance>,
     waypoint: Instance,
     entries: BTreeMap<(&'static str, &'static str, u16), SocketAddr>,
+    direct: BTreeMap<(&'static str, &'static str), SocketAddr>,
     in_force: watch::Sender<Arc<InForce>>,
     exporters: Exporters,
     _control: Arc<TokioThread>,
@@ -90,14 +93,45 @@ fn vip(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(240, 240, 1, u8::try_from(index + 1).unwrap_or(u8::MAX))
 }
 
+const fn v4(address: SocketAddr) -> Option<Ipv4Addr> {
+    match address {
+        SocketAddr::V4(address) => Some(*address.ip()),
+        SocketAddr::V6(_) => None,
+    }
+}
+
 fn hostname(service: &str) -> String {
     format!("{service}.{NAMESPACE}.svc.cluster.local")
 }
 
+/// Somebody behind services.
+struct Behind<'a> {
+    name: &'static str,
+    address: SocketAddr,
+    services: &'a [&'static str],
+}
+
+/// A client's name, and its namespace.
+fn whose(client: &str) -> (&str, &str) {
+    client.split_once('.').unwrap_or((client, NAMESPACE))
+}
+
 impl Plan {
+    /// Who is behind services.
+    fn behind<'a>(&'a self, apps: &BTreeMap<&'static str, App>) -> Vec<Behind<'a>> {
+        let of_apps = self.apps.iter().filter_map(|(name, services)| {
+            Some(Behind { name, address: apps.get(name)?.address(), services })
+        });
+        let of_servers = self.servers.iter();
+        let of_servers =
+            of_servers.map(|(name, address, services)| Behind { name, address: *address, services });
+        of_apps.chain(of_servers).collect()
+    }
+
     /// All services, each once.
     fn services(&self) -> Vec<&'static str> {
         let mut services: Vec<_> = self.apps.iter().flat_map(|(_, services)| services.clone()).collect();
+        services.extend(self.servers.iter().flat_map(|(_, _, services)| services));
         services.extend(&self.empty);
         services.sort_unstable();
         services.dedup();
@@ -137,12 +171,16 @@ impl World {
         for (index, (name, _)) in plan.apps.iter().enumerate() {
             apps.insert(*name, App::start(name, home(index))?);
         }
+        let behind = plan.behind(&apps);
         let client_home = |index: usize| home(plan.apps.len() + index);
-        let addresses: Vec<_> =
-            [WAYPOINT].into_iter().chain((0..plan.apps.len() + plan.clients.len()).map(home)).collect();
+        let addresses: Vec<_> = [WAYPOINT]
+            .into_iter()
+            .chain(behind.iter().filter_map(|behind| v4(behind.address)))
+            .chain((0..plan.clients.len()).map(client_home))
+            .collect();
         let (hbone, bound) = same_port(&addresses)?;
         let mut bound = bound.into_iter();
-        let mesh = mesh(plan, &apps, client_home, hbone);
+        let mesh = mesh(plan, &behind, client_home, hbone);
         let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
         let keys = Jwks::new();
         keys.update(compiled.snapshot.authentications.sources());
@@ -193,12 +231,14 @@ impl World {
         }));
         let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
         let mut nodes = Vec::new();
-        for (index, (name, _)) in plan.apps.iter().enumerate() {
-            let config = config(name, home(index), 1)?;
+        for behind in &behind {
+            let Some(address) = v4(behind.address) else { continue };
+            let config = config(behind.name, address, 1)?;
             let (_, parts) = parts(&config, Vec::new())?;
             nodes.push(Instance::start(&config, parts)?);
         }
         let (mut clients, mut entries) = (BTreeMap::new(), BTreeMap::new());
+        let mut direct = BTreeMap::new();
         for (index, name) in plan.clients.iter().enumerate() {
             let config = config(name, client_home(index), 1)?;
             let wanted: Vec<_> = plan
@@ -210,10 +250,17 @@ impl World {
             let own = |(number, _, port): &(usize, &str, u16)| {
                 (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((vip(*number), *port)))
             };
-            let (_, parts) = parts(&config, wanted.iter().map(own).collect())?;
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let to_services = wanted.iter().map(own);
+            let to_pods = behind.iter().map(|behind| (any, behind.address));
+            let (_, parts) = parts(&config, to_services.chain(to_pods).collect())?;
             let instance = Instance::start(&config, parts)?;
-            for ((_, service, port), address) in wanted.iter().zip(&instance.addresses().entries) {
+            let mut bound = instance.addresses().entries.iter();
+            for ((_, service, port), address) in wanted.iter().zip(&mut bound) {
                 entries.insert((*name, *service, *port), *address);
+            }
+            for (behind, address) in behind.iter().zip(bound) {
+                direct.insert((*name, behind.name), *address);
             }
             clients.insert(*name, instance);
         }
@@ -224,6 +271,7 @@ impl World {
             nodes,
             waypoint,
             entries,
+            direct,
             in_force,
             exporters,
             _control: control,
@@ -239,6 +287,13 @@ impl World {
         let mut entries = self.entries.iter();
         let wanted = |(key, _): &(&(&str, &str, u16), &SocketAddr)| **key == (client, service, port);
         entries.find(wanted).map(|(_, address)| *address)
+    }
+
+    /// An address that leads to an application's own address, not to a service's, as if `client` had called it.
+    #[must_use]
+    pub fn direct(&self, client: &str, app: &str) -> Option<SocketAddr> {
+        let mut direct = self.direct.iter();
+        direct.find(|(key, _)| **key == (client, app)).map(|(_, address)| *address)
     }
 
     /// An application.
@@ -282,15 +337,16 @@ pub struct Ended {
 /// The mesh as a local file would say it: every service has the waypoint in front.
 fn mesh(
     plan: &Plan,
-    apps: &BTreeMap<&str, App>,
+    behind: &[Behind<'_>],
     client_home: impl Fn(usize) -> Ipv4Addr,
     hbone: u16,
 ) -> String {
     let mut text = String::from("workloads:\n");
-    let workload = |text: &mut String, name: &str, address: Ipv4Addr, services: &str| {
+    let workload = |text: &mut String, who: &str, address: Ipv4Addr, services: &str| {
+        let (name, namespace) = whose(who);
         let _ = writeln!(
             text,
-            "- {{ name: {name}, workloadName: {name}, namespace: {NAMESPACE}, serviceAccount: {name}, canonicalName: {name}, \
+            "- {{ name: {name}, workloadName: {name}, namespace: {namespace}, serviceAccount: {name}, canonicalName: {name}, \
              canonicalRevision: latest, workloadIps: [{address}], protocol: HBONE, services: {{ {services} }} }}"
         );
     };
@@ -298,9 +354,8 @@ fn mesh(
     for (index, name) in plan.clients.iter().enumerate() {
         workload(&mut text, name, client_home(index), "");
     }
-    for (name, services) in &plan.apps {
-        let Some(app) = apps.get(name) else { continue };
-        let SocketAddr::V4(address) = app.address() else { continue };
+    for Behind { name, address, services } in behind {
+        let SocketAddr::V4(address) = address else { continue };
         let ports = |port: &u16| format!("{port}: {}", address.port());
         let ports = plan.ports.iter().map(ports).collect::<Vec<_>>().join(", ");
         let services =
@@ -330,10 +385,11 @@ fn config(
     threads: usize,
 ) -> Result<Config, WorldError> {
     let text = |text: &str| text.to_owned();
+    let (name, namespace) = whose(name);
     let vars = BTreeMap::from([
         (text("LOCAL_XDS"), mesh.to_owned()),
         (text("PROXY_MODE"), text("dedicated")),
-        (text("PROXY_WORKLOAD_INFO"), format!("{NAMESPACE}/{name}/{name}")),
+        (text("PROXY_WORKLOAD_INFO"), format!("{namespace}/{name}/{name}")),
         (text("FAKE_CA"), text("true")),
         (text("ADIT_BIND_ADDRESS"), address.to_string()),
         (text("ADIT_HBONE_PORT"), hbone.to_string()),

@@ -17,6 +17,7 @@ mod local;
 mod mirror;
 mod outgoing;
 mod server;
+mod strict;
 mod upgrade;
 mod view;
 mod watch;

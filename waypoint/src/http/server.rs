@@ -3,6 +3,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use adit_tokio::Stream;
 use http::header::{CONNECTION, HeaderValue};
@@ -11,23 +14,36 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt as _;
 
 use super::body::Body;
 use super::exchange;
+use super::strict::{Slot, Strict};
 use crate::conn::Conn;
 use crate::local::Local;
 use crate::prefixed::Prefixed;
 use crate::worker::Worker;
 
+/// How long a connection that has had its last answer is read from.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much is read of it then.
+const LINGER_OCTETS: usize = 1 << 20;
+
 /// Serves HTTP/1.1 until the client ends it. When the waypoint is to end, each answer says that it is the last; who asks nothing
 /// more is let go at the end of the drain.
 pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Prefixed<Stream>) {
     let settings = &worker.shared.settings;
+    let switched = Arc::<AtomicBool>::default();
+    let slot = Slot::default();
+    let stream = Strict::new(stream, Arc::clone(&slot), Arc::clone(&switched));
     let service = service_fn(|request: Request<Incoming>| {
-        let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
+        let (worker, conn, switched) = (Rc::clone(worker), Rc::clone(conn), Arc::clone(&switched));
         async move {
             let mut response = answer(&worker, &conn, request).await;
             let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+            if upgraded {
+                switched.store(true, Ordering::Relaxed);
+            }
             if worker.is_draining() && !upgraded {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -42,17 +58,40 @@ pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Pr
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    // Whoever is idle when the end nears has nothing under way.
-    let mut last = pin!(last_moment(worker));
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = &mut last => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = {
+        let mut connection = pin!(connection);
+        // Whoever is idle when the end nears has nothing under way.
+        let mut last = pin!(last_moment(worker));
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = &mut last => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     told(conn, ended);
+    let left = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(stream) = left {
+        linger(stream).await;
+    }
+}
+
+/// Reads what a client still sends after its last answer, for a while: a stream that ends with octets unread is reset, and the
+/// client may not have read the answer yet (RFC 9112 §9.6).
+async fn linger(mut stream: Prefixed<Stream>) {
+    let reading = async {
+        let mut octets = [0; 4096];
+        let mut left = LINGER_OCTETS;
+        while let Ok(n @ 1..) = stream.read(&mut octets).await {
+            left = left.saturating_sub(n);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever goes on for longer has had time to read.
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
 /// Serves HTTP/2 until the client ends it; when the waypoint is to end, it says so at once (GOAWAY), and what is open is served.

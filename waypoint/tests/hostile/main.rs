@@ -1,0 +1,7 @@
+//! Clients that mean no good: an application sees nothing of what they send, or exactly one well-formed request; never two.
+#[path = "../rig/mod.rs"]
+mod rig;
+
+mod crowds;
+mod heads;
+mod smuggling;
