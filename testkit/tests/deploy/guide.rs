@@ -6,14 +6,14 @@ use crate::exported::Exported;
 use crate::{read, root};
 
 /// The blocks of a language in a document.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let fences = text.split(&fence).skip(1);
     fences.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 
 /// All words in backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 

@@ -8,6 +8,7 @@ mod guide;
 mod image;
 mod promql;
 mod values;
+mod waypoint_guide;
 
 use std::fs;
 use std::path::Path;
