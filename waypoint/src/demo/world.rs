@@ -335,12 +335,7 @@ pub struct Ended {
 }
 
 /// The mesh as a local file would say it: every service has the waypoint in front.
-fn mesh(
-    plan: &Plan,
-    behind: &[Behind<'_>],
-    client_home: impl Fn(usize) -> Ipv4Addr,
-    hbone: u16,
-) -> String {
+fn mesh(plan: &Plan, behind: &[Behind<'_>], client_home: impl Fn(usize) -> Ipv4Addr, hbone: u16) -> String {
     let mut text = String::from("workloads:\n");
     let workload = |text: &mut String, who: &str, address: Ipv4Addr, services: &str| {
         let (name, namespace) = whose(who);

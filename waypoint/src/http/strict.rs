@@ -71,7 +71,15 @@ struct Scanner {
 
 impl Scanner {
     const fn new() -> Self {
-        Self { at: At::Head, line: Vec::new(), last: None, begun: false, length: None, chunked: false, size: 0 }
+        Self {
+            at: At::Head,
+            line: Vec::new(),
+            last: None,
+            begun: false,
+            length: None,
+            chunked: false,
+            size: 0,
+        }
     }
 
     /// Looks at what has come; on an error also how much of it is well-formed.

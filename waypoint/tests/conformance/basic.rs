@@ -99,7 +99,11 @@ fn mesh_consumer_route() {
     for (client, marked) in [("web", None), ("shop.consumer", Some("consumer"))] {
         let entry = RIG.world.entry(client, "consumed", 80).unwrap();
         let reply = Client::new(entry).ask("GET", "/", &[], b"");
-        assert_eq!((reply.status, reply.header("x-route"), reply.app().as_str()), (200, marked, "v1"), "{client}");
+        assert_eq!(
+            (reply.status, reply.header("x-route"), reply.app().as_str()),
+            (200, marked, "v1"),
+            "{client}"
+        );
     }
 }
 

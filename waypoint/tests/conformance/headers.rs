@@ -23,12 +23,13 @@ const CHANGES: &[(&str, &str)] = &[
 pub(crate) fn manifests() -> String {
     let (mut of_rules, mut of_backends) = (String::from("  rules:\n"), String::from("  rules:\n"));
     for (path, change) in CHANGES {
-        let filter = format!(
-            "filters: [{{ type: RequestHeaderModifier, requestHeaderModifier: {{ {change} }} }}]"
-        );
+        let filter =
+            format!("filters: [{{ type: RequestHeaderModifier, requestHeaderModifier: {{ {change} }} }}]");
         let matches = format!("  - matches: [{{ path: {{ type: PathPrefix, value: {path} }} }}]\n");
-        of_rules.push_str(&format!("{matches}    {filter}\n    backendRefs: [{{ name: echo-v1, port: 80 }}]\n"));
-        of_backends.push_str(&format!("{matches}    backendRefs: [{{ name: echo-v1, port: 80, {filter} }}]\n"));
+        of_rules
+            .push_str(&format!("{matches}    {filter}\n    backendRefs: [{{ name: echo-v1, port: 80 }}]\n"));
+        of_backends
+            .push_str(&format!("{matches}    backendRefs: [{{ name: echo-v1, port: 80, {filter} }}]\n"));
     }
     [
         route("HTTPRoute", "headers", "headers", &of_rules),
@@ -38,20 +39,31 @@ pub(crate) fn manifests() -> String {
 }
 
 /// Path, what the client says, what the application sees.
-type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, Option<&'static str>)]);
+type Case =
+    (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, Option<&'static str>)]);
 
 const CASES: &[Case] = &[
-    ("/set", &[("Some-Other-Header", "val")], &[
-        ("some-other-header", Some("val")),
-        ("x-header-set", Some("set-overwrites-values")),
-    ]),
-    ("/set", &[("Some-Other-Header", "val"), ("X-Header-Set", "some-other-value")], &[
-        ("some-other-header", Some("val")),
-        ("x-header-set", Some("set-overwrites-values")),
-    ]),
-    ("/set", &[("X-Header-Set", "one"), ("X-Header-Set", "two")], &[("x-header-set", Some("set-overwrites-values"))]),
+    (
+        "/set",
+        &[("Some-Other-Header", "val")],
+        &[("some-other-header", Some("val")), ("x-header-set", Some("set-overwrites-values"))],
+    ),
+    (
+        "/set",
+        &[("Some-Other-Header", "val"), ("X-Header-Set", "some-other-value")],
+        &[("some-other-header", Some("val")), ("x-header-set", Some("set-overwrites-values"))],
+    ),
+    (
+        "/set",
+        &[("X-Header-Set", "one"), ("X-Header-Set", "two")],
+        &[("x-header-set", Some("set-overwrites-values"))],
+    ),
     ("/add", &[], &[("x-header-add", Some("add-appends-values"))]),
-    ("/add", &[("X-Header-Add", "some-other-value")], &[("x-header-add", Some("some-other-value,add-appends-values"))]),
+    (
+        "/add",
+        &[("X-Header-Add", "some-other-value")],
+        &[("x-header-add", Some("some-other-value,add-appends-values"))],
+    ),
     ("/remove", &[("X-Header-Remove", "val")], &[("x-header-remove", None)]),
     ("/remove", &[("X-Header-Remove", "val"), ("X-Header-Remove", "again")], &[("x-header-remove", None)]),
     (

@@ -17,8 +17,27 @@ use rig::{Reply, Rig};
 
 /// Services that routes are for, each with both versions behind.
 const PARENTS: [&str; 22] = [
-    "echo", "split", "host-a", "host-b", "ports", "ports-all", "named", "simple", "weight", "matching", "query", "headers",
-    "backend-headers", "rewrite", "to-host", "to-path", "to-port", "to-scheme", "to-status", "grpc-headers", "grpc-weight",
+    "echo",
+    "split",
+    "host-a",
+    "host-b",
+    "ports",
+    "ports-all",
+    "named",
+    "simple",
+    "weight",
+    "matching",
+    "query",
+    "headers",
+    "backend-headers",
+    "rewrite",
+    "to-host",
+    "to-path",
+    "to-port",
+    "to-scheme",
+    "to-status",
+    "grpc-headers",
+    "grpc-weight",
     "grpc-methods",
 ];
 
@@ -27,10 +46,7 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
     let with = |own: &[&'static str]| [&PARENTS[..], own].concat();
     let plan = Plan {
         clients: vec!["web", "shop.consumer"],
-        apps: vec![
-            ("v1", with(&["echo-v1", "consumed"])),
-            ("v2", with(&["echo-v2", "front"])),
-        ],
+        apps: vec![("v1", with(&["echo-v1", "consumed"])), ("v2", with(&["echo-v2", "front"]))],
         ports: vec![80, 8080],
         threads: 2,
         ..Plan::default()

@@ -6,7 +6,11 @@ use super::{RIG, get};
 const RULES: &[(&str, &str, &str)] = &[
     ("to-host", "/hostname-redirect", "hostname: example.org"),
     ("to-host", "/host-and-status", "hostname: example.org, statusCode: 301"),
-    ("to-path", "/original-prefix", "path: { type: ReplacePrefixMatch, replacePrefixMatch: /replacement-prefix }"),
+    (
+        "to-path",
+        "/original-prefix",
+        "path: { type: ReplacePrefixMatch, replacePrefixMatch: /replacement-prefix }",
+    ),
     ("to-path", "/full", "path: { type: ReplaceFullPath, replaceFullPath: /full-path-replacement }"),
     (
         "to-path",
@@ -66,11 +70,14 @@ fn check(service: &str, cases: &[(&str, u16, &str)]) {
 
 #[test]
 fn mesh_http_route_redirect_host_and_status() {
-    check("to-host", &[
-        ("/hostname-redirect", 302, "http://example.org/hostname-redirect"),
-        ("/hostname-redirect/x?y=z", 302, "http://example.org/hostname-redirect/x?y=z"),
-        ("/host-and-status", 301, "http://example.org/host-and-status"),
-    ]);
+    check(
+        "to-host",
+        &[
+            ("/hostname-redirect", 302, "http://example.org/hostname-redirect"),
+            ("/hostname-redirect/x?y=z", 302, "http://example.org/hostname-redirect/x?y=z"),
+            ("/host-and-status", 301, "http://example.org/host-and-status"),
+        ],
+    );
     // The port that was asked is kept where it is not the scheme's own.
     let reply = RIG.client("to-host", 8080).ask("GET", "/hostname-redirect", &[], b"");
     assert_eq!(reply.header("location"), Some("http://example.org:8080/hostname-redirect"));
@@ -78,35 +85,44 @@ fn mesh_http_route_redirect_host_and_status() {
 
 #[test]
 fn mesh_http_route_redirect_path() {
-    check("to-path", &[
-        ("/original-prefix/lemon", 302, "http://asked.example/replacement-prefix/lemon"),
-        ("/original-prefix/lemon?a=b", 302, "http://asked.example/replacement-prefix/lemon?a=b"),
-        ("/full/path/original", 302, "http://asked.example/full-path-replacement"),
-        ("/path-and-host/lemon", 302, "http://example.org/replacement-prefix/lemon"),
-        ("/path-and-status/lemon", 301, "http://asked.example/replacement-prefix/lemon"),
-        ("/full-path-and-host/lemon", 302, "http://example.org/replacement-full"),
-        ("/full-path-and-status/lemon", 301, "http://asked.example/replacement-full"),
-    ]);
+    check(
+        "to-path",
+        &[
+            ("/original-prefix/lemon", 302, "http://asked.example/replacement-prefix/lemon"),
+            ("/original-prefix/lemon?a=b", 302, "http://asked.example/replacement-prefix/lemon?a=b"),
+            ("/full/path/original", 302, "http://asked.example/full-path-replacement"),
+            ("/path-and-host/lemon", 302, "http://example.org/replacement-prefix/lemon"),
+            ("/path-and-status/lemon", 301, "http://asked.example/replacement-prefix/lemon"),
+            ("/full-path-and-host/lemon", 302, "http://example.org/replacement-full"),
+            ("/full-path-and-status/lemon", 301, "http://asked.example/replacement-full"),
+        ],
+    );
 }
 
 #[test]
 fn mesh_http_route_redirect_port() {
-    check("to-port", &[
-        ("/port", 302, "http://asked.example:8083/port"),
-        ("/port-and-host", 302, "http://example.org:8083/port-and-host"),
-        ("/port-and-status", 301, "http://asked.example:8083/port-and-status"),
-        ("/port-and-host-and-status", 302, "http://example.org:8083/port-and-host-and-status"),
-    ]);
+    check(
+        "to-port",
+        &[
+            ("/port", 302, "http://asked.example:8083/port"),
+            ("/port-and-host", 302, "http://example.org:8083/port-and-host"),
+            ("/port-and-status", 301, "http://asked.example:8083/port-and-status"),
+            ("/port-and-host-and-status", 302, "http://example.org:8083/port-and-host-and-status"),
+        ],
+    );
 }
 
 #[test]
 fn mesh_http_route_scheme_redirect() {
-    check("to-scheme", &[
-        ("/scheme", 302, "https://asked.example/scheme"),
-        ("/scheme-and-host", 302, "https://example.org/scheme-and-host"),
-        ("/scheme-and-status", 301, "https://asked.example/scheme-and-status"),
-        ("/scheme-and-host-and-status", 302, "https://example.org/scheme-and-host-and-status"),
-    ]);
+    check(
+        "to-scheme",
+        &[
+            ("/scheme", 302, "https://asked.example/scheme"),
+            ("/scheme-and-host", 302, "https://example.org/scheme-and-host"),
+            ("/scheme-and-status", 301, "https://asked.example/scheme-and-status"),
+            ("/scheme-and-host-and-status", 302, "https://example.org/scheme-and-host-and-status"),
+        ],
+    );
 }
 
 #[test]

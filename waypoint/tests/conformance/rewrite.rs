@@ -47,7 +47,8 @@ fn mesh_http_route_rewrite_path() {
         assert_eq!((reply.status, reply.app().as_str(), reply.path().as_str()), (200, "v1", asked), "{path}");
         assert_eq!(reply.host(), "echo");
     }
-    let said = [("X-Header-Remove", "remove-val"), ("X-Header-Add", "header-val-0"), ("X-Header-Set", "some")];
+    let said =
+        [("X-Header-Remove", "remove-val"), ("X-Header-Add", "header-val-0"), ("X-Header-Set", "some")];
     let reply = get("rewrite", "/full/rewrite-path-and-modify-headers/test", &said);
     assert_eq!((reply.status, reply.path().as_str()), (200, "/test"));
     assert_eq!(reply.saw("x-header-add").as_deref(), Some("header-val-0,header-val-1"));

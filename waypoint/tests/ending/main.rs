@@ -91,7 +91,12 @@ fn other_manifests_under_load_cost_no_request() {
     let mut rig = Rig::new(&plan, "");
     let (crowd, clients) = crowd(&rig);
     let to = |app: &str| {
-        route("HTTPRoute", "load", "echo", &format!("  rules: [{{ backendRefs: [{{ name: echo-{app}, port: 80 }}] }}]"))
+        route(
+            "HTTPRoute",
+            "load",
+            "echo",
+            &format!("  rules: [{{ backendRefs: [{{ name: echo-{app}, port: 80 }}] }}]"),
+        )
     };
     let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: p, namespace: demo }\n\
                   spec: { action: DENY, rules: [{ to: [{ operation: { paths: [/none] } }] }] }\n";

@@ -60,7 +60,9 @@ fn old_versions_are_told_to_upgrade() {
 
 #[test]
 fn what_is_no_http_is_told_so() {
-    for octets in ["hello\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/3.0\r\n\r\n", "\x16\x03\x01\0\x05hello"] {
+    for octets in
+        ["hello\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/3.0\r\n\r\n", "\x16\x03\x01\0\x05hello"]
+    {
         let mut client = RIG.client("echo", 80);
         client.send(octets);
         client.end();
@@ -93,7 +95,8 @@ fn who_sends_a_head_too_slowly_is_cut_off_and_holds_nobody_up() {
         sent += 1;
         let mut octet = [0];
         match std::io::Read::read(slow.0.get_mut(), &mut octet) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
             _ => break true,
         }
     };
