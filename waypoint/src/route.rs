@@ -176,7 +176,7 @@ pub(crate) fn endpoint_of_connection(
                         route
                             .backends
                             .draw(rng)
-                            .map(|(backend, target)| (target.clone(), backend.subset.clone()))
+                            .map(|(backend, target)| (target.at(conn.port), backend.subset.clone()))
                     });
                     drawn.map_err(|error| Unroutable::NoRoute(error.to_string().into()))?
                 }

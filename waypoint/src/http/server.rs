@@ -35,7 +35,7 @@ pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Pr
     let settings = &worker.shared.settings;
     let switched = Arc::<AtomicBool>::default();
     let slot = Slot::default();
-    let stream = Strict::new(stream, Arc::clone(&slot), Arc::clone(&switched));
+    let stream = Strict::new(stream, Arc::clone(&slot), Arc::clone(&switched), settings.head_timeout);
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, conn, switched) = (Rc::clone(worker), Rc::clone(conn), Arc::clone(&switched));
         async move {
@@ -52,7 +52,8 @@ pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Pr
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.head_timeout)
+        // `Strict` sees to it.
+        .header_read_timeout(None)
         .max_headers(settings.max_headers)
         .max_buf_size(settings.max_head.max(8192))
         .half_close(true)

@@ -5,13 +5,16 @@
 //! hyper would take off unsaid, a length that is no number, lines of the head or around chunks without CR (§2.2), and sizes of
 //! chunks that are none (§7.1). None of it could smuggle a second request through us, who write each message anew; whoever
 //! sends it means no good all the same. hyper itself sees to the rest: names, values, folding, versions, bounds.
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 /// How much of a line is kept when it comes in pieces: no line that counts is longer.
 const KEPT: usize = 128;
@@ -80,6 +83,11 @@ impl Scanner {
             chunked: false,
             size: 0,
         }
+    }
+
+    /// A head has begun and not ended.
+    fn is_within_head(&self) -> bool {
+        self.at == At::Head && (self.begun || !self.line.is_empty())
     }
 
     /// Looks at what has come; on an error also how much of it is well-formed.
@@ -218,6 +226,25 @@ fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok().filter(|_| all)?.parse().ok()
 }
 
+/// How long a head takes from its first octets on. hyper's own clock also runs while nobody has anything to ask.
+#[derive(Debug)]
+struct Slow {
+    patience: Duration,
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl Slow {
+    /// Ready when a head that is coming has taken too long.
+    fn poll(&mut self, cx: &mut Context<'_>, coming: bool) -> Poll<()> {
+        if !coming {
+            self.until = None;
+            return Poll::Pending;
+        }
+        let patience = self.patience;
+        self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
+    }
+}
+
 /// Where a stream is laid down by who has served it.
 pub(crate) type Slot<S> = Arc<Mutex<Option<S>>>;
 
@@ -231,14 +258,16 @@ pub(crate) struct Strict<S> {
     scanner: Scanner,
     /// It speaks something else by now.
     switched: Arc<AtomicBool>,
+    slow: Slow,
     /// Something is wrong: this is read in place of what comes, then nothing.
     refused: Option<&'static [u8]>,
 }
 
 impl<S> Strict<S> {
-    /// `switched` is set when the stream is to be something else than HTTP.
-    pub(crate) const fn new(inner: S, slot: Slot<S>, switched: Arc<AtomicBool>) -> Self {
-        Self { inner: Some(inner), slot, scanner: Scanner::new(), switched, refused: None }
+    /// `switched` is set when the stream is to be something else than HTTP. A head may take `patience`.
+    pub(crate) const fn new(inner: S, slot: Slot<S>, switched: Arc<AtomicBool>, patience: Duration) -> Self {
+        let slow = Slow { patience, until: None };
+        Self { inner: Some(inner), slot, scanner: Scanner::new(), switched, slow, refused: None }
     }
 
     fn refuse(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -273,13 +302,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
         }
         let before = buffer.filled().len();
         let inner = this.inner.as_mut().ok_or_else(gone)?;
-        ready!(Pin::new(inner).poll_read(cx, buffer))?;
+        if Pin::new(inner).poll_read(cx, buffer)?.is_pending() {
+            let switched = this.switched.load(Ordering::Relaxed);
+            ready!(this.slow.poll(cx, !switched && this.scanner.is_within_head()));
+            // Whoever takes so long for a head has the answer of those who hang up.
+            this.refused = Some(&[]);
+            return Poll::Ready(Ok(()));
+        }
         if this.switched.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
-        let Err((good, wrong)) = this.scanner.scan(&buffer.filled()[before..]) else {
-            return Poll::Ready(Ok(()));
-        };
+        let scanned = this.scanner.scan(&buffer.filled()[before..]);
+        if !this.scanner.is_within_head() {
+            // The next one has its own time.
+            this.slow.until = None;
+        }
+        let Err((good, wrong)) = scanned else { return Poll::Ready(Ok(())) };
         match wrong {
             Wrong::Head => {
                 buffer.set_filled(before + good);

@@ -1,0 +1,95 @@
+//! Bodies, trailers, upgrades: what goes on after a head.
+use std::io::{Read as _, Write as _};
+use std::sync::LazyLock;
+
+use http::HeaderMap;
+
+use super::rig::servers::server;
+use super::rig::{Rig, echo, h2c, soon};
+
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::new(&echo(), ""));
+
+#[test]
+fn trailers_go_both_ways() {
+    let mut client = RIG.client("echo-v1", 80);
+    client.send(
+        "POST /trailers HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntrailer: x-end\r\nx-app-trailers: 1\r\n\
+         transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-end: 1\r\n\r\n",
+    );
+    let reply = client.read();
+    assert_eq!((reply.status, reply.told()["body"].as_str()), (200, Some("hi")));
+    assert_eq!(reply.trailers, [("x-app-trailer".to_owned(), "1".to_owned())]);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-end", "1".parse().unwrap());
+    let request = h2c::request("POST", "/trailers-2", &[("x-app-trailers", "1"), ("te", "trailers")]);
+    let replies = h2c::ask(RIG.entry("echo-v1", 80), vec![request], b"hi", Some(trailers));
+    assert_eq!((replies[0].status, replies[0].told()["body"].as_str()), (200, Some("hi")));
+    assert_eq!(replies[0].trailers.as_ref().unwrap()["x-app-trailer"], "1");
+}
+
+#[test]
+fn who_waits_to_be_told_to_go_on_is_told() {
+    let mut client = RIG.client("echo-v1", 80);
+    client.send("POST /expect HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(client.read().status, 100);
+    client.send("hello");
+    let reply = client.read();
+    assert_eq!((reply.status, reply.told()["body"].as_str()), (200, Some("hello")));
+}
+
+#[test]
+fn a_websocket_is_relayed() {
+    let mut client = RIG.client("echo-v1", 80);
+    client.send(
+        "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let reply = client.read();
+    assert_eq!((reply.status, reply.header("upgrade")), (101, Some("websocket")));
+    // Nothing of it is looked at: octets that would be wrong in HTTP pass.
+    for octets in [&b"hello\n\0\r\n\r\n"[..], b"\n\n", b"x: y\nTransfer-Encoding: a\r\n"] {
+        client.send(octets);
+        let mut echoed = vec![0; octets.len()];
+        client.0.read_exact(&mut echoed).unwrap();
+        assert_eq!(echoed, octets);
+    }
+    client.end();
+    assert_eq!(client.rest(), b"");
+    assert!(RIG.lines("/ws", 1)[0].starts_with("GET /ws 101 "));
+}
+
+#[test]
+fn a_long_answer_goes_on_while_policies_change() {
+    let (told, go) = std::sync::mpsc::channel();
+    let go = std::sync::Mutex::new(go);
+    let long = server(1, move |mut stream| {
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst");
+        if go.lock().unwrap().recv().is_ok() {
+            let _ = stream.write_all(b"after");
+        }
+    });
+    let mut plan = echo();
+    plan.servers = vec![("long", long, vec!["long"])];
+    let mut rig = Rig::new(&plan, "");
+    let mut client = rig.client("long", 80);
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let mut begun = Vec::new();
+    soon(|| {
+        let mut octet = [0];
+        client.0.read_exact(&mut octet).unwrap();
+        begun.push(octet[0]);
+        begun.ends_with(b"first")
+    });
+    let deny = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: p, namespace: demo }\n\
+                spec: { targetRefs: [{ group: \"\", kind: Service, name: long }] }\n";
+    rig.world.apply(deny).unwrap();
+    assert_eq!(rig.client("long", 80).ask("GET", "/", &[], b"").status, 403);
+    told.send(()).unwrap();
+    let mut rest = [0; 5];
+    client.0.read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"after");
+    // The connection lives; its next request is judged anew.
+    assert_eq!(client.ask("GET", "/", &[], b"").status, 403);
+}
