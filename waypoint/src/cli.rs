@@ -266,4 +266,38 @@ mod tests {
         let error = proxy(&["--config", "x", "--path-normalization", "merge"]).unwrap_err().to_string();
         assert!(error.contains("expected NONE, BASE"), "{error}");
     }
+    #[test]
+    fn explain_asks_a_waypoint_or_files() {
+        let explain = |args: &[&str]| {
+            Cli::try_parse_from([&["adit-waypoint", "explain", "--to", "a.b:80"], args].concat())
+        };
+        let parsed = |args: &[&str]| match explain(args).unwrap().command {
+            Command::Explain(explain) => explain,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(parsed(&[]).offline, None);
+        let files = ["--config", "x", "--mesh", "m", "--workload", "shop/waypoint/waypoint"];
+        let offline = parsed(&files).offline.unwrap();
+        assert_eq!((&*offline.workload.0.name, &*offline.gateway), ("waypoint", "waypoint"));
+        let all =
+            parsed(&["--header", "x-A: b: c", "--header", "y:", "--from", "shop/web", "--path", "/x?y"]);
+        let question = all.question().unwrap();
+        assert_eq!((&*question.headers[0].name, &*question.headers[0].value), ("x-a", "b: c"));
+        for (args, expected) in [
+            (&["--config", "x"][..], "--mesh"),
+            (&["--mesh", "x"], "--config"),
+            (&["--gateway", "x"], "--config"),
+            (&[&files[..], &["--admin", "http://127.0.0.1:1"]].concat(), "--admin"),
+            (&["--from", "x"], "namespace/service-account"),
+            (&["--header", "x"], "name: value"),
+            (&["--workload", "x"], "namespace/pod/service-account"),
+        ] {
+            let error = explain(args).unwrap_err().to_string();
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+        let help = Cli::command().find_subcommand_mut("explain").unwrap().render_long_help().to_string();
+        for words in ["Exit status:", "--config", "--mesh", "--admin", "nothing is sent"] {
+            assert!(help.contains(words), "{words}");
+        }
+    }
 }

@@ -15,7 +15,10 @@ use crate::shared::Shared;
 
 /// What the first page says of these.
 pub const LISTED: &[(&str, &str)] = &[
-    ("explain", "?to=HOST:PORT&amp;method=&amp;path=&amp;host=&amp;header=name: value&amp;from=namespace/account: what becomes of a request, as JSON"),
+    (
+        "explain",
+        "?to=HOST:PORT&amp;method=&amp;path=&amp;host=&amp;header=name: value&amp;from=namespace/account: what becomes of a request, as JSON",
+    ),
     ("clusters", "services that requests have gone to: endpoints, what is under way, ejections, as JSON"),
     ("routes", "what is wrong with manifests, and the status of each resource, as JSON"),
 ];
@@ -57,7 +60,7 @@ impl<H: Handler> Handler for Pages<H> {
 }
 
 /// What `shared` says to the question in a query; status 400 with a text if there is no answer.
-pub fn explain(shared: &Shared, request: &Request) -> Response {
+fn explain(shared: &Shared, request: &Request) -> Response {
     let told = Question::from_query(&request.target.query)
         .map_err(|error| error.to_string())
         .and_then(|question| shared.explain(&question).map_err(|error| error.to_string()));
@@ -128,9 +131,9 @@ fn routes(loaded: &Loaded) -> Value {
             "severity": format!("{:?}", problem.severity),
         })
     });
-    let files = loaded.files.iter().map(|problem| {
-        json!({ "file": problem.file, "text": problem.error.to_string(), "kept": problem.kept })
-    });
+    let files = loaded.files.iter().map(
+        |problem| json!({ "file": problem.file, "text": problem.error.to_string(), "kept": problem.kept }),
+    );
     let statuses = loaded.compiled.statuses.iter().map(|status| {
         let parent = status.parent.as_ref().map(|parent| {
             json!({ "object": object(&parent.object), "sectionName": parent.section, "port": parent.port })

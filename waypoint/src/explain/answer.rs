@@ -193,7 +193,8 @@ fn client(tables: &Tables<'_>, question: &Question) -> Result<(Client, Option<St
     Ok(match address {
         Some(address) => (client(Some(identity), address), None),
         None => {
-            let note = format!("no workload of {identity} has an address: policies are asked as for {unknown}");
+            let note =
+                format!("no workload of {identity} has an address: policies are asked as for {unknown}");
             (client(Some(identity), unknown), Some(note))
         }
     })
@@ -231,7 +232,8 @@ impl Making<'_> {
             Fronted::Service(service) => Some(&**service),
             Fronted::Workload(_) => None,
         };
-        let destination = plan.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, plan.port)));
+        let destination =
+            plan.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, plan.port)));
         let policies = snapshot.policies.of(service);
         let before = policies.explain(&self.subject(destination));
         let mut authorization = Authorization {
@@ -263,11 +265,13 @@ impl Making<'_> {
         let after = policies.explain(&self.subject(destination));
         // CUSTOM rules are looked at before the token is, all others after.
         let consulted = before.consulted.iter().zip(&after.consulted);
-        let consulted = consulted.map(|(before, after)| if before.action == "CUSTOM" { before } else { after });
+        let consulted =
+            consulted.map(|(before, after)| if before.action == "CUSTOM" { before } else { after });
         authorization.policies = consulted.map(policy).collect();
         authorization.audit = after.decision.audit.as_ref().map(ToString::to_string);
         let trial = after.decision.on_trial;
-        authorization.on_trial = trial.tags().into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        authorization.on_trial =
+            trial.tags().into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
         authorization.on_trial.extend(trial.other.map(|by| format!("{by} matches")));
         (authorization.denied, authorization.decision) = match &after.decision.verdict {
             Judged::Allow { by: Some(by) } => (false, format!("allowed by {by}")),

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use adit_core::l7::rate::{Asking, LocalLimits, RatePolicy};
 use adit_core::l7::{
-    Abort, Backend, Faults, Forward, Found, Fraction, HeaderChanges, Keeper, NoBackend, Persistence, RetryPolicy,
-    Target,
+    Abort, Backend, Faults, Forward, Found, Fraction, HeaderChanges, Keeper, NoBackend, Persistence,
+    RetryPolicy, Target,
 };
 use adit_core::mesh::{Service, Workload};
 use adit_core::rng::Rng;
@@ -98,7 +98,8 @@ impl<'m, 'a> Forwarder<'m, 'a> {
     }
 
     fn share(&self, backend: &Backend, total: u64) -> BackendShare {
-        let share = u64::from(backend.weight).saturating_mul(WHOLE.into()).checked_div(total).unwrap_or_default();
+        let share =
+            u64::from(backend.weight).saturating_mul(WHOLE.into()).checked_div(total).unwrap_or_default();
         let told = match &backend.target {
             Ok(target) => self.backend(&target.at(self.making.port), backend.subset.as_ref()),
             Err(why) => {

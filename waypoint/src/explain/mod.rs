@@ -30,7 +30,9 @@ use adit_ops::http::{Bounds, ClientError, get};
 use http::HeaderMap;
 
 pub use self::answer::NoAnswer;
-pub use self::question::{Caller, CallerError, Header, HeaderSyntax, MAX_HEADERS, Question, QuestionError, TargetSyntax, target};
+pub use self::question::{
+    Caller, CallerError, Header, HeaderSyntax, MAX_HEADERS, Question, QuestionError, TargetSyntax, target,
+};
 pub use self::report::*;
 
 pub(crate) use self::answer::{Tables, answer};
@@ -49,7 +51,9 @@ pub const NO_ANSWER: u8 = 2;
 #[non_exhaustive]
 pub enum ExplainError {
     /// The waypoint's admin pages do not answer.
-    #[error("{0}; is a waypoint running there? --admin names its admin address, --config and --mesh ask files instead")]
+    #[error(
+        "{0}; is a waypoint running there? --admin names its admin address, --config and --mesh ask files instead"
+    )]
     Admin(ClientError),
     /// They refuse the question.
     #[error("{0}")]

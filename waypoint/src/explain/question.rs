@@ -90,7 +90,8 @@ impl FromStr for Header {
     fn from_str(text: &str) -> Result<Self, HeaderSyntax> {
         let (name, value) = text.split_once(':').ok_or(HeaderSyntax)?;
         let value = value.trim();
-        if http::HeaderName::from_bytes(name.as_bytes()).is_err() || http::HeaderValue::from_str(value).is_err()
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err()
+            || http::HeaderValue::from_str(value).is_err()
         {
             return Err(HeaderSyntax);
         }
@@ -208,16 +209,13 @@ mod tests {
             method: "POST".into(),
             path: "/a b?x=1&y=%41#z".into(),
             host: Some("reviews:80".into()),
-            headers: vec!["X-Group:  testers ".parse().unwrap(), "cookie: a=b; c=ü".parse().unwrap_or(Header {
-                name: "cookie".into(),
-                value: "a=b".into(),
-            })],
+            headers: vec![
+                "X-Group:  testers ".parse().unwrap(),
+                "cookie: a=b; c=ü".parse().unwrap_or(Header { name: "cookie".into(), value: "a=b".into() }),
+            ],
             from: Some("demo/web".parse().unwrap()),
         };
-        let spiffe = Question {
-            from: Some("spiffe://td/ns/a/sa/b".parse().unwrap()),
-            ..Question::get(to())
-        };
+        let spiffe = Question { from: Some("spiffe://td/ns/a/sa/b".parse().unwrap()), ..Question::get(to()) };
         for question in [all, spiffe, Question::get(to())] {
             let target = Target::parse(&format!("/explain?{}", question.to_query()));
             assert_eq!(Question::from_query(&target.query).as_ref(), Ok(&question));
@@ -233,7 +231,8 @@ mod tests {
             ("to=a:80&from=web", "from: expected namespace/service-account"),
             ("to=a:80&from=spiffe://x", "from: path of the SPIFFE identity"),
         ] {
-            let error = Question::from_query(&Target::parse(&format!("/?{query}")).query).unwrap_err().to_string();
+            let error =
+                Question::from_query(&Target::parse(&format!("/?{query}")).query).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{query}: {error}");
         }
         let many = format!("/?to=a:80{}", "&header=a:b".repeat(MAX_HEADERS + 1));

@@ -22,9 +22,8 @@ impl Lines<'_, '_> {
     fn changes(&mut self, word: &'static str, changes: &Changes, whose: &str) -> fmt::Result {
         changes.remove.iter().try_for_each(|name| self.line(word, format_args!("{whose}remove {name}")))?;
         for (how, list) in [("set", &changes.set), ("add", &changes.add)] {
-            list.iter().try_for_each(|it| {
-                self.line(word, format_args!("{whose}{how} {}: {}", it.name, it.value))
-            })?;
+            list.iter()
+                .try_for_each(|it| self.line(word, format_args!("{whose}{how} {}: {}", it.name, it.value)))?;
         }
         Ok(())
     }
@@ -46,11 +45,14 @@ impl fmt::Display for Report {
         lines.line("waypoint", &seen.waypoint)?;
         if let Some(token) = &self.token {
             lines.line("token", format_args!("looked at for {}", token.issuers.join(", ")))?;
-            lines.line("token", match (&token.refused, &token.principal) {
-                (Some(why), _) => format!("refused: {why}"),
-                (None, Some(principal)) => format!("of {principal}"),
-                (None, None) => "none: nobody is refused for that alone".to_owned(),
-            })?;
+            lines.line(
+                "token",
+                match (&token.refused, &token.principal) {
+                    (Some(why), _) => format!("refused: {why}"),
+                    (None, Some(principal)) => format!("of {principal}"),
+                    (None, None) => "none: nobody is refused for that alone".to_owned(),
+                },
+            )?;
         }
         if let Some(authorization) = &self.authorization {
             for provider in &authorization.ask {
@@ -79,7 +81,10 @@ impl fmt::Display for Report {
         }
         if let Some(answer) = &self.answer {
             lines.line("answer", format_args!("{}, status {}", answer.kind, answer.status))?;
-            answer.headers.iter().try_for_each(|it| lines.line("answer", format_args!("{}: {}", it.name, it.value)))?;
+            answer
+                .headers
+                .iter()
+                .try_for_each(|it| lines.line("answer", format_args!("{}: {}", it.name, it.value)))?;
             if !answer.body.is_empty() {
                 lines.line("answer", format_args!("{:?}", answer.body))?;
             }
@@ -98,7 +103,10 @@ fn route(lines: &mut Lines<'_, '_>, routing: &Routing) -> fmt::Result {
     }
     let hidden = routing.tried.len().saturating_sub(MAX_TRIED + 1);
     if hidden > 0 {
-        lines.line("tried", format_args!("{hidden} matches before these are not for it (--json lists them)"))?;
+        lines.line(
+            "tried",
+            format_args!("{hidden} matches before these are not for it (--json lists them)"),
+        )?;
     }
     for Tried { rule, path, why_not, .. } in routing.tried.iter().skip(hidden) {
         match why_not {
@@ -117,7 +125,8 @@ fn route(lines: &mut Lines<'_, '_>, routing: &Routing) -> fmt::Result {
 
 fn forward(lines: &mut Lines<'_, '_>, report: &Report, forwarding: &Forwarding) -> fmt::Result {
     let seen = &report.request;
-    let path = seen.query.as_ref().map_or_else(|| seen.path.clone(), |query| format!("{}?{query}", seen.path));
+    let path =
+        seen.query.as_ref().map_or_else(|| seen.path.clone(), |query| format!("{}?{query}", seen.path));
     if forwarding.path != path {
         lines.line("rewritten", format_args!("path {}", forwarding.path))?;
     }
@@ -132,7 +141,10 @@ fn forward(lines: &mut Lines<'_, '_>, report: &Report, forwarding: &Forwarding) 
             lines.line("limits", format_args!("{}{shadow}: {bucket}", limit.policy))?;
         }
         if !limit.buckets.is_empty() && !limit.counted {
-            lines.line("limits", format_args!("{}: it has no key for any of these, and passes", limit.policy))?;
+            lines.line(
+                "limits",
+                format_args!("{}: it has no key for any of these, and passes", limit.policy),
+            )?;
         }
         if let Some(asks) = &limit.asks {
             lines.line("limits", format_args!("{}{shadow}: asks {asks}", limit.policy))?;
@@ -201,5 +213,6 @@ fn cluster(lines: &mut Lines<'_, '_>, cluster: &ClusterReport) -> fmt::Result {
         )?;
     }
     let left = &cluster.left_out;
-    left.iter().try_for_each(|it| lines.line("backends", format_args!("  {} is left out: {}", it.uid, it.why)))
+    left.iter()
+        .try_for_each(|it| lines.line("backends", format_args!("  {} is left out: {}", it.uid, it.why)))
 }
