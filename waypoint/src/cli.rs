@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use adit_core::hbone::Authority;
 use adit_core::l7::Normalization;
+use adit_core::proxy::LocalWorkload;
+use adit_ops::http::Origin;
 use clap::{Args, Parser, Subcommand};
 
+use crate::explain::{self, Caller, Header, Question, QuestionError};
 use crate::{demo, run};
 
 /// Adit's waypoint: routes, protects and observes the HTTP of Istio ambient workloads, behind HBONE.
@@ -29,6 +33,9 @@ pub enum Command {
     Proxy(Proxy),
     /// Start a mesh of a waypoint, two versions of a service and a client, all in this process, and show what happens
     Demo(Demo),
+    /// Say what would become of a request, and why: at a waypoint that runs, or by files
+    #[command(after_long_help = EXPLAIN)]
+    Explain(Box<Explain>),
     /// Print the version
     Version,
 }
@@ -70,6 +77,125 @@ pub struct Proxy {
     pub session_secret: Option<PathBuf>,
 }
 
+const EXPLAIN: &str = "\
+A waypoint that runs, in this pod or through `kubectl port-forward`:
+  adit-waypoint explain --to reviews.shop:80 --path /orders?all --from shop/web
+  adit-waypoint explain --to reviews.shop:80 --header 'x-group: testers' --admin http://127.0.0.1:15000 --json
+Files, before anybody runs them:
+  adit-waypoint explain --to reviews.shop:80 --from shop/web --config manifests --mesh mesh.yaml --workload shop/waypoint/waypoint
+
+The answer tells what is made of the path, whose token it is, which policies were consulted, which rules were tried in their
+order and why each is not the one, what filters change, mirrors, limits and faults, every backend with its share and endpoints,
+retries and timeouts, and in one line what becomes of it. The functions asked are those that requests meet; nothing is sent, no
+bucket is emptied, no authorizer or rate limit service is asked.
+
+Files say nothing of what is under way or ejected, and keys of issuers are not fetched. The mesh file is what LOCAL_XDS_PATH
+names for `proxy`. Problems of manifests are told on stderr.
+
+Exit status:
+  0  the request would be sent on, or answered as it is configured: a redirect, a fixed answer, a browser's question
+  1  it would be refused: denied, no rule, nobody behind it, no HTTP
+  2  there is no answer: wrong usage, no waypoint, files that cannot be read, nothing of this waypoint's";
+
+/// Flags of `explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Explain {
+    /// Whom the request is for: name.namespace, a hostname or an address, and a port
+    #[arg(long, value_name = "HOST:PORT", value_parser = explain::target)]
+    pub to: Authority,
+    /// The method
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+    /// The path as the client writes it, with its query
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub path: String,
+    /// Host of the request; that of --to if it is not given
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// A header of the request; may be given several times
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<Header>,
+    /// Who calls: namespace/service-account, or a whole SPIFFE identity. Without it, nobody that policies know
+    #[arg(long, value_name = "IDENTITY")]
+    pub from: Option<Caller>,
+    /// Admin pages of the waypoint to ask
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:15000")]
+    pub admin: Origin,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Files to ask instead of a waypoint.
+    #[command(flatten)]
+    pub offline: Option<Offline>,
+}
+
+/// Files to ask instead of a waypoint that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[group(multiple = true, conflicts_with = "admin")]
+pub struct Offline {
+    /// Ask no waypoint, but the manifests of this directory
+    #[arg(long, value_name = "DIR", required = false, requires_all = ["mesh", "workload"])]
+    pub config: PathBuf,
+    /// The mesh, as LOCAL_XDS_PATH would say it
+    #[arg(long, value_name = "FILE", required = false, requires = "config")]
+    pub mesh: PathBuf,
+    /// The waypoint's own pod
+    #[arg(long, value_name = "NAMESPACE/POD/ACCOUNT", required = false, requires = "config")]
+    pub workload: Pod,
+    /// Name of the waypoint's Gateway
+    #[arg(long, value_name = "NAME", default_value = "waypoint", requires = "config")]
+    pub gateway: String,
+    /// A further class of Gateways that is ours, beside `adit-waypoint`
+    #[arg(long, value_name = "CLASS", requires = "config")]
+    pub gateway_class: Vec<String>,
+    /// Namespace whose policies are for the whole mesh
+    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system", requires = "config")]
+    pub root_namespace: String,
+    /// What names of services end with
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", requires = "config")]
+    pub cluster_domain: String,
+    /// As of `proxy`: NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES
+    #[arg(long, value_name = "HOW", default_value = "BASE", requires = "config")]
+    pub path_normalization: How,
+}
+
+impl Explain {
+    /// The question that is asked.
+    ///
+    /// # Errors
+    /// It has too many headers.
+    pub fn question(&self) -> Result<Question, QuestionError> {
+        if self.header.len() > explain::MAX_HEADERS {
+            return Err(QuestionError::Headers);
+        }
+        Ok(Question {
+            to: self.to.clone(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            host: self.host.clone(),
+            headers: self.header.clone(),
+            from: self.from.clone(),
+        })
+    }
+}
+
+/// A pod, as it is written: `namespace/pod/service-account`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod(pub LocalWorkload);
+
+impl FromStr for Pod {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<_> = text.split('/').collect();
+        let [namespace, name, account] = parts[..] else {
+            return Err("expected namespace/pod/service-account".to_owned());
+        };
+        let (namespace, name, service_account) = (namespace.into(), name.into(), account.into());
+        Ok(Self(LocalWorkload { namespace, name, service_account }))
+    }
+}
+
 /// A way to make paths alike, as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct How(pub Normalization);
@@ -98,17 +224,22 @@ pub struct Demo {
 
 /// Runs the program with `args` (the program's own name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<_> = args.into_iter().collect();
+    // `explain` says "refused" with 1.
+    let answers = args.get(1).is_some_and(|command| command == "explain");
+    let failure = ExitCode::from(if answers { explain::NO_ANSWER } else { 1 });
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Failing to print the help leaves nothing better to do than to exit.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { failure } else { ExitCode::SUCCESS };
         }
     };
     let result = match cli.command {
         Command::Proxy(proxy) => run::proxy(&proxy).map_err(|error| error.to_string()),
         Command::Demo(demo) => demo::main(&demo).map_err(|error| error.to_string()),
+        Command::Explain(explain) => explain::run(&explain).map_err(|error| error.to_string()),
         Command::Version => {
             let _ = writeln!(std::io::stdout(), "adit-waypoint {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
@@ -116,7 +247,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error}");
-        ExitCode::FAILURE
+        failure
     })
 }
 
@@ -134,5 +265,39 @@ mod tests {
         assert!(proxy(&[]).is_err());
         let error = proxy(&["--config", "x", "--path-normalization", "merge"]).unwrap_err().to_string();
         assert!(error.contains("expected NONE, BASE"), "{error}");
+    }
+    #[test]
+    fn explain_asks_a_waypoint_or_files() {
+        let explain = |args: &[&str]| {
+            Cli::try_parse_from([&["adit-waypoint", "explain", "--to", "a.b:80"], args].concat())
+        };
+        let parsed = |args: &[&str]| match explain(args).unwrap().command {
+            Command::Explain(explain) => explain,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(parsed(&[]).offline, None);
+        let files = ["--config", "x", "--mesh", "m", "--workload", "shop/waypoint/waypoint"];
+        let offline = parsed(&files).offline.unwrap();
+        assert_eq!((&*offline.workload.0.name, &*offline.gateway), ("waypoint", "waypoint"));
+        let all =
+            parsed(&["--header", "x-A: b: c", "--header", "y:", "--from", "shop/web", "--path", "/x?y"]);
+        let question = all.question().unwrap();
+        assert_eq!((&*question.headers[0].name, &*question.headers[0].value), ("x-a", "b: c"));
+        for (args, expected) in [
+            (&["--config", "x"][..], "--mesh"),
+            (&["--mesh", "x"], "--config"),
+            (&["--gateway", "x"], "--config"),
+            (&[&files[..], &["--admin", "http://127.0.0.1:1"]].concat(), "--admin"),
+            (&["--from", "x"], "namespace/service-account"),
+            (&["--header", "x"], "name: value"),
+            (&["--workload", "x"], "namespace/pod/service-account"),
+        ] {
+            let error = explain(args).unwrap_err().to_string();
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+        let help = Cli::command().find_subcommand_mut("explain").unwrap().render_long_help().to_string();
+        for words in ["Exit status:", "--config", "--mesh", "--admin", "nothing is sent"] {
+            assert!(help.contains(words), "{words}");
+        }
     }
 }

@@ -5,9 +5,11 @@
 //! | [`cli`] | commands, flags, help, exit codes |
 //! | `conn` | one connection of a client: whom it is for, who calls |
 //! | [`demo`] | `adit-waypoint demo`: a mesh on loopback |
+//! | [`explain`] | `adit-waypoint explain`: what would become of a request, and why |
 //! | `http` | HTTP, from a client's stream to endpoints and back |
 //! | `local` | tasks of hyper's, on the thread they belong to |
 //! | [`observe`] | what is told of requests, and to whom |
+//! | [`pages`] | admin pages that only a waypoint has |
 //! | `prefixed` | a stream of which the beginning has been read |
 //! | [`proxy`] | a running waypoint |
 //! | `route` | from a target to an endpoint |
@@ -23,9 +25,11 @@
 pub mod cli;
 mod conn;
 pub mod demo;
+pub mod explain;
 mod http;
 mod local;
 pub mod observe;
+pub mod pages;
 mod prefixed;
 pub mod proxy;
 mod route;

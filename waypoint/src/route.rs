@@ -2,7 +2,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_core::l7::upstream::{NoEndpoint, Pick, TrafficPolicy};
+use adit_core::l7::upstream::{NoEndpoint, Pick, Settled, TrafficPolicy};
 use adit_core::l7::{Snapshot, Target};
 use adit_core::mesh::{Mesh, Service, Workload};
 use adit_core::route::{Fronted, Towards};
@@ -62,6 +62,24 @@ pub(crate) struct Endpoint {
     pub(crate) under_way: Option<UnderWay>,
 }
 
+/// The service behind a target, and what is said of requests to it.
+pub(crate) fn settle<'a>(
+    snapshot: &Snapshot,
+    mesh: &'a Mesh,
+    target: &Target,
+    subset: Option<&Arc<str>>,
+) -> Result<(&'a Arc<Service>, Settled), Unroutable> {
+    let hostname = || Arc::clone(&target.service.hostname);
+    let service = mesh.service(&target.service).ok_or_else(|| Unroutable::Service(hostname()))?;
+    if !service.ports.contains_key(&target.port) {
+        return Err(Unroutable::Port(hostname(), target.port));
+    }
+    let settled = snapshot.destinations.settle(&target.service, target.port, subset.map(|name| &**name));
+    let settled =
+        settled.ok_or_else(|| Unroutable::Subset(hostname(), subset.cloned().unwrap_or_default()))?;
+    Ok((service, settled))
+}
+
 /// Where endpoints are drawn from.
 #[derive(Clone)]
 pub(crate) enum Pool {
@@ -79,16 +97,7 @@ impl Pool {
         target: &Target,
         subset: Option<&Arc<str>>,
     ) -> Result<Self, Unroutable> {
-        let hostname = || Arc::clone(&target.service.hostname);
-        let service: &Arc<Service> =
-            now.mesh.service(&target.service).ok_or_else(|| Unroutable::Service(hostname()))?;
-        if !service.ports.contains_key(&target.port) {
-            return Err(Unroutable::Port(hostname(), target.port));
-        }
-        let settled =
-            now.snapshot.destinations.settle(&target.service, target.port, subset.map(|name| &**name));
-        let settled =
-            settled.ok_or_else(|| Unroutable::Subset(hostname(), subset.cloned().unwrap_or_default()))?;
+        let (service, settled) = settle(&now.snapshot, &now.mesh, target, subset)?;
         let key = ClusterKey { service: target.service.clone(), port: target.port, subset: subset.cloned() };
         let of = (&now.mesh, &**service, &*now.local);
         let cluster = worker.shared.clusters.get(worker.shared.now(), &key, &settled, of);
@@ -144,12 +153,8 @@ impl Pool {
 
     /// The name that logs and metrics have for it (Envoy's, as istiod gives it).
     pub(crate) fn name(&self, http: bool) -> String {
-        let kind = if http { "http" } else { "tcp" };
         match self {
-            Self::Cluster { key, .. } => {
-                let subset = key.subset.as_deref().map_or_else(String::new, |subset| format!("/{subset}"));
-                format!("inbound-vip|{}|{kind}{subset}|{}", key.port, key.service.hostname)
-            }
+            Self::Cluster { key, .. } => key.name(http),
             Self::Workload(..) => "encap".to_owned(),
         }
     }

@@ -2,7 +2,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use adit_control::grpc::Roots;
@@ -40,6 +40,7 @@ use tokio::sync::watch;
 
 use crate::cli::Proxy;
 use crate::observe::{InForce, telling};
+use crate::pages::{LISTED, Pages};
 use crate::proxy;
 use crate::settings::Settings;
 use crate::shared::{Parts, Shared};
@@ -150,6 +151,7 @@ fn run(
     let keys = Jwks::new();
     keys.update(loaded.compiled.snapshot.authentications.sources());
     let (manifests, changes) = watch::channel(loaded.clone());
+    let shown = changes.clone();
     let exporters = Arc::new(exporters(local, &control, figures));
     let (put, in_force) = watch::channel(InForce::new(Arc::clone(&loaded.compiled.snapshot), &exporters));
     control.spawn(directory.watch(manifests));
@@ -162,7 +164,9 @@ fn run(
     control.spawn(keys.clone().run(RefreshSettings::default(), random, fetch));
 
     let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
-    let admin = Admin::new(Arc::clone(&state), Arc::new(levels));
+    let begun = Arc::new(OnceLock::new());
+    let admin = Admin::new(Arc::clone(&state), Arc::new(levels)).listing(LISTED);
+    let admin = Pages::new(admin, shown, Arc::clone(&begun));
     let mut sockets = Sockets::default();
     let _pages =
         pages::serve(config, readiness.clone(), Arc::new(metrics.clone()), Arc::new(admin), &mut sockets)?;
@@ -209,6 +213,8 @@ fn run(
         keys,
         session_key,
     }));
+    // Nobody else sets it.
+    let _ = begun.set(Arc::clone(&shared));
     let observed = metrics.clone();
     let parts = instance::Parts {
         tables: Arc::clone(&tables),

@@ -112,6 +112,15 @@ pub(crate) struct ClusterKey {
     pub(crate) subset: Option<Arc<str>>,
 }
 
+impl ClusterKey {
+    /// The name that logs and metrics have for it (Envoy's, as istiod gives it).
+    pub(crate) fn name(&self, http: bool) -> String {
+        let kind = if http { "http" } else { "tcp" };
+        let subset = self.subset.as_deref().map_or_else(String::new, |subset| format!("/{subset}"));
+        format!("inbound-vip|{}|{kind}{subset}|{}", self.port, self.service.hostname)
+    }
+}
+
 /// A cluster, and of which mesh its endpoints are.
 struct Entry {
     cluster: Cluster,
@@ -172,6 +181,12 @@ impl Clusters {
         }
         drop(entry);
         ClusterRef(shelf)
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn all(&self) -> Vec<(ClusterKey, ClusterRef)> {
+        let shelves = lock(&self.0);
+        shelves.iter().map(|(key, shelf)| (key.clone(), ClusterRef(Arc::clone(shelf)))).collect()
     }
 }
 

@@ -18,6 +18,8 @@ use crate::logging::Levels;
 pub struct Admin<S> {
     state: Arc<S>,
     levels: Arc<Levels>,
+    /// Pages of others, for the first page.
+    more: &'static [(&'static str, &'static str)],
 }
 
 /// What the first page lists.
@@ -34,7 +36,13 @@ impl<S: AdminState> Admin<S> {
     /// Pages that show `state` and change `levels`.
     #[must_use]
     pub const fn new(state: Arc<S>, levels: Arc<Levels>) -> Self {
-        Self { state, levels }
+        Self { state, levels, more: &[] }
+    }
+
+    /// The first page lists these as well, each by its path and what it is: whoever has them answers for them.
+    #[must_use]
+    pub fn listing(self, more: &'static [(&'static str, &'static str)]) -> Self {
+        Self { more, ..self }
     }
 
     fn quit(&self, method: Method) -> Response {
@@ -45,9 +53,10 @@ impl<S: AdminState> Admin<S> {
         Response::text(200, "shutdown now\n")
     }
 
-    fn index() -> Response {
+    fn index(&self) -> Response {
         let rows: String = PAGES
             .iter()
+            .chain(self.more)
             .map(|(path, what)| format!("<tr><td><a href=\"{path}\">{path}</a></td><td>{what}</td></tr>\n"))
             .collect();
         let page = format!(
@@ -61,7 +70,7 @@ impl<S: AdminState> Admin<S> {
 impl<S: AdminState> Handler for Admin<S> {
     fn answer(&self, request: &Request) -> Response {
         match request.target.path.as_str() {
-            "/" => Self::index(),
+            "/" => self.index(),
             "/config_dump" => {
                 let chunks = dump::Dump::of(&*self.state);
                 Response::ok("application/json", Body::Chunks(Box::new(chunks)))

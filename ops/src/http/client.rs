@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 
 use super::Body;
 
+/// How much of the text of another status than 200 is told, in octets.
+const MAX_SAID: usize = 1000;
+
 /// Where to ask: `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -84,7 +87,7 @@ pub enum ClientError {
         cause: hyper::Error,
     },
     /// Another status than 200.
-    #[error("{origin}{path} answers with status {status}")]
+    #[error("{origin}{path} answers with status {status}{}{said}", if said.is_empty() { "" } else { ": " })]
     Status {
         /// Who was asked.
         origin: Origin,
@@ -92,6 +95,8 @@ pub enum ClientError {
         path: String,
         /// The status.
         status: u16,
+        /// The beginning of what it says about it.
+        said: String,
     },
     /// The body is longer than allowed.
     #[error("the answer from {origin} is longer than {octets} octets")]
@@ -139,7 +144,10 @@ async fn ask(origin: &Origin, path: &str, octets: usize) -> Result<Vec<u8>, Clie
     let response = sender.send_request(request).await.map_err(broken)?;
     if response.status() != hyper::StatusCode::OK {
         let status = response.status().as_u16();
-        return Err(ClientError::Status { origin: origin.clone(), path: path.to_owned(), status });
+        // Nothing said is as good as a text that breaks off.
+        let said = data(&mut response.into_body()).await.ok().flatten().unwrap_or_default();
+        let said = String::from_utf8_lossy(said.get(..MAX_SAID).unwrap_or(&said)).trim().to_owned();
+        return Err(ClientError::Status { origin: origin.clone(), path: path.to_owned(), status, said });
     }
     let mut body = response.into_body();
     let mut whole = Vec::new();

@@ -74,6 +74,11 @@ impl Query {
         self.0.iter().any(|(key, _)| key == name)
     }
 
+    /// All values of `name`, in order.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).filter_map(|(_, value)| value.as_deref())
+    }
+
     /// The first value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -23,6 +23,7 @@ use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use super::app::App;
+use crate::explain::{NoAnswer, Question, Report};
 use crate::observe::{InForce, Recorder, Recorders, Told};
 use crate::proxy;
 use crate::settings::Settings;
@@ -84,6 +85,7 @@ pub struct World {
     _control: Arc<TokioThread>,
     draining: watch::Sender<bool>,
     keys: Jwks,
+    shared: Arc<Shared>,
     /// What is wrong with the manifests in force.
     pub problems: Vec<Problem>,
 }
@@ -277,6 +279,7 @@ impl World {
             _control: control,
             draining,
             keys,
+            shared,
             problems,
         })
     }
@@ -300,6 +303,14 @@ impl World {
     #[must_use]
     pub fn app(&self, name: &str) -> Option<&App> {
         self.apps.get(name)
+    }
+
+    /// What the waypoint says would become of a request.
+    ///
+    /// # Errors
+    /// It is for nobody here, or is none.
+    pub fn explain(&self, question: &Question) -> Result<Report, NoAnswer> {
+        self.shared.explain(question)
     }
 
     /// Other manifests take the place of those in force.

@@ -141,7 +141,7 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
 }
 
 /// `namespace.name.rule`, as Istio names the routes it makes of Gateway API's.
-fn name(found: &Found<'_>) -> Arc<str> {
+pub(crate) fn name(found: &Found<'_>) -> Arc<str> {
     let id = &found.route.id;
     if let Some(name) = &found.rule.name {
         return format!("{}.{}.{name}", id.namespace, id.name).into();

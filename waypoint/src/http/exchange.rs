@@ -36,7 +36,6 @@ use crate::upstream::{Lease, LeaseFailed, PoolKey, UpstreamVersion};
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
@@ -155,9 +154,7 @@ fn aborted(abort: Abort) -> Local {
 
 /// What every request has from here on.
 fn identify(worker: &Worker, telemetry: &Telemetry, head: &mut Head) -> Option<Traced> {
-    head.headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
-    // The proxy between has said what there is to say.
-    head.headers.remove(header::EXPECT);
+    head.forwarded();
     let tracing = &telemetry.tracing;
     let traced = worker.draw(|rng| Traced::begin(tracing, &head.headers, rng));
     let reason = traced.as_ref().filter(|_| tracing.use_request_id).map(|traced| traced.reason);

@@ -24,4 +24,7 @@ mod watch;
 
 pub(crate) use self::admit::{connection, service};
 pub(crate) use self::body::Body;
+pub(crate) use self::clean::{clean as clean_request, strip_request};
+pub(crate) use self::decide::{name as route_name, unroutable};
 pub(crate) use self::server::{serve_http1, serve_http2};
+pub(crate) use self::view::{Changed, Head};

@@ -1,7 +1,9 @@
 //! A request as decisions see it, and headers as filters change them.
 use adit_core::l7::{self, Scheme};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The head of a request, cleaned: what all decisions, attempts and records are made from.
 #[derive(Debug)]
@@ -25,6 +27,12 @@ impl Head {
             Some(query) => format!("{path}?{query}"),
             None => path.to_owned(),
         }
+    }
+
+    /// Says how it came, and takes off what the proxies on the way have seen to.
+    pub(crate) fn forwarded(&mut self) {
+        self.headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+        self.headers.remove(header::EXPECT);
     }
 }
 
