@@ -132,7 +132,7 @@ impl Scanner {
     /// A line has ended, its LF apart.
     fn line(&mut self, end: &[u8]) -> Result<(), Wrong> {
         let wrong = if self.at == At::Head { Wrong::Head } else { Wrong::Body };
-        if end.last().copied().or(self.last.take()) != Some(b'\r') {
+        if end.last().copied().or_else(|| self.last.take()) != Some(b'\r') {
             return Err(wrong);
         }
         let mut kept = std::mem::take(&mut self.line);

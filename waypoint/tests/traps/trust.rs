@@ -31,7 +31,7 @@ fn tokens_are_judged() {
         format!("eyJhbGciOiJub25lIn0.{payload}.")
     };
     for (name, token, status) in [
-        ("good", good.clone(), 200),
+        ("good", good, 200),
         ("expired", of("https://issuer.example", "us", at(-3600)), 401),
         ("other issuer", of("https://other.example", "us", at(3600)), 401),
         ("other audience", of("https://issuer.example", "them", at(3600)), 403),
