@@ -1,5 +1,8 @@
 //! The same requests through our waypoint and through Envoy, which has the same routes (tests/envoy/): same status, same
-//! headers, same backend, which sees the same request. Needs Envoy on the path (`.ci/run` installs it) and fails without.
+//! headers, same backend, which sees the same request.
+//!
+//! One difference is meant: Envoy tells the application what a rewritten path or host was (`x-envoy-original-path`,
+//! `x-envoy-original-host`), ours does not. Needs Envoy on the path (`.ci/run` installs it) and fails without.
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -191,6 +194,11 @@ fn ask(to: SocketAddr, asked: &Asked) -> Outcome {
             .or_insert_with(|| value.to_owned());
     }
     let mut seen = serde_json::from_str(body).unwrap_or_else(|_| Value::from(body));
+    // What Envoy alone says: see above.
+    if let Some(headers) = seen.get_mut("headers").and_then(Value::as_object_mut) {
+        headers.remove("x-envoy-original-path");
+        headers.remove("x-envoy-original-host");
+    }
     if let Some(id) = seen.pointer_mut("/headers/x-request-id") {
         *id = Value::from("");
     }

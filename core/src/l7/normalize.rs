@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 pub enum Normalization {
     /// Nothing.
     None,
-    /// Dot segments go, also those written `%2e`; backslashes become slashes.
+    /// Dot segments go; backslashes become slashes; escapes of what needs none (`%61`, `%2e`) are taken back, as Envoy
+    /// does: a policy for `/admin` is one for `/%61dmin`.
     #[default]
     Base,
     /// Several slashes become one.
@@ -40,7 +41,7 @@ pub fn normalize(path: &str, how: Normalization) -> Result<Cow<'_, str>, BadPath
     if how == Normalization::None || is_normal(path, how) {
         return Ok(Cow::Borrowed(path));
     }
-    let mut text = path.replace('\\', "/");
+    let mut text = unescaped(&path.replace('\\', "/"));
     if how == Normalization::DecodeAndMergeSlashes {
         for encoded in ["%2f", "%2F", "%5c", "%5C"] {
             text = text.replace(encoded, "/");
@@ -80,9 +81,34 @@ fn is_normal(path: &str, how: Normalization) -> bool {
     let encoded_slash = how == Normalization::DecodeAndMergeSlashes && path.contains('%');
     let doubled = how >= Normalization::MergeSlashes && path.contains("//");
     !path.contains('\\')
+        && !escapes(path).any(|(_, octet)| octet.is_some())
         && !encoded_slash
         && !doubled
         && path.split('/').all(|segment| dots(segment).is_none())
+}
+
+/// Where the escapes of `path` are, and the octet of each that needs none: it is unreserved (RFC 3986 §2.3).
+fn escapes(path: &str) -> impl Iterator<Item = (usize, Option<char>)> {
+    path.match_indices('%').map(|(at, _)| {
+        let digits = path.get(at.saturating_add(1)..at.saturating_add(3));
+        let digits = digits.filter(|digits| digits.bytes().all(|octet| octet.is_ascii_hexdigit()));
+        let octet = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).map(char::from);
+        (at, octet.filter(|&c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')))
+    })
+}
+
+/// `path` without escapes that are not needed (RFC 3986 §6.2.2.2).
+fn unescaped(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    let mut from = 0;
+    for (at, octet) in escapes(path) {
+        let Some(octet) = octet else { continue };
+        text.push_str(path.get(from..at).unwrap_or_default());
+        text.push(octet);
+        from = at.saturating_add(3);
+    }
+    text.push_str(path.get(from..).unwrap_or_default());
+    text
 }
 
 /// Of how many dots a dot segment is, in whatever way they are written; `None`: it is none.
@@ -117,6 +143,10 @@ mod tests {
             ("/a/%2e%2E/b", Base, Some("/b")),
             ("/a/.%2e/b", Base, Some("/b")),
             ("/a/..", Base, Some("/")),
+            ("/%61dm%69n%2D%7e", Base, Some("/admin-~")),
+            ("/%61", None, Some("/%61")),
+            ("/%2561%20%c3%a9%", Base, Some("/%2561%20%c3%a9%")),
+            ("/a/%2e%2e%2fb", DecodeAndMergeSlashes, Some("/b")),
             ("/a/b/.", Base, Some("/a/b/")),
             ("/a\\b", Base, Some("/a/b")),
             ("\\a", Base, Some("/a")),
