@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_control::grpc::Roots;
 use adit_control::jwks::{Fetcher, Jwks};
-use adit_control::resources::directory::{Directory, Loaded};
+use adit_control::resources::directory::{Directory, FileProblem, Loaded};
 use adit_control::resources::{Severity, World};
 use adit_core::l7::jwt::RefreshSettings;
 use adit_core::l7::{KeyHash, SessionKey};
@@ -71,6 +71,9 @@ pub enum RunError {
         /// What the system said.
         error: io::Error,
     },
+    /// Nothing is known of a file of manifests, so nobody knows what it would forbid.
+    #[error("{0}: what this file forbids is not known: mend it, or take it away")]
+    Unread(FileProblem),
     /// The secret of sessions cannot be read.
     #[error("{}: {error}; --session-secret names a file of at least 16 octets", path.display())]
     Secret {
@@ -148,6 +151,9 @@ fn run(
     let (directory, loaded) = Directory::open(&arguments.config, world)
         .map_err(|error| RunError::Manifests { path: arguments.config.clone(), error })?;
     tell(&loaded);
+    if let Some(problem) = loaded.unread().next() {
+        return Err(RunError::Unread(problem.clone()));
+    }
     let keys = Jwks::new();
     keys.update(loaded.compiled.snapshot.authentications.sources());
     let (manifests, changes) = watch::channel(loaded.clone());

@@ -28,7 +28,7 @@ pub use self::locality::{Distribute, LocalityPattern, LocalityRule, PatternError
 pub use self::maglev::Maglev;
 pub use self::policy::{
     Balancer, ConnectionSettings, HashTable, Http2Upgrade, Keepalive, ProxyProtocol, RetryShare,
-    TcpKeepalive, TrafficPolicy, UpstreamTls,
+    TrafficPolicy, UpstreamTls,
 };
 pub use self::view::{ClusterView, EndpointView, LevelView};
 pub use self::warmup::Warmup;

@@ -65,17 +65,6 @@ impl Default for RetryShare {
     }
 }
 
-/// When a connection that is silent is tested, and given up (`tcpKeepalive`). What is `None` is left to the system.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct TcpKeepalive {
-    /// Probes without an answer.
-    pub probes: Option<u32>,
-    /// Silence before the first.
-    pub time: Option<Duration>,
-    /// Between them.
-    pub interval: Option<Duration>,
-}
-
 /// When an HTTP/2 connection that is silent is tested by PING (`http2KeepAlive`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Keepalive {
@@ -102,8 +91,6 @@ pub enum Http2Upgrade {
 pub struct ConnectionSettings {
     /// `tcp.connectTimeout`.
     pub connect_timeout: Duration,
-    /// `tcp.tcpKeepalive`.
-    pub tcp_keepalive: Option<TcpKeepalive>,
     /// `tcp.maxConnectionDuration`: no connection is used for longer.
     pub max_age: Option<Duration>,
     /// `tcp.idleTimeout`: a TCP stream without octets for so long ends. `None`: never.
@@ -128,7 +115,6 @@ impl Default for ConnectionSettings {
         let hour = Some(Duration::from_secs(3600));
         Self {
             connect_timeout: Duration::from_secs(10),
-            tcp_keepalive: None,
             max_age: None,
             tcp_idle: hour,
             http_idle: hour,

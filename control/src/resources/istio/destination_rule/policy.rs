@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use adit_core::l7::upstream::{
     Balancer, ConnectionSettings, CookieKey, Distribute, HashTable, Http2Upgrade, Keepalive, KeySource,
-    Label, LocalityRule, Maglev, PriorityLabel, ProxyProtocol, RetryShare, TcpKeepalive, TrafficPolicy,
-    UpstreamTls, Warmup,
+    Label, LocalityRule, Maglev, PriorityLabel, ProxyProtocol, RetryShare, TrafficPolicy, UpstreamTls,
+    Warmup,
 };
 use adit_core::l7::{Limits, OutlierDetection};
 
@@ -302,11 +302,10 @@ fn pool(
         Some(GoDuration(idle)) => Some(idle),
         None => default,
     };
-    let keepalive = tcp.tcp_keepalive.map(|it| TcpKeepalive {
-        probes: it.probes,
-        time: it.time.map(|it| it.0),
-        interval: it.interval.map(|it| it.0),
-    });
+    if tcp.tcp_keepalive.is_some() {
+        let text = "it has no effect: connections are streams of tunnels, which are tested by PING";
+        reader.tell(Severity::Note, &format!("{field}.tcp.tcpKeepalive"), text);
+    }
     let http2_keepalive = http.http2_keep_alive.and_then(|it| match (it.interval, it.timeout) {
         (Some(interval), Some(timeout)) => Some(Keepalive { interval: interval.0, timeout: timeout.0 }),
         (interval, timeout) => {
@@ -320,7 +319,6 @@ fn pool(
     });
     let connections = ConnectionSettings {
         connect_timeout: tcp.connect_timeout.map_or(defaults.connect_timeout, |it| it.0),
-        tcp_keepalive: keepalive,
         max_age: tcp.max_connection_duration.map(|it| it.0),
         tcp_idle: idle(tcp.idle_timeout, defaults.tcp_idle),
         http_idle: idle(http.idle_timeout, defaults.http_idle),

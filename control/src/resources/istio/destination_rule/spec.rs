@@ -169,11 +169,15 @@ pub(super) struct Tcp {
     pub(super) idle_timeout: Option<GoDuration>,
 }
 
+/// Read for its shape alone: it has no effect.
 #[derive(Clone, Deserialize)]
 pub(super) struct TcpKeepalive {
-    pub(super) probes: Option<u32>,
-    pub(super) time: Option<GoDuration>,
-    pub(super) interval: Option<GoDuration>,
+    #[serde(rename = "probes")]
+    _probes: Option<u32>,
+    #[serde(rename = "time")]
+    _time: Option<GoDuration>,
+    #[serde(rename = "interval")]
+    _interval: Option<GoDuration>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use adit_core::l7::upstream::{
     Balancer, ConnectionSettings, CookieKey, HashTable, Http2Upgrade, Keepalive, KeySource, Label,
-    LocalityRule, PriorityLabel, ProxyProtocol, RetryShare, TcpKeepalive, TrafficPolicy, UpstreamTls,
+    LocalityRule, PriorityLabel, ProxyProtocol, RetryShare, TrafficPolicy, UpstreamTls,
 };
 use adit_core::l7::{Limits, OutlierDetection};
 use adit_core::mesh::ServiceName;
@@ -171,7 +171,6 @@ fn each_field_of_the_connection_pool_is_read() {
 ";
     let connections = ConnectionSettings {
         connect_timeout: secs(2),
-        tcp_keepalive: Some(TcpKeepalive { probes: Some(3), time: Some(secs(4)), interval: Some(secs(5)) }),
         max_age: Some(secs(6)),
         tcp_idle: Some(secs(7)),
         http_idle: Some(secs(12)),
@@ -183,7 +182,7 @@ fn each_field_of_the_connection_pool_is_read() {
     };
     let limits = Limits { connections: 1, pending: 8, requests: 9 };
     let expected = TrafficPolicy { limits, max_retries: 11, connections, ..TrafficPolicy::default() };
-    assert_eq!(policy(yaml), (expected, vec![]));
+    assert_eq!(policy(yaml), (expected, vec!["connectionPool.tcp.tcpKeepalive".into()]));
     // Zeros are what is not said; an idle timeout of zero is none.
     let zeros = "connectionPool: {tcp: {maxConnections: 0, idleTimeout: 0s}, http: {maxRetries: 0, maxRequestsPerConnection: 0}}";
     let connections = ConnectionSettings { tcp_idle: None, ..ConnectionSettings::default() };

@@ -288,7 +288,7 @@ fn retries_and_times_are_read() {
         ("reset-before-request", RetryOn { connect_failure: true, refused_stream: true, ..none.clone() }),
         ("gateway-error,503", RetryOn { status: vec![502, 503, 504], ..none.clone() }),
         ("retriable-4xx", RetryOn { status: vec![409], ..none.clone() }),
-        ("retriable-status-codes,418", RetryOn { status: vec![418], ..none.clone() }),
+        ("retriable-status-codes,418", RetryOn { status: vec![418], ..none }),
         (
             "cancelled,deadline-exceeded,resource-exhausted,internal,unavailable",
             RetryOn { grpc_status: vec![1, 4, 8, 13, 14], ..RetryOn::default() },
