@@ -134,14 +134,14 @@ const PATHS: [&str; 43] = [
     "/redirect/full/a",
     "/rewrite/prefix",
     "/rewrite/prefix/a",
-    "/rewrite/root/a",
+    "/rewrite/top/a",
     "/rewrite/full/a",
     "/filter",
 ];
 
 /// Paths that have no product with everything else.
 const MORE: [&str; 5] =
-    ["/rewrite/host/a", "/rewrite/root", "/rewrite/root/", "/rewrite/prefix/", "/redirect/prefix/"];
+    ["/rewrite/host/a", "/rewrite/top", "/rewrite/top/", "/rewrite/prefix/", "/redirect/prefix/"];
 
 fn table() -> Vec<Asked> {
     const HEADERS: [&[(&str, &str)]; 5] = [
