@@ -70,7 +70,7 @@ impl Discovery {
     /// for. A pod may come before its workload.
     ///
     /// # Errors
-    /// As [`known`](Self::known).
+    /// The mesh knows our workload, but of another trust domain than we were told.
     pub async fn begun(&self, config: &Config, tables: &Tables) -> Result<(), StartError> {
         match &config.mode {
             Mode::Dedicated(asked) => self.known(config, asked, tables).await.map(drop),

@@ -219,6 +219,7 @@ fn run(
         keys,
         session_key,
     }));
+    control.spawn(Arc::clone(&shared).forget());
     // Nobody else sets it.
     let _ = begun.set(Arc::clone(&shared));
     let observed = metrics.clone();

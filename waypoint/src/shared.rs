@@ -99,6 +99,16 @@ impl Shared {
         lock(&self.limits).take(self.now(), policy, asking)
     }
 
+    /// Forgets what was counted for rate limits that are no longer there, at each change, until what is configured has no
+    /// more changes to come.
+    pub async fn forget(self: Arc<Self>) {
+        let mut changes = self.in_force.clone();
+        while changes.changed().await.is_ok() {
+            let now = Arc::clone(&changes.borrow_and_update());
+            lock(&self.limits).retain(now.snapshot.rates.iter());
+        }
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }

@@ -129,10 +129,13 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
     }
     let services = Services::new(objects, world, &mut problems);
     let config = MeshConfig::of(objects, world, &mut problems);
-    let destinations = istio::destination_rule::translate(objects, world, &mut problems);
+    let mut destinations = istio::destination_rule::translate(objects, world, &mut problems);
     let virtual_services =
         istio::virtual_service::translate(objects, world, &services, &destinations, &mut problems);
     let gateway = gateway::translate(objects, world, &services, virtual_services, &mut problems);
+    for (service, share) in gateway.retry_budgets {
+        destinations.insert_retry_share(service, share);
+    }
     istio::virtual_service::give_way(&gateway.frontends, &mut problems);
     let security = istio::security(objects, world, &services, &config, &mut problems);
     let snapshot = Snapshot {
@@ -142,7 +145,6 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         destinations,
         faults: adit::faults(objects, world, &services, &mut problems),
         rates: adit::rates(objects, world, &services, &mut problems),
-        retry_budgets: gateway.retry_budgets,
         policies: security.policies,
         authentications: security.authentications,
         trusted_hops: security.trusted_hops,

@@ -1,5 +1,4 @@
 //! All that a waypoint decides by, as it was at one time: made from resources elsewhere, whole, and exchanged whole.
-use alloc::collections::BTreeMap;
 
 use super::authz::Policies;
 use super::backend_tls::BackendTlsRules;
@@ -11,7 +10,6 @@ use super::rate::RatePolicy;
 use super::scope::Scoped;
 use super::telemetry::Telemetries;
 use super::upstream::Destinations;
-use crate::mesh::ServiceName;
 
 /// What is configured. A change of resources makes a new one; what is under way goes on by the one it began with.
 #[derive(Clone, Debug, Default)]
@@ -35,9 +33,6 @@ pub struct Snapshot {
     pub faults: Scoped<FaultPolicy>,
     /// Rate limits.
     pub rates: Scoped<RatePolicy>,
-    /// How many retries a service bears at one time, of the kind [`RetryBudget::new`](super::RetryBudget::new) takes: per
-    /// cent of all requests, and so many in any case. Services that are not here have the default.
-    pub retry_budgets: BTreeMap<ServiceName, (u32, u32)>,
     /// What is told of requests: metrics, log lines, spans (`Telemetry`).
     pub telemetry: Telemetries,
 }

@@ -21,7 +21,7 @@ const METHODS: [&[u8]; 9] =
 /// The longest request line, in octets, that is waited for where the method is not a common one.
 const LONGEST_LINE: usize = 8192;
 
-/// Looks at what has come so far, from the first octet on. With [`LONGEST_LINE`] octets it is decided.
+/// Looks at what has come so far, from the first octet on. With `LONGEST_LINE` octets it is decided.
 #[must_use]
 pub fn sniff(octets: &[u8]) -> Sniffed {
     if octets.starts_with(PREFACE) {

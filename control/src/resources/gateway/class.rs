@@ -11,6 +11,9 @@ use super::reading::Context;
 /// The port of a waypoint's one listener.
 const PORT: i64 = 15008;
 
+/// Asks for a header that names the client's identity.
+const CLIENT_IDENTITY: &str = "ambient.istio.io/xfcc-include-client-identity";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec {
@@ -48,6 +51,11 @@ pub(super) fn check(context: Context<'_>, problems: &mut Problems, statuses: &mu
             );
             problems.push(object.id(), "metadata.name", Severity::Note, text);
             continue;
+        }
+        if object.annotations.get(CLIENT_IDENTITY).is_some_and(|value| value == "true") {
+            let text = "is not supported: no x-forwarded-client-cert is made";
+            let field = format!("metadata.annotations.{CLIENT_IDENTITY}");
+            problems.push(object.id(), field, Severity::Unsupported, text);
         }
         let wrong = wrong(object, context, problems);
         let condition = match &wrong {

@@ -19,6 +19,7 @@ mod traffic_policy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use adit_core::l7::upstream::RetryShare;
 use adit_core::l7::{BackendTlsRules, Frontends, Kind, Parent, Route, RouteId};
 use adit_core::mesh::ServiceName;
 
@@ -42,7 +43,7 @@ const MCS_GROUP: &str = "multicluster.x-k8s.io";
 pub(super) struct Translated {
     pub(super) frontends: Frontends,
     pub(super) backend_tls: BackendTlsRules,
-    pub(super) retry_budgets: BTreeMap<ServiceName, (u32, u32)>,
+    pub(super) retry_budgets: BTreeMap<ServiceName, RetryShare>,
     pub(super) statuses: Vec<Status>,
 }
 

@@ -1,6 +1,7 @@
 //! `XBackendTrafficPolicy`: how many retries a service bears (GEP-3388).
 use std::collections::BTreeMap;
 
+use adit_core::l7::upstream::RetryShare;
 use adit_core::mesh::ServiceName;
 use serde::Deserialize;
 use serde_json::Value;
@@ -44,8 +45,8 @@ pub(super) fn translate(
     context: Context<'_>,
     problems: &mut Problems,
     statuses: &mut Vec<Status>,
-) -> BTreeMap<ServiceName, (u32, u32)> {
-    let mut budgets: BTreeMap<ServiceName, (u32, u32)> = BTreeMap::new();
+) -> BTreeMap<ServiceName, RetryShare> {
+    let mut budgets: BTreeMap<ServiceName, RetryShare> = BTreeMap::new();
     for object in by_age(context.objects.of(EXPERIMENTAL_GROUP, "XBackendTrafficPolicy")) {
         let before = problems.count();
         let Some(spec) = object.spec::<Spec>(problems) else { continue };
@@ -89,7 +90,7 @@ pub(super) fn translate(
     budgets
 }
 
-fn budget(object: &Object, spec: &Spec, problems: &mut Problems) -> Option<(u32, u32)> {
+fn budget(object: &Object, spec: &Spec, problems: &mut Problems) -> Option<RetryShare> {
     if spec.session_persistence.is_some() {
         let text = "is not supported on services: give it in the rules of a route";
         problems.push(object.id(), "spec.sessionPersistence", Severity::Unsupported, text);
@@ -118,5 +119,5 @@ fn budget(object: &Object, spec: &Spec, problems: &mut Problems) -> Option<(u32,
         }
     }
     let min = constraint.min_retry_rate.as_ref().and_then(|rate| rate.count).unwrap_or(10);
-    Some((percent, min))
+    Some(RetryShare { percent, min })
 }

@@ -176,6 +176,11 @@ fn our_gateway_is_one_that_a_waypoint_can_be() {
     gateway("other", "gatewayClassName: istio").one_problem("is not the Gateway that this waypoint is");
     let tls = format!("gatewayClassName: adit-waypoint, {}", good.replace("HBONE", "HBONE, hostname: a.b"));
     gateway("waypoint", &tls).one_problem("have no effect");
+    let annotations = "{ambient.istio.io/xfcc-include-client-identity: 'true'}";
+    let told = alone(&format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: waypoint, namespace: {NS}, annotations: {annotations}}}, spec: {{gatewayClassName: adit-waypoint, {good}}}}}"
+    ));
+    told.one_problem("no x-forwarded-client-cert is made");
 }
 
 #[test]

@@ -135,7 +135,11 @@ fn retry_budgets_are_read() {
             "---\n{{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackendTrafficPolicy, metadata: {{name: b, namespace: {NS}}}, spec: {{targetRefs: [{{group: '', kind: Service, name: echo}}], {spec}}}}}\n"
         )
     };
-    let budget = |given: &Given| given.compiled.snapshot.retry_budgets.values().next().copied();
+    let budget = |given: &Given| {
+        let echo = World::new(NS, "waypoint").service(NS, "echo");
+        let settled = given.compiled.snapshot.destinations.settle(&echo, 80, None).unwrap();
+        settled.policy.retries.map(|share| (share.percent, share.min))
+    };
     let given = given(&policy("retryConstraint: {budget: {percent: 40}, minRetryRate: {count: 5}}")).fine();
     assert_eq!(budget(&given), Some((40, 5)));
     let given = super::given(&policy("retryConstraint: {}")).fine();

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::label::Selector;
-use super::policy::TrafficPolicy;
+use super::policy::{RetryShare, TrafficPolicy};
 use crate::mesh::ServiceName;
 
 /// Policies of one service or subset: of some ports, and of all others.
@@ -65,13 +65,15 @@ pub struct Destinations {
     /// The mesh's.
     root: Arc<str>,
     by_namespace: BTreeMap<Arc<str>, Hosts>,
+    /// What is said of retries beside: of services whose policy says nothing of them.
+    shares: BTreeMap<ServiceName, RetryShare>,
 }
 
 impl Destinations {
     /// Nothing is said yet, for a waypoint of the namespace `own` in a mesh whose common namespace is `root`.
     #[must_use]
     pub fn new(own: Arc<str>, root: Arc<str>) -> Self {
-        Self { own, root, by_namespace: BTreeMap::new() }
+        Self { own, root, by_namespace: BTreeMap::new(), shares: BTreeMap::new() }
     }
 
     /// The rule of `namespace`, which the waypoint may see, says this of `host`: a hostname, `*.` with the end of some, or `*`.
@@ -82,6 +84,11 @@ impl Destinations {
             Some(rest) => hosts.under.insert(rest.into(), destination),
             None => hosts.exact.insert(host.into(), destination),
         };
+    }
+
+    /// How many retries a service bears at one time, where its policy has no `retryBudget` (`XBackendTrafficPolicy`).
+    pub fn insert_retry_share(&mut self, service: ServiceName, share: RetryShare) {
+        self.shares.insert(service, share);
     }
 
     /// What is said of a service: by the waypoint's own namespace, else by the service's, else by the mesh's; and in each, of
@@ -99,10 +106,19 @@ impl Destinations {
         let destination = self.find(service);
         let Some(subset) = subset else {
             let policy = destination.map(|it| Arc::clone(it.policies.of(port))).unwrap_or_default();
-            return Some(Settled { policy, selector: None });
+            return Some(Settled { policy: self.shared(service, policy), selector: None });
         };
         let (selector, policies) = destination?.subsets.get(subset)?;
-        Some(Settled { policy: Arc::clone(policies.of(port)), selector: Some(selector.clone()) })
+        let policy = self.shared(service, Arc::clone(policies.of(port)));
+        Some(Settled { policy, selector: Some(selector.clone()) })
+    }
+
+    /// `policy`, with what is said of the service's retries beside.
+    fn shared(&self, service: &ServiceName, mut policy: Arc<TrafficPolicy>) -> Arc<TrafficPolicy> {
+        if let Some(share) = self.shares.get(service).filter(|_| policy.retries.is_none()) {
+            Arc::make_mut(&mut policy).retries = Some(*share);
+        }
+        policy
     }
 }
 
@@ -147,6 +163,24 @@ mod tests {
             Destinations::default().settle(&service("web.shop"), 80, None).unwrap().policy,
             Arc::default()
         );
+    }
+
+    #[test]
+    fn retries_are_bounded_by_who_says_so_first() {
+        let mut all = Destinations::new("a".into(), "b".into());
+        let [own, beside] = [7, 9].map(|min| RetryShare { percent: 50, min });
+        let mut web = destination(1);
+        web.policies
+            .named
+            .insert(80, Arc::new(TrafficPolicy { retries: Some(own), ..TrafficPolicy::default() }));
+        all.insert("shop".into(), "web.shop.svc.cluster.local", web);
+        all.insert_retry_share(service("web.shop"), beside);
+        all.insert_retry_share(service("other.shop"), beside);
+        let of = |name, port| all.settle(&service(name), port, None).unwrap().policy;
+        assert_eq!(of("web.shop", 80).retries, Some(own));
+        assert_eq!((of("web.shop", 81).retries, of("web.shop", 81).max_retries), (Some(beside), 1));
+        assert_eq!(of("other.shop", 80).retries, Some(beside));
+        assert_eq!(of("third.shop", 80).retries, None);
     }
 
     #[test]
