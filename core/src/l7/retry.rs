@@ -267,8 +267,8 @@ impl Exchange {
         (at < Instant::FAR).then_some(at)
     }
 
-    /// The exchange is over, whatever became of it: gives back what it has of the budget.
-    pub fn finish(self, budget: &mut RetryBudget) {
+    /// The exchange is over, whatever became of it: gives back what it has of the budget. Once, after all else.
+    pub fn finish(&self, budget: &mut RetryBudget) {
         budget.end(self.retrying);
     }
 }

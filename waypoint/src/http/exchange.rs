@@ -8,9 +8,7 @@ use std::time::Duration;
 use adit_core::l7::rate::Asking;
 use adit_core::l7::telemetry::Telemetry;
 use adit_core::l7::upstream::{Balancer, Http2Upgrade, NoEndpoint, Pick};
-use adit_core::l7::{
-    Abort, Answered, AttemptFailure, Elapsed, Ending, Exchange, KeyHash, Next, Outcome, RetryBudget,
-};
+use adit_core::l7::{Abort, Answered, AttemptFailure, Elapsed, Ending, Exchange, KeyHash, Next, Outcome};
 use adit_core::time::Instant;
 use adit_ops::l7::trace::{RequestId, Traced};
 use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
@@ -26,6 +24,7 @@ use super::decide::{self, Decision, Finish, Plan};
 use super::failed::Failed;
 use super::local::Local;
 use super::outgoing::outgoing;
+use super::trying::Trying;
 use super::view::Head;
 use super::watch::{self, Report, Watched};
 use super::{admit, clean, limits, mirror, upgrade};
@@ -125,9 +124,8 @@ pub(crate) async fn serve(
     if let Some(abort) = plan.injected.abort {
         return answered(report, aborted(abort), &finish);
     }
-    Going { worker, conn, now, head, plan, finish, kept, report, tried: SmallVec::new(), key }
-        .go(upgrade)
-        .await
+    let (tried, under_way) = (SmallVec::new(), None);
+    Going { worker, conn, now, head, plan, finish, kept, report, tried, under_way, key }.go(upgrade).await
 }
 
 /// The request's key, where its service shares keys out; a client that has none may be given one.
@@ -150,6 +148,12 @@ fn aborted(abort: Abort) -> Local {
         Abort::Status(status) => Local::new(status, flags, details, TEXT),
         Abort::Grpc(status) => Local::new(200, flags, details, TEXT).in_grpc(status),
     }
+}
+
+/// The answer to a request for which no time is left.
+fn too_late() -> Local {
+    let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
+    Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout")
 }
 
 /// What every request has from here on.
@@ -215,6 +219,8 @@ struct Going {
     kept: Kept,
     report: Report,
     tried: SmallVec<[Arc<str>; 4]>,
+    /// The attempt of now, counted at its endpoint.
+    under_way: Option<UnderWay>,
     /// Where keys have owners.
     key: Option<KeyHash>,
 }
@@ -223,29 +229,23 @@ struct Going {
 struct Attempted {
     outcome: Result<Response<Incoming>, Failed>,
     lease: Option<Lease>,
-    under_way: Option<UnderWay>,
 }
 
 impl Going {
     async fn go(mut self, upgrade: Option<(HeaderValue, OnUpgrade)>) -> Response<Body> {
-        let mut exchange = self.begin();
+        let mut trying = Trying::begin(self.worker.shared.now(), &self.plan.pool, &self.plan.retry);
         let mut stale = 0;
         loop {
             let upgraded = upgrade.as_ref().map(|(to, _)| to);
             let worker = Rc::clone(&self.worker);
-            let attempt = self.attempt(exchange.attempts(), upgraded);
-            let attempted = match timed(&worker, &mut exchange, attempt).await {
+            let attempt = self.attempt(trying.exchange.attempts(), upgraded);
+            let attempted = match timed(&worker, &mut trying.exchange, attempt).await {
                 Timed::Done(Ok(attempted)) => attempted,
-                Timed::Done(Err(local)) => {
-                    self.finish(exchange);
-                    return answered(self.report, local, &self.finish);
-                }
-                Timed::Attempt => Attempted { outcome: Err(Failed::timeout()), lease: None, under_way: None },
+                Timed::Done(Err(local)) => return answered(self.report, local, &self.finish),
+                Timed::Attempt => Attempted { outcome: Err(Failed::timeout()), lease: None },
                 Timed::Whole => {
-                    self.finish(exchange);
-                    let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
-                    let local = Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout");
-                    return answered(self.report, local, &self.finish);
+                    self.tell(Outcome::Failed);
+                    return answered(self.report, too_late(), &self.finish);
                 }
             };
             if matches!(&attempted.outcome, Err(failed) if failed.stale)
@@ -255,60 +255,41 @@ impl Going {
                 stale += 1;
                 continue;
             }
-            let now = self.worker.shared.now();
-            let replayable = self.kept.is_replayable();
-            let next = self.next(now, &mut exchange, &attempted, replayable);
-            match next {
+            match self.next(&mut trying, &attempted) {
                 Next::Retry(at) => {
                     drop(attempted);
+                    self.under_way = None;
                     self.report.retries = self.report.retries.saturating_add(1);
-                    if !self.wait(&mut exchange, at).await {
-                        self.finish(exchange);
-                        let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
-                        let local =
-                            Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout");
-                        return answered(self.report, local, &self.finish);
+                    if !self.wait(&mut trying.exchange, at).await {
+                        return answered(self.report, too_late(), &self.finish);
                     }
                 }
                 Next::Deliver(ending) => {
-                    self.finish(exchange);
                     if ending == Ending::Exhausted && self.plan.retry.retries > 0 {
                         self.report.flags |= ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED;
                     }
+                    drop(trying);
                     return self.deliver(attempted, upgrade.map(|(_, on)| on));
                 }
             }
         }
     }
 
-    fn begin(&self) -> Exchange {
-        let now = self.worker.shared.now();
-        match &self.plan.pool {
-            Pool::Cluster { cluster, .. } => {
-                cluster.with(|cluster| cluster.exchange(now, Arc::clone(&self.plan.retry)))
-            }
-            Pool::Workload(..) => Exchange::new(now, Arc::clone(&self.plan.retry)),
-        }
-    }
-
-    fn finish(&self, exchange: Exchange) {
-        if let Pool::Cluster { cluster, .. } = &self.plan.pool {
-            cluster.with(|cluster| exchange.finish(cluster.budget()));
+    /// Tells how the attempt went at its endpoint.
+    fn tell(&self, outcome: Outcome) {
+        if let Some(under_way) = &self.under_way {
+            under_way.tell(self.worker.shared.now(), outcome);
         }
     }
 
     /// What follows an attempt.
-    fn next(&self, now: Instant, exchange: &mut Exchange, attempted: &Attempted, replayable: bool) -> Next {
-        if let Some(under_way) = &attempted.under_way {
-            under_way.tell(
-                now,
-                match &attempted.outcome {
-                    Ok(response) => Outcome::Status(response.status().as_u16()),
-                    Err(_) => Outcome::Failed,
-                },
-            );
-        }
-        let mut decide = |budget: &mut RetryBudget| {
+    fn next(&self, trying: &mut Trying, attempted: &Attempted) -> Next {
+        let (now, replayable) = (self.worker.shared.now(), self.kept.is_replayable());
+        self.tell(match &attempted.outcome {
+            Ok(response) => Outcome::Status(response.status().as_u16()),
+            Err(_) => Outcome::Failed,
+        });
+        trying.with(|exchange, budget| {
             self.worker.draw(|rng| match &attempted.outcome {
                 Ok(response) => {
                     let grpc_status = watch::grpc_status(response.headers())
@@ -319,12 +300,7 @@ impl Going {
                 }
                 Err(failed) => exchange.handle_failure(now, failed.kind, replayable, budget, rng),
             })
-        };
-        match &self.plan.pool {
-            Pool::Cluster { cluster, .. } => cluster.with(|cluster| decide(cluster.budget())),
-            // One endpoint: nothing to protect others from.
-            Pool::Workload(..) => decide(&mut RetryBudget::new(100, u32::MAX)),
-        }
+        })
     }
 
     /// Waits for the next attempt; false: there is no time left for one.
@@ -351,6 +327,7 @@ impl Going {
         let endpoint = self.plan.pool.draw(&self.worker, &self.conn, &pick);
         let endpoint = endpoint.map_err(|error| decide::unroutable(&error))?;
         let Endpoint { towards, workload, under_way } = endpoint;
+        self.under_way = under_way;
         self.tried.push(Arc::clone(&workload.uid));
         self.report.destination = Some(Arc::new(Peer::of(&workload, None)));
         let address = workload.addresses.first().map(|ip| SocketAddr::new(*ip, towards.port));
@@ -377,7 +354,7 @@ impl Going {
                     text: error.0,
                     stale: false,
                 };
-                return Ok(Attempted { outcome: Err(failed), lease: None, under_way });
+                return Ok(Attempted { outcome: Err(failed), lease: None });
             }
         };
         self.report.reused = lease.reused;
@@ -386,7 +363,7 @@ impl Going {
         let sent = lease.send(request).await;
         self.report.service_time = Some(begun.elapsed());
         let outcome = sent.map_err(|failed| Failed::of(&failed, lease.reused));
-        Ok(Attempted { outcome, lease: Some(lease), under_way })
+        Ok(Attempted { outcome, lease: Some(lease) })
     }
 
     /// The version that the endpoint is spoken to in.
@@ -440,7 +417,7 @@ impl Going {
 
     /// What the client gets of the last attempt.
     fn deliver(mut self, attempted: Attempted, upgrade: Option<OnUpgrade>) -> Response<Body> {
-        let Attempted { outcome, lease, under_way } = attempted;
+        let Attempted { outcome, lease } = attempted;
         let mut response = match outcome {
             Ok(response) => response,
             Err(failed) => {
@@ -468,11 +445,11 @@ impl Going {
             if let Some(to) = to {
                 parts.headers.insert(header::UPGRADE, to);
             }
-            upgrade::relay(downstream, upstream, self.report, under_way);
+            upgrade::relay(downstream, upstream, self.report, self.under_way);
             return Response::from_parts(parts, Body::Empty);
         }
         parts.version = self.head.version;
-        let body = Watched::new(body.into(), self.report, lease, under_way);
+        let body = Watched::new(body.into(), self.report, lease, self.under_way);
         Response::from_parts(parts, Body::Watched(Box::new(body)))
     }
 }

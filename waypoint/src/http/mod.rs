@@ -18,6 +18,7 @@ mod mirror;
 mod outgoing;
 mod server;
 mod strict;
+mod trying;
 mod upgrade;
 mod view;
 mod watch;

@@ -56,7 +56,8 @@ pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Pr
         .header_read_timeout(None)
         .max_headers(settings.max_headers)
         .max_buf_size(settings.max_head.max(8192))
-        .half_close(true)
+        // Whoever ends its side waits for no answer, as with Envoy: what is under way for it ends too.
+        .half_close(false)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let ended = {

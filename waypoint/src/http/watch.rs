@@ -143,6 +143,11 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
+        if self.status == 0 {
+            // Nobody was there any more to answer.
+            self.flags |= ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
+            self.details = Some(Details::DownstreamRemoteDisconnect);
+        }
         self.told();
     }
 }

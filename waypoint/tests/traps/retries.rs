@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::rig::servers::server;
-use super::rig::{Rig, echo, route};
+use super::rig::{Rig, echo, route, soon};
 
 static RIG: LazyLock<Rig> = LazyLock::new(|| {
     let rules = r"  rules:
@@ -88,4 +88,60 @@ fn a_request_has_an_end() {
     let reply = RIG.get("echo", "/short", &[("x-app-delay-ms", "120000")]);
     assert_eq!((reply.status, reply.body.as_slice()), (504, &b"upstream request timeout"[..]));
     assert_eq!(RIG.lines("/short", 1), ["GET /short 504 UT response_timeout demo.r.1"]);
+}
+
+/// Three retries at a time may be: those of clients that have gone are none.
+#[test]
+fn a_client_that_leaves_gives_its_share_of_the_budget_back() {
+    static HELD: AtomicUsize = AtomicUsize::new(0);
+    let failing = server(31, |mut stream| {
+        let mut head = [0; 4096];
+        let read = std::io::Read::read(&mut stream, &mut head).unwrap_or(0);
+        let head = String::from_utf8_lossy(&head[..read]).to_ascii_lowercase();
+        let answer = match (head.contains("x-envoy-attempt-count: 1\r"), head.starts_with("get /held")) {
+            (true, _) => "HTTP/1.1 503 Not Now\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            (false, false) => "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 6\r\n\r\nsecond",
+            (false, true) => {
+                HELD.fetch_add(1, Ordering::SeqCst);
+                // Until nobody waits for it any more.
+                let _ = std::io::Read::read(&mut stream, &mut [0; 1]);
+                return;
+            }
+        };
+        let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+    });
+    let mut plan = echo();
+    plan.servers = vec![("failing", failing, vec!["failing"])];
+    let rules = "  rules:\n  - retry: { attempts: 1, codes: [503], backoff: 1ms }\n    \
+                 backendRefs: [{ name: failing, port: 80 }]";
+    let budget = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: { name: b, namespace: demo }\nspec:\n  \
+                  host: failing\n  trafficPolicy: { retryBudget: { percent: 1, minRetryConcurrency: 3 } }\n";
+    let rig = Rig::new(&plan, &(route("HTTPRoute", "f", "failing", rules) + budget));
+    for turn in 1..=3 {
+        let mut leaves = rig.client("failing", 80);
+        leaves.send("GET /held HTTP/1.1\r\nhost: failing\r\n\r\n");
+        soon(|| HELD.load(Ordering::SeqCst) == turn);
+        drop(leaves);
+        let lines = rig.lines("/held", turn);
+        assert_eq!(lines[turn - 1], "GET /held 0 DC downstream_remote_disconnect demo.f.0");
+    }
+    let reply = rig.get("failing", "/stays", &[]);
+    assert_eq!((reply.status, reply.body.as_slice()), (200, &b"second"[..]));
+}
+
+#[test]
+fn an_endpoint_that_does_not_answer_in_time_is_left_out() {
+    let outliers = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: { name: o, namespace: demo }\nspec:\n  \
+                    host: echo\n  trafficPolicy: { outlierDetection: { consecutive5xxErrors: 1, baseEjectionTime: 1h, maxEjectionPercent: 100 } }\n";
+    // Of an attempt, and of the whole.
+    for timeouts in ["{ request: 60s, backendRequest: 300ms }", "{ request: 300ms }"] {
+        let rules =
+            format!("  rules:\n  - timeouts: {timeouts}\n    backendRefs: [{{ name: echo, port: 80 }}]");
+        let rig = Rig::new(&echo(), &(route("HTTPRoute", "o", "echo", &rules) + outliers));
+        assert_eq!(rig.get("echo", "/slow", &[("x-app-delay-ms", "120000")]).status, 504);
+        let other = if rig.seen("v1", "/slow").is_empty() { "v1" } else { "v2" };
+        for turn in 0..20 {
+            assert_eq!(rig.get("echo", &format!("/{turn}"), &[]).app(), other, "{timeouts}");
+        }
+    }
 }
