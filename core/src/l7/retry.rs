@@ -34,9 +34,10 @@ pub struct RetryPolicy {
     pub on: RetryOn,
     /// The wait before the first retry is drawn from zero to this; it doubles, up to ten times this.
     pub backoff: Duration,
-    /// How long an attempt may take until the answer begins. `None`: as long as the whole.
+    /// How long an attempt may take until the answer begins, from the request's end on. `None`: as long as the whole.
     pub per_try: Option<Duration>,
-    /// How long all attempts together may take. `None`: for ever.
+    /// How long all attempts together may take, to the answer's last octet, from the request's end on: a client that takes its
+    /// time over a large body does so at nobody's cost (Envoy's reading; GEP-1742 leaves the beginning open). `None`: for ever.
     pub timeout: Option<Duration>,
 }
 
@@ -139,6 +140,8 @@ pub struct Exchange {
     policy: Arc<RetryPolicy>,
     deadline: Instant,
     state: State,
+    /// The request was read to its end, and time counts.
+    request_ended: bool,
     /// Attempts that have begun.
     attempts: u32,
     /// Whether this counts as a retry in the budget.
@@ -146,18 +149,34 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The first attempt begins.
+    /// The first attempt begins. Time counts from the [request's end](Self::handle_request_end) on.
     #[must_use]
-    pub fn new(now: Instant, policy: Arc<RetryPolicy>) -> Self {
-        let deadline = policy.timeout.map_or(Instant::FAR, |timeout| now + timeout);
-        let mut this = Self { policy, deadline, state: State::Done, attempts: 0, retrying: false };
-        this.begin(now);
-        this
+    pub const fn new(policy: Arc<RetryPolicy>) -> Self {
+        let state = State::Trying(Instant::FAR);
+        Self { policy, deadline: Instant::FAR, state, request_ended: false, attempts: 1, retrying: false }
+    }
+
+    /// The request was read to its end. Once is enough; more do no harm.
+    pub fn handle_request_end(&mut self, now: Instant) {
+        if !self.request_ended {
+            self.request_ended = true;
+            self.deadline = self.policy.timeout.map_or(Instant::FAR, |timeout| now + timeout);
+            if let State::Trying(until) = &mut self.state {
+                *until = self.policy.per_try.map_or(Instant::FAR, |per_try| now + per_try);
+            }
+        }
+    }
+
+    /// Whether time counts already.
+    #[must_use]
+    pub const fn request_ended(&self) -> bool {
+        self.request_ended
     }
 
     fn begin(&mut self, now: Instant) {
         self.attempts = self.attempts.saturating_add(1);
-        self.state = State::Trying(self.policy.per_try.map_or(Instant::FAR, |per_try| now + per_try));
+        let per_try = self.policy.per_try.filter(|_| self.request_ended);
+        self.state = State::Trying(per_try.map_or(Instant::FAR, |per_try| now + per_try));
     }
 
     /// How many attempts have begun (`x-envoy-attempt-count`).
@@ -314,7 +333,9 @@ mod tests {
         fn new(policy: RetryPolicy) -> Self {
             let mut budget = RetryBudget::new(100, 1000);
             budget.begin();
-            Self { exchange: Exchange::new(at(0), Arc::new(policy)), budget, rng: Rng::new(3) }
+            let mut exchange = Exchange::new(Arc::new(policy));
+            exchange.handle_request_end(at(0));
+            Self { exchange, budget, rng: Rng::new(3) }
         }
 
         fn fails(&mut self, now: u64, failure: AttemptFailure) -> Next {
@@ -372,6 +393,23 @@ mod tests {
         let next = rig.fails(249, AttemptFailure::Timeout);
         assert!(matches!(next, Next::Deliver(Ending::NoTime) | Next::Retry(_)), "{next:?}");
         assert_eq!(rig.exchange.handle_timeout(at(250)), Some(Elapsed::Whole));
+    }
+
+    #[test]
+    fn time_counts_from_the_requests_end_on() {
+        let mut exchange = Exchange::new(Arc::new(policy(2)));
+        assert_eq!((exchange.poll_timeout(), exchange.handle_timeout(at(60_000))), (None, None));
+        exchange.handle_request_end(at(60_000));
+        assert_eq!(exchange.poll_timeout(), Some(at(60_100)));
+        exchange.handle_request_end(at(60_050));
+        assert_eq!(exchange.handle_timeout(at(60_100)), Some(Elapsed::Attempt));
+        assert_eq!(exchange.handle_timeout(at(60_250)), Some(Elapsed::Whole));
+        // A retry while the request still comes has no bounds either.
+        let mut rig = Rig::new(policy(2));
+        rig.exchange = Exchange::new(Arc::new(policy(2)));
+        let Next::Retry(when) = rig.fails(0, AttemptFailure::Connect) else { panic!("a retry") };
+        assert_eq!(rig.exchange.handle_timeout(when), Some(Elapsed::Retry));
+        assert_eq!(rig.exchange.poll_timeout(), None);
     }
 
     #[test]

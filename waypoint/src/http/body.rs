@@ -13,6 +13,17 @@ use tokio::sync::Notify;
 
 use super::watch::Watched;
 
+/// Why a body breaks off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// Its sender, or who was to read it, has gone.
+    #[error(transparent)]
+    Gone(#[from] hyper::Error),
+    /// The route's time for the whole exchange is over.
+    #[error("the answer took longer than its route's timeout")]
+    TooLong,
+}
+
 /// A body on its way.
 pub(crate) enum Body {
     /// None.
@@ -35,12 +46,12 @@ impl From<Incoming> for Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         match this {
             Self::Empty => Poll::Ready(None),
@@ -49,8 +60,8 @@ impl http_body::Body for Body {
                 *this = Self::Empty;
                 Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))))
             }
-            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx),
-            Self::Replayed(replay) => replay.poll_frame(cx),
+            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Gone),
+            Self::Replayed(replay) => replay.poll_frame(cx).map_err(BodyError::Gone),
             Self::Watched(watched) => watched.poll_frame(cx),
         }
     }
@@ -165,18 +176,27 @@ impl Kept {
         Ok((octets.into(), partial))
     }
 
+    /// Waits until an attempt has read the body to its end.
+    pub(crate) async fn ended(&self) {
+        self.decided(|source| source.ended.then_some(())).await;
+    }
+
     /// Waits until an attempt has read the body to its end; gives all of it. `None`: it was too large to be kept.
     pub(crate) async fn finished(&self) -> Option<Bytes> {
+        self.decided(|source| match (source.spilled, source.ended) {
+            (true, _) => Some(None),
+            (false, true) => Some(Some(source.kept.concat().into())),
+            (false, false) => None,
+        })
+        .await
+    }
+
+    /// Waits until `look` finds what it looks for, which changes when the body ends or is too large.
+    async fn decided<T>(&self, look: impl Fn(&Source) -> Option<T>) -> T {
         loop {
             let decided = self.1.notified();
-            {
-                let source = self.0.borrow();
-                if source.spilled {
-                    return None;
-                }
-                if source.ended {
-                    return Some(source.kept.concat().into());
-                }
+            if let Some(found) = look(&self.0.borrow()) {
+                return found;
             }
             decided.await;
         }

@@ -3,7 +3,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_core::l7::rate::Asking;
 use adit_core::l7::telemetry::Telemetry;
@@ -26,7 +25,7 @@ use super::local::Local;
 use super::outgoing::outgoing;
 use super::trying::Trying;
 use super::view::Head;
-use super::watch::{self, Report, Watched};
+use super::watch::{self, Report, Until, Watched};
 use super::{admit, clean, limits, mirror, upgrade};
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool, Unroutable};
@@ -233,13 +232,13 @@ struct Attempted {
 
 impl Going {
     async fn go(mut self, upgrade: Option<(HeaderValue, OnUpgrade)>) -> Response<Body> {
-        let mut trying = Trying::begin(self.worker.shared.now(), &self.plan.pool, &self.plan.retry);
+        let mut trying = Trying::begin(&self.plan.pool, &self.plan.retry);
         let mut stale = 0;
         loop {
             let upgraded = upgrade.as_ref().map(|(to, _)| to);
-            let worker = Rc::clone(&self.worker);
+            let (worker, kept) = (Rc::clone(&self.worker), self.kept.clone());
             let attempt = self.attempt(trying.exchange.attempts(), upgraded);
-            let attempted = match timed(&worker, &mut trying.exchange, attempt).await {
+            let attempted = match timed(&worker, &mut trying.exchange, &kept, attempt).await {
                 Timed::Done(Ok(attempted)) => attempted,
                 Timed::Done(Err(local)) => return answered(self.report, local, &self.finish),
                 Timed::Attempt => Attempted { outcome: Err(Failed::timeout()), lease: None },
@@ -268,11 +267,26 @@ impl Going {
                     if ending == Ending::Exhausted && self.plan.retry.retries > 0 {
                         self.report.flags |= ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED;
                     }
+                    let until = self.until(&trying.exchange);
                     drop(trying);
-                    return self.deliver(attempted, upgrade.map(|(_, on)| on));
+                    return self.deliver(attempted, upgrade.map(|(_, on)| on), until);
                 }
             }
         }
+    }
+
+    /// When the answer must have ended.
+    fn until(&self, exchange: &Exchange) -> Option<Until> {
+        let timeout = self.plan.retry.timeout?;
+        let left = exchange.poll_timeout().map(|at| at.saturating_since(self.worker.shared.now()));
+        let kept = self.kept.clone();
+        Some(Box::pin(async move {
+            if left.is_none() {
+                // The answer is earlier than the request's end.
+                kept.ended().await;
+            }
+            tokio::time::sleep(left.unwrap_or(timeout)).await;
+        }))
     }
 
     /// Tells how the attempt went at its endpoint.
@@ -416,7 +430,12 @@ impl Going {
     }
 
     /// What the client gets of the last attempt.
-    fn deliver(mut self, attempted: Attempted, upgrade: Option<OnUpgrade>) -> Response<Body> {
+    fn deliver(
+        mut self,
+        attempted: Attempted,
+        upgrade: Option<OnUpgrade>,
+        until: Option<Until>,
+    ) -> Response<Body> {
         let Attempted { outcome, lease } = attempted;
         let mut response = match outcome {
             Ok(response) => response,
@@ -449,7 +468,7 @@ impl Going {
             return Response::from_parts(parts, Body::Empty);
         }
         parts.version = self.head.version;
-        let body = Watched::new(body.into(), self.report, lease, self.under_way);
+        let body = Watched::new(body.into(), self.report, lease, self.under_way).until(until);
         Response::from_parts(parts, Body::Watched(Box::new(body)))
     }
 }
@@ -463,15 +482,28 @@ enum Timed<T> {
     Whole,
 }
 
-/// Runs an attempt within the times that the exchange has.
-async fn timed<T>(worker: &Worker, exchange: &mut Exchange, attempt: impl Future<Output = T>) -> Timed<T> {
+/// Runs an attempt within the times that the exchange has, which count when the request was read to its end.
+async fn timed<T>(
+    worker: &Worker,
+    exchange: &mut Exchange,
+    kept: &Kept,
+    attempt: impl Future<Output = T>,
+) -> Timed<T> {
     let mut attempt = std::pin::pin!(attempt);
     loop {
-        let Some(at) = exchange.poll_timeout() else { return Timed::Done(attempt.await) };
-        let wait: Duration = at.saturating_since(worker.shared.now());
+        let until = exchange.poll_timeout();
+        let elapsed = async {
+            match until {
+                Some(at) => tokio::time::sleep(at.saturating_since(worker.shared.now())).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            // Whoever is asked first has the request's end told before its attempt is.
+            biased;
+            () = kept.ended(), if !exchange.request_ended() => exchange.handle_request_end(worker.shared.now()),
             done = &mut attempt => return Timed::Done(done),
-            () = tokio::time::sleep(wait) => match exchange.handle_timeout(worker.shared.now()) {
+            () = elapsed => match exchange.handle_timeout(worker.shared.now()) {
                 Some(Elapsed::Attempt) => return Timed::Attempt,
                 Some(Elapsed::Whole) => return Timed::Whole,
                 Some(Elapsed::Retry) | None => {}

@@ -2,7 +2,6 @@
 use std::sync::Arc;
 
 use adit_core::l7::{Exchange, RetryBudget, RetryPolicy};
-use adit_core::time::Instant;
 
 use crate::route::Pool;
 use crate::shared::ClusterRef;
@@ -16,13 +15,13 @@ pub(crate) struct Trying {
 
 impl Trying {
     /// A request begins.
-    pub(crate) fn begin(now: Instant, pool: &Pool, policy: &Arc<RetryPolicy>) -> Self {
+    pub(crate) fn begin(pool: &Pool, policy: &Arc<RetryPolicy>) -> Self {
         match pool {
             Pool::Cluster { cluster, .. } => Self {
-                exchange: cluster.with(|cluster| cluster.exchange(now, Arc::clone(policy))),
+                exchange: cluster.with(|cluster| cluster.exchange(Arc::clone(policy))),
                 cluster: Some(cluster.clone()),
             },
-            Pool::Workload(..) => Self { exchange: Exchange::new(now, Arc::clone(policy)), cluster: None },
+            Pool::Workload(..) => Self { exchange: Exchange::new(Arc::clone(policy)), cluster: None },
         }
     }
 

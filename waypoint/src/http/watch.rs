@@ -1,4 +1,5 @@
 //! What is told of a request when its answer has ended, however it has.
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -6,17 +7,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
+use adit_core::l7::Outcome;
 use adit_ops::l7::metrics::Reported;
 use adit_ops::l7::trace::Traced;
 use adit_ops::l7::{
-    Details, Downstream, Exchange, Grpc, Http, Octets, Outlet, Peer, Protocol, ResponseFlags, Security,
-    Upstream, Version,
+    Details, Downstream, Exchange, Grpc, Http, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags,
+    Security, Upstream, Version,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame};
 
-use super::body::{Body, Kept};
+use super::body::{Body, BodyError, Kept};
 use super::view::Head;
 use crate::conn::Conn;
 use crate::observe::Told;
@@ -169,16 +171,27 @@ pub(crate) struct Watched {
     lease: Option<Lease>,
     /// Counted until then.
     under_way: Option<UnderWay>,
+    /// Ready when it has taken too long.
+    until: Option<Until>,
     ended: bool,
 }
 
+/// When there is no time left for an answer.
+pub(crate) type Until = Pin<Box<dyn Future<Output = ()>>>;
+
 impl Watched {
     pub(crate) fn new(body: Body, report: Report, lease: Option<Lease>, under_way: Option<UnderWay>) -> Self {
-        let mut this = Self { ended: body.is_end_stream(), body, report, lease, under_way };
+        let mut this = Self { ended: body.is_end_stream(), body, report, lease, under_way, until: None };
         if this.ended {
             this.end();
         }
         this
+    }
+
+    /// Breaks off then, unless it has ended.
+    pub(crate) fn until(mut self, until: Option<Until>) -> Self {
+        self.until = until;
+        self
     }
 
     pub(crate) const fn body(&self) -> &Body {
@@ -188,7 +201,14 @@ impl Watched {
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready()) {
+            if let Some(under_way) = &self.under_way {
+                under_way.tell(self.report.worker.shared.now(), Outcome::Failed);
+            }
+            self.broken(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, Details::ResponseTimeout);
+            return Poll::Ready(Some(Err(BodyError::TooLong)));
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -206,14 +226,9 @@ impl Watched {
                 }
             }
             Some(Err(_)) => {
-                self.ended = true;
-                self.report.flags |= ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
-                self.report.details = Some(Details::UpstreamResetAfter(
-                    adit_ops::l7::ResetReason::ConnectionTermination,
-                    Arc::default(),
-                ));
-                self.lease = None;
-                self.under_way = None;
+                let why = ResetReason::ConnectionTermination;
+                let details = Details::UpstreamResetAfter(why, Arc::default());
+                self.broken(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, details);
             }
             None => {
                 self.ended = true;
@@ -223,7 +238,17 @@ impl Watched {
         Poll::Ready(frame)
     }
 
+    /// It has not come to its end.
+    fn broken(&mut self, flag: ResponseFlags, details: Details) {
+        (self.ended, self.until) = (true, None);
+        self.report.flags |= flag;
+        self.report.details = Some(details);
+        self.lease = None;
+        self.under_way = None;
+    }
+
     fn end(&mut self) {
+        self.until = None;
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }

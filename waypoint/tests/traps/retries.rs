@@ -1,6 +1,7 @@
 //! Attempts, and how long they may take.
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::rig::servers::server;
 use super::rig::{Rig, echo, route, soon};
@@ -12,6 +13,9 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
     backendRefs: [{ name: echo, port: 80 }]
   - matches: [{ path: { type: PathPrefix, value: /short } }]
     timeouts: { request: 300ms }
+    backendRefs: [{ name: echo, port: 80 }]
+  - matches: [{ path: { type: PathPrefix, value: /upload } }]
+    timeouts: { request: 2s }
     backendRefs: [{ name: echo, port: 80 }]";
     Rig::new(&echo(), &route("HTTPRoute", "r", "echo", rules))
 });
@@ -88,6 +92,36 @@ fn a_request_has_an_end() {
     let reply = RIG.get("echo", "/short", &[("x-app-delay-ms", "120000")]);
     assert_eq!((reply.status, reply.body.as_slice()), (504, &b"upstream request timeout"[..]));
     assert_eq!(RIG.lines("/short", 1), ["GET /short 504 UT response_timeout demo.r.1"]);
+}
+
+#[test]
+fn a_slow_upload_is_not_the_backends_fault() {
+    let mut client = RIG.client("echo", 80);
+    client.send("POST /upload HTTP/1.1\r\nhost: echo\r\ncontent-length: 6\r\n\r\nsl");
+    std::thread::sleep(Duration::from_millis(2500));
+    client.send("owly");
+    let reply = client.read();
+    assert_eq!((reply.status, reply.told()["body"].as_str()), (200, Some("slowly")));
+}
+
+/// Its time is over when it has begun.
+#[test]
+fn an_answer_that_takes_too_long_is_broken_off() {
+    let endless = server(32, |mut stream| {
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+        let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst");
+        // Until nobody waits for the rest.
+        let _ = std::io::Read::read(&mut stream, &mut [0; 1]);
+    });
+    let mut plan = echo();
+    plan.servers = vec![("endless", endless, vec!["endless"])];
+    let rules = "  rules:\n  - timeouts: { request: 2s }\n    backendRefs: [{ name: endless, port: 80 }]";
+    let rig = Rig::new(&plan, &route("HTTPRoute", "e", "endless", rules));
+    let mut client = rig.client("endless", 80);
+    client.send("GET /endless HTTP/1.1\r\nhost: endless\r\n\r\n");
+    let rest = client.rest();
+    assert!(rest.starts_with(b"HTTP/1.1 200") && rest.ends_with(b"\r\nfirst"), "{rest:?}");
+    assert_eq!(rig.lines("/endless", 1), ["GET /endless 200 UT response_timeout demo.e.0"]);
 }
 
 /// Three retries at a time may be: those of clients that have gone are none.

@@ -337,9 +337,9 @@ impl Cluster {
     }
 
     /// A request begins, and may be tried as the policy says. It is over with [`Exchange::finish`].
-    pub fn exchange(&mut self, now: Instant, policy: Arc<RetryPolicy>) -> Exchange {
+    pub const fn exchange(&mut self, policy: Arc<RetryPolicy>) -> Exchange {
         self.budget.begin();
-        Exchange::new(now, policy)
+        Exchange::new(policy)
     }
 
     /// What exchanges ask whether they may be retried.
