@@ -1,5 +1,5 @@
 //! Which connection a request to an endpoint goes on. One pool per thread: nothing is shared, nothing is locked.
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use adit_core::route::Towards;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::connect::{self, ConnectFailed, SendFailed, UpstreamVersion};
 use super::count::Counted;
@@ -65,7 +65,32 @@ struct Idle {
 /// A connection of HTTP/2, which many have at a time.
 struct Common {
     sender: http2::SendRequest<Body>,
-    age: RefCell<Age>,
+    age: Cell<Age>,
+    /// When a request last began or ended.
+    used: Cell<Instant>,
+}
+
+impl Common {
+    fn new(sender: http2::SendRequest<Body>) -> Self {
+        Self { sender, age: Cell::new(Age::new()), used: Cell::new(Instant::now()) }
+    }
+
+    /// One more request goes on it.
+    fn once_more(&self) -> Age {
+        let age = self.age.get().once_more();
+        self.age.set(age);
+        self.used.set(Instant::now());
+        age
+    }
+}
+
+/// How the making of a connection has ended; nothing: it goes on.
+type Made = Option<Result<(), ConnectFailed>>;
+
+/// A connection of HTTP/2 that is being made; those who could share it wait for it.
+struct Making {
+    made: watch::Receiver<Made>,
+    waiting: usize,
 }
 
 #[derive(Default)]
@@ -74,6 +99,8 @@ struct Place {
     idle: Vec<Idle>,
     /// HTTP/2: those that are there, for any number of requests.
     common: Vec<Rc<Common>>,
+    /// And the one that is on its way.
+    making: Option<Making>,
 }
 
 /// Connections to endpoints.
@@ -130,6 +157,9 @@ impl Lease {
     /// Its answer has ended, and it may serve again.
     pub(crate) fn give_back(self) {
         let Some(pool) = self.pool.upgrade() else { return };
+        if let On::Http2(common) = &self.on {
+            common.used.set(Instant::now());
+        }
         if let On::Http1(sender) = self.on
             && !sender.is_closed()
             && self.age.serves(&self.key.way)
@@ -161,6 +191,13 @@ impl Pool {
             if let Some(lease) = self.take(worker, key).await {
                 return Ok(lease);
             }
+            if let Some(made) = self.join(key) {
+                if waiting.is_none() {
+                    waiting = Some(Counted::begin(cluster, What::Pending, &Rc::default())?);
+                }
+                made_by_another(made).await?;
+                continue;
+            }
             match Counted::begin(cluster, What::Connection, &self.freed) {
                 Ok(counted) => break counted,
                 Err(_) if waiting.is_some() => {}
@@ -170,26 +207,52 @@ impl Pool {
             let _ = tokio::time::timeout(LOOK, freed).await;
         };
         drop(waiting);
-        let max_idle = worker.shared.settings.max_idle;
-        let lease = |on| Lease {
-            pool: Rc::downgrade(self),
-            key: key.clone(),
-            on,
-            age: Age::new().once_more(),
-            reused: false,
-            max_idle,
-        };
-        match key.version {
+        let (on, age) = match key.version {
             UpstreamVersion::Http1 => {
-                Ok(lease(On::Http1(connect::http1(worker, to(), &key.way, counted).await?)))
+                let sender = connect::http1(worker, to(), &key.way, counted).await?;
+                (On::Http1(sender), Age::new().once_more())
             }
             UpstreamVersion::Http2 => {
-                let sender = connect::http2(worker, to(), &key.way, counted).await?;
-                let common = Rc::new(Common { sender, age: RefCell::new(Age::new().once_more()) });
-                self.places.borrow_mut().entry(key.clone()).or_default().common.push(Rc::clone(&common));
-                Ok(lease(On::Http2(common)))
+                let common = self.make(worker, key, to(), counted).await?;
+                let age = common.once_more();
+                (On::Http2(common), age)
             }
+        };
+        let max_idle = worker.shared.settings.max_idle;
+        Ok(Lease { pool: Rc::downgrade(self), key: key.clone(), on, age, reused: false, max_idle })
+    }
+
+    /// Makes a connection of HTTP/2. Who comes meanwhile waits for it.
+    async fn make(
+        &self,
+        worker: &Worker,
+        key: &PoolKey,
+        to: Towards,
+        counted: Counted,
+    ) -> Result<Rc<Common>, ConnectFailed> {
+        // When the one who makes it goes away, its end is dropped, and another of those who wait begins anew.
+        let (told, made) = watch::channel(None);
+        self.places.borrow_mut().entry(key.clone()).or_default().making = Some(Making { made, waiting: 0 });
+        let made = connect::http2(worker, to, &key.way, counted).await;
+        let made = made.map(|sender| Rc::new(Common::new(sender)));
+        if let Ok(common) = &made {
+            self.places.borrow_mut().entry(key.clone()).or_default().common.push(Rc::clone(common));
         }
+        told.send_replace(Some(made.as_ref().map(|_| ()).map_err(Clone::clone)));
+        made
+    }
+
+    /// The connection that is being made, if it has room for one more.
+    fn join(&self, key: &PoolKey) -> Option<watch::Receiver<Made>> {
+        let mut places = self.places.borrow_mut();
+        let making = places.get_mut(key)?.making.as_mut()?;
+        let goes_on = making.made.borrow().is_none() && making.made.has_changed().is_ok();
+        // One place is its maker's.
+        if !goes_on || making.waiting.saturating_add(1) >= most_streams(key) {
+            return None;
+        }
+        making.waiting = making.waiting.saturating_add(1);
+        Some(making.made.clone())
     }
 
     /// A connection that is there.
@@ -213,8 +276,7 @@ impl Pool {
             }
             UpstreamVersion::Http2 => {
                 let common = self.common(key)?;
-                let age = common.age.borrow().once_more();
-                common.age.replace(age);
+                let age = common.once_more();
                 Some(lease(On::Http2(common), age))
             }
         }
@@ -234,10 +296,10 @@ impl Pool {
 
     /// The connection with the fewest requests, if there is room on it.
     fn common(&self, key: &PoolKey) -> Option<Rc<Common>> {
-        let most = key.way.connections.max_streams.map_or(STREAMS, |most| most as usize);
+        let most = most_streams(key);
         let mut places = self.places.borrow_mut();
         let common = &mut places.get_mut(key)?.common;
-        common.retain(|common| !common.sender.is_closed() && common.age.borrow().serves(&key.way));
+        common.retain(|common| !common.sender.is_closed() && common.age.get().serves(&key.way));
         let least = common.iter().min_by_key(|common| Rc::strong_count(common))?;
         // One count is the pool's.
         (Rc::strong_count(least) <= most).then(|| Rc::clone(least))
@@ -253,9 +315,24 @@ impl Pool {
             place.idle.retain(|idle| !idle.sender.is_closed() && !rested(idle.since));
             place.common.retain(|common| {
                 let waits = Rc::strong_count(common) == 1;
-                !(common.sender.is_closed() || waits && all)
+                !(common.sender.is_closed() || waits && rested(common.used.get()))
             });
-            !place.idle.is_empty() || !place.common.is_empty()
+            let made = |making: &Making| making.made.has_changed().is_err() || making.made.borrow().is_some();
+            place.making.take_if(|making| made(making));
+            !place.idle.is_empty() || !place.common.is_empty() || place.making.is_some()
         });
+    }
+}
+
+/// How many requests one connection of HTTP/2 may have.
+fn most_streams(key: &PoolKey) -> usize {
+    key.way.connections.max_streams.map_or(STREAMS, |most| most as usize)
+}
+
+/// Waits until another request's connection is there, or is given up; fails if it could not be made.
+async fn made_by_another(mut made: watch::Receiver<Made>) -> Result<(), ConnectFailed> {
+    match made.wait_for(Option::is_some).await {
+        Ok(made) => made.clone().unwrap_or(Ok(())),
+        Err(_) => Ok(()),
     }
 }

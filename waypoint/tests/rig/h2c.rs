@@ -82,3 +82,25 @@ pub fn ask(
     };
     runtime.block_on(async { tokio::time::timeout(PATIENCE, asking).await.unwrap() })
 }
+
+/// Asks all at once, on one connection; gives the statuses.
+pub fn ask_at_once(address: SocketAddr, requests: Vec<Request<()>>) -> Vec<u16> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asking = async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut asked = Vec::new();
+        for request in requests {
+            sender = sender.ready().await.unwrap();
+            asked.push(sender.send_request(request, true).unwrap().0);
+        }
+        let mut statuses = Vec::new();
+        for response in asked {
+            statuses.push(response.await.unwrap().status().as_u16());
+        }
+        connection.abort();
+        statuses
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, asking).await }).unwrap()
+}

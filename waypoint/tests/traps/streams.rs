@@ -1,6 +1,8 @@
 //! Bodies, trailers, upgrades: what goes on after a head.
 use std::io::{Read as _, Write as _};
-use std::sync::LazyLock;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use http::HeaderMap;
 
@@ -92,4 +94,27 @@ fn a_long_answer_goes_on_while_policies_change() {
     assert_eq!(&rest, b"after");
     // The connection lives; its next request is judged anew.
     assert_eq!(client.ask("GET", "/", &[], b"").status, 403);
+}
+
+/// The first of them makes the connection, the others wait for it.
+#[test]
+fn requests_that_come_together_share_a_connection() {
+    static OPENED: AtomicUsize = AtomicUsize::new(0);
+    static APP: OnceLock<SocketAddr> = OnceLock::new();
+    let counting = server(2, |client| {
+        OPENED.fetch_add(1, Ordering::SeqCst);
+        let app = TcpStream::connect(APP.get().unwrap()).unwrap();
+        let (mut from_client, mut to_app) = (client.try_clone().unwrap(), app.try_clone().unwrap());
+        let up = std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_app));
+        let _ = std::io::copy(&mut &app, &mut &client);
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = up.join();
+    });
+    let mut plan = echo();
+    plan.servers = vec![("counting", counting, vec!["counting"])];
+    let rig = Rig::new(&plan, "");
+    APP.set(rig.world.app("v1").unwrap().address()).unwrap();
+    let requests = (0..50).map(|turn| h2c::request("GET", &format!("/{turn}"), &[])).collect();
+    assert_eq!(h2c::ask_at_once(rig.entry("counting", 80), requests), [200; 50]);
+    assert_eq!(OPENED.load(Ordering::SeqCst), 1);
 }
