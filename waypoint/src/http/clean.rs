@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use adit_core::l7::{Normalization, normalize};
 use adit_ops::l7::Details;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, StatusCode, Version, request};
 
 use super::view::Head;
@@ -92,7 +93,7 @@ fn authority(uri: &http::Uri, headers: &mut HeaderMap) -> Result<Box<str>, Refus
         (None, None) => return Err(missing("the request has no Host")),
     };
     let odd = |c: char| !c.is_ascii_graphic() || matches!(c, '/' | '?' | '#' | '@' | '\\' | ',');
-    if host.contains(odd) {
+    if host.contains(odd) || !host.is_empty() && host.parse::<Authority>().is_err() {
         return Err(missing("Host is no host"));
     }
     let host: Box<str> = host.into();
@@ -169,6 +170,8 @@ mod tests {
             (get("/").header("host", "a").header("host", "b"), 400),
             (get("/").header("host", "a b"), 400),
             (get("/").header("host", "a@b"), 400),
+            (get("/").header("host", "[::1"), 400),
+            (get("/").header("host", "a\"b"), 400),
             (
                 get("/")
                     .header("host", "a")

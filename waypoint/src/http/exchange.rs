@@ -22,7 +22,7 @@ use super::body::{Body, Kept};
 use super::decide::{self, Decision, Finish, Plan};
 use super::failed::Failed;
 use super::local::Local;
-use super::outgoing::outgoing;
+use super::outgoing::{NoRequest, outgoing};
 use super::trying::Trying;
 use super::view::Head;
 use super::watch::{self, Report, Until, Watched};
@@ -153,6 +153,12 @@ fn aborted(abort: Abort) -> Local {
 fn too_late() -> Local {
     let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
     Local::new(504, flags, Details::ResponseTimeout, "upstream request timeout")
+}
+
+/// The answer to a request that its route has made nothing sendable of.
+fn unwritable(error: &NoRequest) -> Local {
+    tracing::warn!(%error, "a request is refused: see its route's filters, or what its authorizer has set");
+    Local::new(500, ResponseFlags::NONE, Details::DirectResponse, "")
 }
 
 /// What every request has from here on.
@@ -372,7 +378,7 @@ impl Going {
             }
         };
         self.report.reused = lease.reused;
-        let request = self.request(number, version, upgrade);
+        let request = self.request(number, version, upgrade).map_err(|error| unwritable(&error))?;
         let begun = std::time::Instant::now();
         let sent = lease.send(request).await;
         self.report.service_time = Some(begun.elapsed());
@@ -402,15 +408,20 @@ impl Going {
     }
 
     /// The request as the endpoint gets it.
-    fn request(&self, number: u32, version: UpstreamVersion, upgrade: Option<&HeaderValue>) -> Request<Body> {
-        let mut request = outgoing(&self.head, &self.plan, version, self.kept.attempt());
+    fn request(
+        &self,
+        number: u32,
+        version: UpstreamVersion,
+        upgrade: Option<&HeaderValue>,
+    ) -> Result<Request<Body>, NoRequest> {
+        let mut request = outgoing(&self.head, &self.plan, version, self.kept.attempt())?;
         let headers = request.headers_mut();
         headers.insert(ATTEMPTS, HeaderValue::from(number));
         if let Some(to) = upgrade {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::UPGRADE, to.clone());
         }
-        request
+        Ok(request)
     }
 
     /// Tells the client whose endpoint it stays with, if that is news.

@@ -79,7 +79,14 @@ async fn one(worker: &Rc<Worker>, conn: &Conn, head: &Head, plan: &Plan, kept: K
         return;
     };
     let body = if whole.is_empty() { Body::Empty } else { Body::Text(whole) };
-    if let Ok(response) = lease.send(outgoing(head, plan, version, body)).await {
+    let copy = match outgoing(head, plan, version, body) {
+        Ok(copy) => copy,
+        Err(error) => {
+            tracing::debug!(%error, "a copy cannot be written");
+            return;
+        }
+    };
+    if let Ok(response) = lease.send(copy).await {
         let mut body = response.into_body();
         // Read to its end, so that the connection may serve again.
         while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
