@@ -3,8 +3,11 @@
 mod rig;
 
 mod connections;
+mod gone;
 mod heads;
+mod idle;
 mod limits;
+mod refused;
 mod retries;
 mod streams;
 mod trust;
