@@ -68,7 +68,11 @@ pub(crate) async fn serve(
         Err(error) => return answered(report, decide::unroutable(&error), &Finish::default()),
     };
     // Nobody else has it yet: nothing is copied.
-    let admitted = admit::admit(&worker, &now, &conn, Rc::make_mut(&mut report.head), &kept).await;
+    let head = Rc::make_mut(&mut report.head);
+    if now.snapshot.client_identity {
+        head.vouch(now.local.identity_ref(), &conn.client);
+    }
+    let admitted = admit::admit(&worker, &now, &conn, head, &kept).await;
     let Admitted { policy, auth, response, remote_ip } = match admitted {
         Ok(admitted) => admitted,
         Err(local) => return answered(report, local, &Finish::default()),

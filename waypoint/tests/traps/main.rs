@@ -5,6 +5,7 @@ mod rig;
 mod connections;
 mod gone;
 mod heads;
+mod identity;
 mod idle;
 mod limits;
 mod refused;
