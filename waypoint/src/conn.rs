@@ -1,6 +1,7 @@
 //! One connection of a client: whom it is for, who calls, and how both are named.
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use adit_core::hbone::TraceParent;
 use adit_core::identity::Identity;
@@ -8,7 +9,9 @@ use adit_core::mesh::Mesh;
 use adit_core::proxy::Delivered;
 use adit_core::proxy::observed::ServiceLabels;
 use adit_core::route::Fronted;
-use adit_ops::l7::Peer;
+use adit_ops::l7::{Downstream, Exchange, Outlet, Peer, Protocol, Security};
+
+use crate::observe::InForce;
 
 /// A connection of a client, which a tunnel has brought.
 #[derive(Debug)]
@@ -62,6 +65,28 @@ impl Conn {
     /// The namespace of who calls, by its certificate.
     pub(crate) fn namespace(&self) -> &str {
         self.client.namespace()
+    }
+
+    /// Where requests and connections of the service that is called are told of.
+    pub(crate) fn outlet(&self, now: &InForce) -> Arc<Outlet> {
+        let service = match &self.target {
+            Fronted::Service(service) => Some(&service.name),
+            Fronted::Workload(_) => None,
+        };
+        Arc::clone(now.outlets.of(service))
+    }
+
+    /// What is known beforehand of everything on this connection.
+    pub(crate) fn exchange(&self, started: SystemTime, protocol: Protocol) -> Exchange<'_> {
+        Exchange {
+            downstream: Downstream { local: Some(self.local), remote: Some(self.source), server_name: "" },
+            source: Some(&self.peer),
+            service: self.service.as_ref(),
+            // Streams come in tunnels alone.
+            security: Security::MutualTls,
+            connection: self.trace,
+            ..Exchange::new(started, protocol)
+        }
     }
 }
 

@@ -62,6 +62,13 @@ pub(crate) struct Endpoint {
     pub(crate) under_way: Option<UnderWay>,
 }
 
+impl Endpoint {
+    /// Where it is, if it has an address.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.workload.addresses.first().map(|ip| SocketAddr::new(*ip, self.towards.port))
+    }
+}
+
 /// The service behind a target, and what is said of requests to it.
 pub(crate) fn settle<'a>(
     snapshot: &Snapshot,

@@ -87,6 +87,7 @@ async fn detect(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Stream) {
         return tcp::run(worker, conn, Prefixed::new(octets, stream), None, opened).await;
     };
     let mut greeting = Vec::new();
+    let idle = opened.idle.map(tokio::time::sleep);
     let client_first = tokio::select! {
         // Octets that are both there: the server's count.
         biased;
@@ -101,7 +102,9 @@ async fn detect(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Stream) {
                 return http::serve_http2(worker, conn, Prefixed::new(octets, stream)).await;
             }
             Sniffed::Tcp | Sniffed::More => true,
-        }
+        },
+        // Whoever relays sees to the rest.
+        Some(()) = async { Some(idle?.await) } => true,
     };
     let greeting = if client_first { Vec::new() } else { greeting };
     opened.upstream = Some(upstream);

@@ -14,6 +14,8 @@ pub struct Settings {
     pub max_headers: usize,
     /// How long the head of a request may take from its first octet on: whoever sends slower is cut off. 30 s.
     pub head_timeout: Duration,
+    /// How long a client's HTTP connection may be without a request before it is ended. 1 h.
+    pub idle_timeout: Duration,
     /// How long it may take to see what a connection speaks. 15 s.
     pub sniff_timeout: Duration,
     /// How long a client on an undeclared port may say nothing before its server is asked whether it speaks first. 250 ms.
@@ -26,6 +28,8 @@ pub struct Settings {
     pub max_streams: u32,
     /// Connections that wait for a request, per endpoint and thread.
     pub max_idle: usize,
+    /// How often connections and counts that nothing needs any more are looked for. 10 s.
+    pub sweep: Duration,
     /// How long clients have for their last requests when the waypoint ends; connections without any end then.
     pub drain: Duration,
 }
@@ -37,12 +41,14 @@ impl Default for Settings {
             max_head: 60 << 10,
             max_headers: 100,
             head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(3600),
             sniff_timeout: Duration::from_secs(15),
             silence: Duration::from_millis(250),
             tcp_interval: Duration::from_secs(5),
             max_replayed: 1 << 20,
             max_streams: 100,
             max_idle: 256,
+            sweep: Duration::from_secs(10),
             drain: Duration::from_secs(5),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use adit_control::jwks::Jwks;
 use adit_core::l7::rate::{Asking, LocalLimits, RatePolicy, Taken};
 use adit_core::l7::upstream::{Chosen, Cluster, Settled, endpoints_of};
-use adit_core::l7::{Request, SessionKey};
+use adit_core::l7::{Request, SessionKey, Snapshot, Target};
 use adit_core::mesh::{Mesh, Service, ServiceName, Workload};
 use adit_core::proxy::LocalWorkload;
 use adit_core::time::Instant;
@@ -15,6 +15,7 @@ use adit_runtime::Clock;
 use tokio::sync::watch;
 
 use crate::observe::{InForce, Recorders};
+use crate::route::settle;
 use crate::settings::Settings;
 
 /// What a waypoint is made from.
@@ -99,13 +100,28 @@ impl Shared {
         lock(&self.limits).take(self.now(), policy, asking)
     }
 
-    /// Forgets what was counted for rate limits that are no longer there, at each change, until what is configured has no
-    /// more changes to come.
+    /// Forgets what was counted for rate limits and clusters that are no longer there, until what is configured has no more
+    /// changes to come. However fast changes follow one another, it looks once in a while.
     pub async fn forget(self: Arc<Self>) {
-        let mut changes = self.in_force.clone();
-        while changes.changed().await.is_ok() {
+        let (mut changes, mut meshes) = (self.in_force.clone(), self.tables.watch());
+        let sweep = self.settings.sweep;
+        loop {
             let now = Arc::clone(&changes.borrow_and_update());
+            let mesh = Arc::clone(&meshes.borrow_and_update());
             lock(&self.limits).retain(now.snapshot.rates.iter());
+            let busy = self.clusters.forget(&now.snapshot, &mesh);
+            tokio::time::sleep(sweep).await;
+            let more = match busy {
+                // It ends without a word to us.
+                true => changes.has_changed().is_ok(),
+                false => tokio::select! {
+                    changed = changes.changed() => changed.is_ok(),
+                    changed = meshes.changed() => changed.is_ok(),
+                },
+            };
+            if !more {
+                return;
+            }
         }
     }
 
@@ -191,6 +207,28 @@ impl Clusters {
         }
         drop(entry);
         ClusterRef(shelf)
+    }
+
+    /// Forgets clusters that nothing leads to any more: their service, its port or the subset is gone. Says whether there are
+    /// such that something is under way to, or waits on a connection: they are kept for now. Requests are hardly held up:
+    /// what is gone is looked for without the lock.
+    fn forget(&self, snapshot: &Snapshot, mesh: &Mesh) -> bool {
+        let mut gone: Vec<ClusterKey> = lock(&self.0).keys().cloned().collect();
+        gone.retain(|key| {
+            let target = Target { service: key.service.clone(), port: key.port };
+            settle(snapshot, mesh, &target, key.subset.as_ref()).is_err()
+        });
+        let mut busy = false;
+        for key in gone {
+            let mut shelves = lock(&self.0);
+            // Under the lock nobody else comes to have it.
+            if shelves.get(&key).is_some_and(|shelf| Arc::strong_count(shelf) > 1) {
+                busy = true;
+            } else {
+                shelves.remove(&key);
+            }
+        }
+        busy
     }
 
     /// All of them, in no order.

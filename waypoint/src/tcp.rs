@@ -11,8 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use adit_core::l7::authz::{Denial, Subject, Verdict};
 use adit_ops::l7::metrics::Reported;
 use adit_ops::l7::{
-    Details, Downstream, Exchange, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags, Security,
-    Upstream,
+    Details, Downstream, Exchange, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags, Upstream,
 };
 use adit_tokio::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -53,7 +52,8 @@ pub(crate) async fn run_greeted(
 /// An endpoint's end of a connection, or what is told in its place.
 pub(crate) struct Opened {
     pub(crate) upstream: Option<Link>,
-    idle: Option<Duration>,
+    /// How long nothing may come or go.
+    pub(crate) idle: Option<Duration>,
     outlet: Arc<Outlet>,
     facts: Facts,
 }
@@ -77,11 +77,11 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
         Ok(now) => now,
         Err(error) => {
             facts.fail(ResponseFlags::NO_HEALTHY_UPSTREAM, Details::NoHealthyUpstream, &error.to_string());
-            let outlet = Arc::clone(worker.shared.in_force.borrow().outlets.of(None));
+            let outlet = conn.outlet(&worker.shared.in_force.borrow());
             return Opened { upstream: None, idle: None, outlet, facts };
         }
     };
-    let outlet = Arc::clone(now.in_force.outlets.of(service(conn).map(|service| &service.name)));
+    let outlet = conn.outlet(&now.in_force);
     if let Err(denial) = admitted(&now, conn, name) {
         let by = denial.details();
         tracing::info!(client = %conn.source, to = %conn.local, %denial, "a connection is denied");
@@ -104,8 +104,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
         Ok((pool, endpoint)) => {
             facts.cluster = pool.name(false);
             facts.destination = Some(Arc::new(Peer::of(&endpoint.workload, None)));
-            let address = endpoint.workload.addresses.first();
-            facts.host = address.map(|ip| SocketAddr::new(*ip, endpoint.towards.port));
+            facts.host = endpoint.address();
             facts.under_way = endpoint.under_way;
             let way = pool.way();
             idle = way.connections.tcp_idle;
@@ -157,29 +156,22 @@ pub(crate) async fn run(
     let (started, wall) = (Instant::now(), SystemTime::now());
     let counted = Rc::new(Counted::default());
     let told = |facts: &Facts, tell: &mut dyn FnMut(&Told<'_>)| {
+        let known = conn.exchange(wall, Protocol::Tcp);
         let exchange = Exchange {
             duration: started.elapsed(),
             received: Octets { body: counted.read.get(), head: 0 },
             sent: Octets { body: counted.written.get(), head: 0 },
             flags: facts.flags.unwrap_or(ResponseFlags::NONE),
             details: facts.details.as_ref(),
-            downstream: Downstream {
-                local: Some(conn.local),
-                remote: Some(conn.source),
-                server_name: name.unwrap_or_default(),
-            },
+            downstream: Downstream { server_name: name.unwrap_or_default(), ..known.downstream },
             upstream: Upstream {
                 host: facts.host,
                 cluster: &facts.cluster,
                 transport_failure: &facts.failure,
                 ..Upstream::default()
             },
-            source: Some(&conn.peer),
             destination: facts.destination.as_ref(),
-            service: conn.service.as_ref(),
-            security: Security::MutualTls,
-            connection: conn.trace,
-            ..Exchange::new(wall, Protocol::Tcp)
+            ..known
         };
         tell(&Told { exchange: &exchange, outlet: &outlet, traced: None, operation: "" });
     };

@@ -15,9 +15,6 @@ use crate::serve;
 use crate::shared::Shared;
 use crate::upstream::{Pool, TlsConfigs};
 
-/// How often connections to endpoints are looked over.
-const SWEEP: Duration = Duration::from_secs(10);
-
 /// What the tasks of one thread have in common.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
@@ -67,17 +64,19 @@ pub async fn run(shared: Arc<Shared>, handle: Handle, mut streams: Deliveries, s
     }
 }
 
-/// Closes connections to endpoints that have waited for too long; when the end is asked for, all that wait.
+/// Closes connections to endpoints that have waited for too long, or that nobody asks for any more; when the end is asked for, all that wait.
 async fn sweep(worker: Rc<Worker>) {
     let mut draining = worker.draining();
     loop {
         let all = worker.is_draining();
-        worker.pool.sweep(all);
+        worker.pool.sweep(&worker.shared.tables.current(), all);
         if all {
             tokio::time::sleep(Duration::from_millis(50)).await;
         } else {
             // Either is a reason to look.
-            let _ = tokio::time::timeout(SWEEP, draining.wait_for(|draining| *draining)).await;
+            let _ =
+                tokio::time::timeout(worker.shared.settings.sweep, draining.wait_for(|draining| *draining))
+                    .await;
         }
     }
 }

@@ -148,6 +148,7 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         policies: security.policies,
         authentications: security.authentications,
         trusted_hops: security.trusted_hops,
+        client_identity: gateway.client_identity,
         telemetry: istio::telemetry::translate(objects, world, &config, &mut problems),
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }

@@ -23,6 +23,9 @@ pub struct Snapshot {
     /// How many proxies before us may be believed about whose request it is (Istio: `numTrustedProxies`), for
     /// [`client_ip`](super::authz::client_ip).
     pub trusted_hops: u32,
+    /// Whether backends are told who calls: `x-forwarded-client-cert` names the client and us (Istio: the Gateway's annotation
+    /// `ambient.istio.io/xfcc-include-client-identity`). A client's own word for it never counts.
+    pub client_identity: bool,
     /// What services speak on their ports.
     pub protocols: Protocols,
     /// Backends that want TLS of their own, inside of the mesh's.

@@ -1,6 +1,6 @@
 //! A mesh on loopback: clients, applications, a node proxy for each, and a waypoint in front of services. The demo's, and the
 //! tests'. No root, no cluster.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use adit_control::jwks::Jwks;
 use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
 use adit_core::l7::SessionKey;
+use adit_core::mesh::{Change, Mesh, MeshError, ServiceName};
 use adit_core::proxy::{LocalWorkload, Observed};
 use adit_process::certificates::NodeCertificates;
 use adit_process::config::{Config, ConfigErrors, Cpus};
@@ -231,6 +232,7 @@ impl World {
             keys: keys.clone(),
             session_key: SessionKey::new(u128::from(seed()?)),
         }));
+        control.spawn(Arc::clone(&shared).forget());
         let waypoint = proxy::start(&waypoint_config, waypoint_parts, &shared)?;
         let mut nodes = Vec::new();
         for behind in &behind {
@@ -323,6 +325,25 @@ impl World {
         self.problems = compiled.problems;
         self.in_force.send_replace(InForce::new(compiled.snapshot, &self.exporters));
         Ok(())
+    }
+
+    /// The waypoint hears that there is no such service any more; its clients do not yet.
+    ///
+    /// # Errors
+    /// The mesh of the rest is none.
+    pub fn remove_service(&self, service: &str) -> Result<(), MeshError> {
+        let tables = &self.shared.tables;
+        let mut mesh = Mesh::clone(&tables.current());
+        let name = ServiceName { namespace: NAMESPACE.into(), hostname: hostname(service).into() };
+        mesh.apply(Change::RemoveService(name))?;
+        tables.publish(Arc::new(mesh));
+        Ok(())
+    }
+
+    /// The clusters that the waypoint counts for, by the names that logs have for them.
+    #[must_use]
+    pub fn clusters(&self) -> BTreeSet<String> {
+        self.shared.clusters.all().iter().map(|(key, _)| key.name(true)).collect()
     }
 
     /// Ends the waypoint in good order, as a signal does; returns when it has ended.

@@ -94,6 +94,9 @@ pub(crate) fn answer(tables: &Tables<'_>, question: &Question) -> Result<Report,
     let given = question.path.split('?').next().unwrap_or_default();
     strip_request(&mut head.headers);
     head.forwarded();
+    if let Some(identity) = client.identity.as_ref().filter(|_| tables.snapshot.client_identity) {
+        head.vouch(tables.local.identity_ref(), identity);
+    }
     let remote = authz::client_ip(&head, client.address, tables.snapshot.trusted_hops);
     let client = Client { remote, ..client };
     let speaks = match &plan.target {

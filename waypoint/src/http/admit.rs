@@ -13,7 +13,7 @@ use adit_core::route::Fronted;
 use adit_ops::l7::{Details, ResponseFlags};
 use http::{Request, StatusCode};
 
-use super::body::Kept;
+use super::body::{Broken, Kept};
 use super::call::{Whole, call, target};
 use super::decide::wall;
 use super::local::Local;
@@ -194,8 +194,7 @@ async fn ask(
 /// As much of the body as an authorizer is shown.
 async fn beginning(kept: &Kept, shown: BodyInCheck) -> Result<ext_authz::Body, Local> {
     let max = usize::try_from(shown.max).unwrap_or(usize::MAX);
-    let failed = |_| Local::new(400, ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Details::Http1CodecError, "");
-    let (octets, partial) = kept.beginning(max).await.map_err(failed)?;
+    let (octets, partial) = kept.beginning(max).await.map_err(Broken::local)?;
     if partial && !shown.allow_partial {
         let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
         return Err(Local::new(

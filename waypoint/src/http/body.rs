@@ -1,16 +1,20 @@
 //! Bodies: as they come, kept for another attempt, or our own; none is ever in memory as a whole unless it is small.
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use adit_ops::l7::{Details, ResponseFlags};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
+use super::local::Local;
 use super::watch::Watched;
 
 /// Why a body breaks off.
@@ -41,6 +45,12 @@ pub(crate) enum Body {
 impl From<Incoming> for Body {
     fn from(incoming: Incoming) -> Self {
         if incoming.is_end_stream() { Self::Empty } else { Self::Incoming(incoming) }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(octets: Bytes) -> Self {
+        if octets.is_empty() { Self::Empty } else { Self::Text(octets) }
     }
 }
 
@@ -87,6 +97,36 @@ impl http_body::Body for Body {
     }
 }
 
+/// Why a client's body has no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// It is not framed as HTTP has it.
+    Malformed,
+    /// The client has gone.
+    Gone,
+}
+
+impl Broken {
+    fn of(error: &hyper::Error) -> Self {
+        let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        match io.map(io::Error::kind) {
+            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Self::Malformed,
+            _ => Self::Gone,
+        }
+    }
+
+    /// What is told of the request, and its client if it is still there.
+    pub(crate) fn local(self) -> Local {
+        let (flags, details) = match self {
+            Self::Malformed => (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Details::Http1CodecError),
+            Self::Gone => {
+                (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, Details::DownstreamRemoteDisconnect)
+            }
+        };
+        Local::new(400, flags, details, "")
+    }
+}
+
 /// What has been read of a request's body, and the rest.
 struct Source {
     incoming: Option<Incoming>,
@@ -103,6 +143,8 @@ struct Source {
     ended: bool,
     /// Octets read in all.
     read: u64,
+    /// The client has not sent it to its end.
+    broken: Option<Broken>,
     /// Told when the end is read, or when it is known that there will be no copy.
     decided: Rc<Notify>,
 }
@@ -127,6 +169,7 @@ impl Kept {
                 spilled: false,
                 ended,
                 read: 0,
+                broken: None,
                 decided: Rc::clone(&decided),
             })),
             decided,
@@ -150,13 +193,18 @@ impl Kept {
         !self.0.borrow().spilled
     }
 
+    /// Why there is no more of it, if that is the client's doing.
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        self.0.borrow().broken
+    }
+
     /// Octets of the client's that were read.
     pub(crate) fn octets(&self) -> u64 {
         self.0.borrow().read
     }
 
     /// Reads the first `max` octets, or all if there are no more; says whether there is more. What is read stays for attempts.
-    pub(crate) async fn beginning(&self, max: usize) -> Result<(Bytes, bool), hyper::Error> {
+    pub(crate) async fn beginning(&self, max: usize) -> Result<(Bytes, bool), Broken> {
         std::future::poll_fn(|cx| {
             loop {
                 let mut source = self.0.borrow_mut();
@@ -164,7 +212,7 @@ impl Kept {
                     return Poll::Ready(Ok(()));
                 }
                 if let Err(error) = ready!(source.poll_more(cx)) {
-                    return Poll::Ready(Err(error));
+                    return Poll::Ready(Err(Broken::of(&error)));
                 }
             }
         })
@@ -212,7 +260,10 @@ impl Source {
         };
         let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Err(error)),
+            Some(Err(error)) => {
+                self.broken = Some(Broken::of(&error));
+                return Poll::Ready(Err(error));
+            }
             None => {
                 (self.ended, self.incoming) = (true, None);
                 self.decided.notify_waiters();

@@ -60,18 +60,11 @@ async fn one(
 ) -> Result<Whole, String> {
     let pool = Pool::of(worker, now, target, None).map_err(|error| error.to_string())?;
     let endpoint = pool.draw(worker, conn, &Pick::default()).map_err(|error| error.to_string())?;
-    let Endpoint { towards, workload, under_way } = endpoint;
-    let key = PoolKey {
-        endpoint: workload.uid.clone(),
-        port: towards.port,
-        version,
-        service: Some(target.service.hostname.clone()),
-        way: pool.way(),
-    };
+    let Endpoint { towards, under_way, .. } = endpoint;
+    let key = PoolKey::new(&towards, version, pool.way());
     let lease = worker.pool.lease(worker, &key, pool.cluster(), || towards).await;
     let mut lease = lease.map_err(|error| error.to_string())?;
-    let request = request.map(|body| if body.is_empty() { Body::Empty } else { Body::Text(body) });
-    let response = lease.send(request).await.map_err(|failed| failed.error.to_string())?;
+    let response = lease.send(request.map(Body::from)).await.map_err(|failed| failed.error.to_string())?;
     let (parts, mut body) = response.into_parts();
     let (mut octets, mut trailers) = (Vec::new(), None);
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

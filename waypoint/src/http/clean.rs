@@ -8,6 +8,7 @@ use http::uri::Authority;
 use http::{Method, StatusCode, Version, request};
 
 use super::view::Head;
+use crate::settings::Settings;
 
 /// Why a request is refused before anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,18 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let to = headers.get(header::UPGRADE).filter(|_| wanted)?;
     to.as_bytes().eq_ignore_ascii_case(b"websocket").then(|| to.clone())
 }
+
+/// Whether a head is larger than heads may be. hyper has seen to those of HTTP/1.1.
+pub(crate) fn is_too_large(head: &Head, settings: &Settings) -> bool {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let octets: usize = head.headers.iter().map(field).sum();
+    let line = head.authority.len() + head.path.len() + head.query.as_deref().map_or(0, str::len);
+    head.headers.len() > settings.max_headers || octets.saturating_add(line) > settings.max_head
+}
+
+/// The refusal of one that is.
+pub(crate) const TOO_LARGE: Refused =
+    refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Details::RequestHeadersTooLarge, "");
 
 /// Takes off what belongs to the connection that the message came on, and what only we may say.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {

@@ -1,6 +1,5 @@
 //! One request, from its head to its answer's.
 use std::future::Future;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
+use super::activity::Busy;
 use super::admit::Admitted;
 use super::body::{Body, Kept};
 use super::decide::{self, Decision, Finish, Plan};
@@ -41,40 +41,41 @@ const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-servi
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     conn: Rc<Conn>,
+    busy: Busy,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let upgrade = clean::upgrade(request.headers());
     let upgrade = upgrade.map(|to| (to, hyper::upgrade::on(&mut request)));
     let (parts, body) = request.into_parts();
-    let (mut head, refused) = clean::clean(parts, worker.shared.settings.normalization);
+    let settings = &worker.shared.settings;
+    let (mut head, refused) = clean::clean(parts, settings.normalization);
+    let refused = if clean::is_too_large(&head, settings) { Err(clean::TOO_LARGE) } else { refused };
     clean::strip_request(&mut head.headers);
-    let now = Now::of(&worker);
-    let outlet = {
-        let name = admit::service(&conn).map(|service| &service.name);
-        Arc::clone(worker.shared.in_force.borrow().outlets.of(name))
-    };
+    let outlet = conn.outlet(&worker.shared.in_force.borrow());
     let traced = identify(&worker, outlet.telemetry(), &mut head);
-    let kept = Kept::new(body, worker.shared.settings.max_replayed);
-    let admitted = match (&refused, &now) {
-        (Ok(()), Ok(now)) => admit::admit(&worker, now, &conn, &mut head, &kept).await,
-        _ => Ok(Admitted::default()),
-    };
-    let head = Rc::new(head);
-    let mut report = Report::new(&worker, &conn, Rc::clone(&head), outlet);
+    let kept = Kept::new(body, settings.max_replayed);
+    let mut report = Report::new(&worker, &conn, busy, head, outlet);
     report.traced = traced;
     if let Err(refused) = refused {
         let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
         let local = Local::new(refused.status.as_u16(), flags, refused.details, refused.text);
         return answered(report, local, &Finish::default()).closing();
     }
-    let now = match now {
+    let now = match Now::of(&worker) {
         Ok(now) => now,
         Err(error) => return answered(report, decide::unroutable(&error), &Finish::default()),
     };
+    // Nobody else has it yet: nothing is copied.
+    let head = Rc::make_mut(&mut report.head);
+    if now.snapshot.client_identity {
+        head.vouch(now.local.identity_ref(), &conn.client);
+    }
+    let admitted = admit::admit(&worker, &now, &conn, head, &kept).await;
     let Admitted { policy, auth, response, remote_ip } = match admitted {
         Ok(admitted) => admitted,
         Err(local) => return answered(report, local, &Finish::default()),
     };
+    let head = Rc::clone(&report.head);
     report.policy = policy;
     let Decision { outcome, mut finish, route, matched } = decide::decide(&worker, &now, &conn, &head);
     finish.extend(response);
@@ -253,6 +254,11 @@ impl Going {
                     return answered(self.report, too_late(), &self.finish);
                 }
             };
+            if attempted.outcome.is_err()
+                && let Some(broken) = self.kept.broken()
+            {
+                return answered(self.report, broken.local(), &self.finish).closing();
+            }
             if matches!(&attempted.outcome, Err(failed) if failed.stale)
                 && self.kept.is_replayable()
                 && stale < 3
@@ -346,20 +352,13 @@ impl Going {
         };
         let endpoint = self.plan.pool.draw(&self.worker, &self.conn, &pick);
         let endpoint = endpoint.map_err(|error| decide::unroutable(&error))?;
+        self.report.host = endpoint.address();
         let Endpoint { towards, workload, under_way } = endpoint;
         self.under_way = under_way;
         self.tried.push(Arc::clone(&workload.uid));
         self.report.destination = Some(Arc::new(Peer::of(&workload, None)));
-        let address = workload.addresses.first().map(|ip| SocketAddr::new(*ip, towards.port));
-        self.report.host = address;
         let version = if upgrade.is_some() { UpstreamVersion::Http1 } else { self.version() };
-        let key = PoolKey {
-            endpoint: Arc::clone(&workload.uid),
-            port: towards.port,
-            version,
-            service: towards.service.as_ref().map(|name| Arc::clone(&name.hostname)),
-            way: self.plan.pool.way(),
-        };
+        let key = PoolKey::new(&towards, version, self.plan.pool.way());
         let lease = self.worker.pool.lease(&self.worker, &key, self.plan.pool.cluster(), || towards).await;
         let mut lease = match lease {
             Ok(lease) => lease,

@@ -5,6 +5,7 @@ use adit_core::l7::AttemptFailure;
 use adit_ops::l7::{Details, ResetReason, ResponseFlags};
 
 use super::local::Local;
+use super::refused::h2;
 use crate::upstream::SendFailed;
 
 /// Why an attempt failed.
@@ -78,12 +79,5 @@ impl Failed {
 
 /// Whether a stream was refused unseen (RFC 9113 §8.7).
 fn is_refused(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        }
-        source = error.source();
-    }
-    false
+    h2(error).is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }

@@ -7,7 +7,7 @@ use adit_core::l7::upstream::Pick;
 use adit_core::l7::{Injected, Mirror};
 use http_body::Body as _;
 
-use super::body::{Body, Kept};
+use super::body::Kept;
 use super::decide::Plan;
 use super::outgoing::outgoing;
 use super::view::Head;
@@ -65,21 +65,14 @@ async fn one(worker: &Rc<Worker>, conn: &Conn, head: &Head, plan: &Plan, kept: K
         return;
     };
     let Ok(endpoint) = plan.pool.draw(worker, conn, &Pick::default()) else { return };
-    let Endpoint { towards, workload, under_way } = endpoint;
+    let Endpoint { towards, under_way, .. } = endpoint;
     let version =
         if head.version == http::Version::HTTP_2 { UpstreamVersion::Http2 } else { UpstreamVersion::Http1 };
-    let key = PoolKey {
-        endpoint: workload.uid.clone(),
-        port: towards.port,
-        version,
-        service: towards.service.as_ref().map(|name| name.hostname.clone()),
-        way: plan.pool.way(),
-    };
+    let key = PoolKey::new(&towards, version, plan.pool.way());
     let Ok(mut lease) = worker.pool.lease(worker, &key, plan.pool.cluster(), || towards).await else {
         return;
     };
-    let body = if whole.is_empty() { Body::Empty } else { Body::Text(whole) };
-    let copy = match outgoing(head, plan, version, body) {
+    let copy = match outgoing(head, plan, version, whole.into()) {
         Ok(copy) => copy,
         Err(error) => {
             tracing::debug!(%error, "a copy cannot be written");

@@ -5,6 +5,7 @@
 //!                                                  │                                  │
 //!  client ◀── Watched body, Report ◀───────────────┴────── local answer ◀─────────────┘
 //! ```
+mod activity;
 mod admit;
 mod body;
 mod call;
@@ -16,6 +17,7 @@ mod limits;
 mod local;
 mod mirror;
 mod outgoing;
+mod refused;
 mod server;
 mod strict;
 mod trying;

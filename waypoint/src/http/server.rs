@@ -14,11 +14,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::activity::Activity;
 use super::body::Body;
 use super::exchange;
-use super::strict::{Slot, Strict};
+use super::refused::Refusal;
+use super::strict::{Left, Slot, Strict, Wrong};
 use crate::conn::Conn;
 use crate::local::Local;
 use crate::prefixed::Prefixed;
@@ -29,17 +31,22 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How much is read of it then.
 const LINGER_OCTETS: usize = 1 << 20;
 
-/// Serves HTTP/1.1 until the client ends it. When the waypoint is to end, each answer says that it is the last; who asks nothing
-/// more is let go at the end of the drain.
+/// The answer to a head that takes too long: hyper has none (RFC 9110 §15.5.9).
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Serves HTTP/1.1 until the client ends it, or asks nothing for too long. When the waypoint is to end, each answer says that it
+/// is the last; who asks nothing more is let go at the end of the drain.
 pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Prefixed<Stream>) {
     let settings = &worker.shared.settings;
     let switched = Arc::<AtomicBool>::default();
     let slot = Slot::default();
     let stream = Strict::new(stream, Arc::clone(&slot), Arc::clone(&switched), settings.head_timeout);
+    let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let (worker, conn, switched) = (Rc::clone(worker), Rc::clone(conn), Arc::clone(&switched));
+        let (worker, switched) = (Rc::clone(worker), Arc::clone(&switched));
+        let answer = answer(&worker, conn, &activity, request);
         async move {
-            let mut response = answer(&worker, &conn, request).await;
+            let mut response = answer.await;
             let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
             if upgraded {
                 switched.store(true, Ordering::Relaxed);
@@ -63,26 +70,38 @@ pub(crate) async fn serve_http1(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Pr
     let ended = {
         let mut connection = pin!(connection);
         // Whoever is idle when the end nears has nothing under way.
-        let mut last = pin!(last_moment(worker));
+        let enough = async {
+            tokio::select! {
+                () = last_moment(worker) => {}
+                () = activity.rested(settings.idle_timeout) => {}
+            }
+        };
         tokio::select! {
             ended = &mut connection => ended,
-            () = &mut last => {
+            () = enough => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         }
     };
-    told(conn, ended);
     let left = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(stream) = left {
-        linger(stream).await;
+    let wrong = left.as_ref().and_then(|left| left.wrong);
+    if let Some(refusal) = Refusal::of_http1(wrong, &ended) {
+        refusal.tell(worker, conn);
+    }
+    told(conn, ended);
+    if let Some(Left { stream, wrong }) = left {
+        linger(stream, if wrong == Some(Wrong::Slow) { TOO_SLOW } else { b"" }).await;
     }
 }
 
-/// Reads what a client still sends after its last answer, for a while: a stream that ends with octets unread is reset, and the
-/// client may not have read the answer yet (RFC 9112 §9.6).
-async fn linger(mut stream: Prefixed<Stream>) {
+/// Says `last`, if anything, and reads what a client still sends after its last answer, for a while: a stream that ends with
+/// octets unread is reset, and the client may not have read the answer yet (RFC 9112 §9.6).
+async fn linger(mut stream: Prefixed<Stream>, last: &[u8]) {
     let reading = async {
+        if !last.is_empty() && (stream.write_all(last).await.is_err() || stream.shutdown().await.is_err()) {
+            return;
+        }
         let mut octets = [0; 4096];
         let mut left = LINGER_OCTETS;
         while let Ok(n @ 1..) = stream.read(&mut octets).await {
@@ -96,17 +115,21 @@ async fn linger(mut stream: Prefixed<Stream>) {
     let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
-/// Serves HTTP/2 until the client ends it; when the waypoint is to end, it says so at once (GOAWAY), and what is open is served.
+/// Serves HTTP/2 until the client ends it, or asks nothing for too long; when the waypoint is to end, it says so at once
+/// (GOAWAY), and what is open is served.
 pub(crate) async fn serve_http2(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Prefixed<Stream>) {
     let settings = &worker.shared.settings;
+    let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
-        async move { Ok::<_, Infallible>(answer(&worker, &conn, request).await) }
+        let answer = answer(worker, conn, &activity, request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
+    // Heads that are too large, but not by much, are answered and told of here; h2 alone would see to all of them, in silence.
+    let largest = settings.max_head.saturating_mul(2);
     let connection = http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
-        .max_header_list_size(u32::try_from(settings.max_head).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(largest).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let mut draining = worker.draining();
@@ -116,16 +139,28 @@ pub(crate) async fn serve_http2(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Pr
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = activity.rested(settings.idle_timeout) => {
+            connection.as_mut().graceful_shutdown();
+            // Whoever does not even answer that is not waited for.
+            tokio::select! {
+                ended = connection => ended,
+                () = activity.rested(LINGER) => Ok(()),
+            }
+        }
     };
+    if let Some(refusal) = Refusal::of_http2(&ended) {
+        refusal.tell(worker, conn);
+    }
     told(conn, ended);
 }
 
 fn answer(
     worker: &Rc<Worker>,
     conn: &Rc<Conn>,
+    activity: &Rc<Activity>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Body>> + use<> {
-    exchange::serve(Rc::clone(worker), Rc::clone(conn), request)
+    exchange::serve(Rc::clone(worker), Rc::clone(conn), activity.begin(), request)
 }
 
 /// Shortly before a drain is over.

@@ -54,6 +54,12 @@ pub(crate) enum Wrong {
     /// In a body.
     #[error("a request's body is not framed as RFC 9112 has it")]
     Body,
+    /// A head takes too long.
+    #[error("a request's head does not come in time")]
+    Slow,
+    /// The client has ended within a head.
+    #[error("a request's head is not complete")]
+    Short,
 }
 
 /// Follows the messages of a client.
@@ -245,8 +251,15 @@ impl Slow {
     }
 }
 
+/// A stream that nobody serves any more, and what was wrong with it.
+#[derive(Debug)]
+pub(crate) struct Left<S> {
+    pub(crate) stream: S,
+    pub(crate) wrong: Option<Wrong>,
+}
+
 /// Where a stream is laid down by who has served it.
-pub(crate) type Slot<S> = Arc<Mutex<Option<S>>>;
+pub(crate) type Slot<S> = Arc<Mutex<Option<Left<S>>>>;
 
 /// A client's stream, of which hyper reads only what is well-formed so far. A head that is not has an end that no head
 /// has, so that hyper answers 400; a body that is not breaks off. When it is dropped, the stream is laid into a slot.
@@ -259,29 +272,34 @@ pub(crate) struct Strict<S> {
     /// It speaks something else by now.
     switched: Arc<AtomicBool>,
     slow: Slow,
-    /// Something is wrong: this is read in place of what comes, then nothing.
-    refused: Option<&'static [u8]>,
+    /// Something is wrong.
+    wrong: Option<Wrong>,
+    /// What is read then in place of what comes, before nothing is.
+    instead: &'static [u8],
 }
 
 impl<S> Strict<S> {
     /// `switched` is set when the stream is to be something else than HTTP. A head may take `patience`.
     pub(crate) const fn new(inner: S, slot: Slot<S>, switched: Arc<AtomicBool>, patience: Duration) -> Self {
         let slow = Slow { patience, until: None };
-        Self { inner: Some(inner), slot, scanner: Scanner::new(), switched, slow, refused: None }
+        Self { inner: Some(inner), slot, scanner: Scanner::new(), switched, slow, wrong: None, instead: &[] }
     }
 
-    fn refuse(&mut self, buffer: &mut ReadBuf<'_>) {
-        if let Some(rest) = &mut self.refused {
-            let (now, later) = rest.split_at(rest.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            *rest = later;
+    fn refuse(&mut self, wrong: Wrong, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        if wrong == Wrong::Body {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
         }
+        let (now, later) = self.instead.split_at(self.instead.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.instead = later;
+        Ok(())
     }
 }
 
 impl<S> Drop for Strict<S> {
     fn drop(&mut self) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.inner.take();
+        let left = self.inner.take().map(|stream| Left { stream, wrong: self.wrong });
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = left;
     }
 }
 
@@ -296,20 +314,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.refused.is_some() {
-            this.refuse(buffer);
-            return Poll::Ready(Ok(()));
+        if let Some(wrong) = this.wrong {
+            return Poll::Ready(this.refuse(wrong, buffer));
         }
         let before = buffer.filled().len();
         let inner = this.inner.as_mut().ok_or_else(gone)?;
         if Pin::new(inner).poll_read(cx, buffer)?.is_pending() {
             let switched = this.switched.load(Ordering::Relaxed);
             ready!(this.slow.poll(cx, !switched && this.scanner.is_within_head()));
-            // Whoever takes so long for a head has the answer of those who hang up.
-            this.refused = Some(&[]);
+            // To hyper it is one who hangs up.
+            this.wrong = Some(Wrong::Slow);
             return Poll::Ready(Ok(()));
         }
         if this.switched.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        if buffer.filled().len() == before && buffer.remaining() > 0 && this.scanner.is_within_head() {
+            this.wrong = Some(Wrong::Short);
             return Poll::Ready(Ok(()));
         }
         let scanned = this.scanner.scan(&buffer.filled()[before..]);
@@ -318,18 +339,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
             this.slow.until = None;
         }
         let Err((good, wrong)) = scanned else { return Poll::Ready(Ok(())) };
-        match wrong {
-            Wrong::Head => {
-                buffer.set_filled(before + good);
-                this.refused = Some(NO_HEAD);
-                this.refuse(buffer);
-                Poll::Ready(Ok(()))
-            }
-            Wrong::Body => {
-                this.refused = Some(&[]);
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, wrong)))
-            }
+        this.wrong = Some(wrong);
+        // What came before it is read as it is: it may be the whole head of the request that breaks off.
+        buffer.set_filled(before + good);
+        if wrong == Wrong::Head {
+            this.instead = NO_HEAD;
         }
+        if good > 0 && wrong == Wrong::Body {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(this.refuse(wrong, buffer))
     }
 }
 

@@ -1,12 +1,14 @@
 //! A request as decisions see it, and headers as filters change them.
+use adit_core::identity::Identity;
 use adit_core::l7::{self, Scheme};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
+const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The head of a request, cleaned: what all decisions, attempts and records are made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) version: Version,
@@ -33,6 +35,13 @@ impl Head {
     pub(crate) fn forwarded(&mut self) {
         self.headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
         self.headers.remove(header::EXPECT);
+    }
+
+    /// Names who calls, to whoever has asked for that; `own` is who says so (waypoint.md §22.4).
+    pub(crate) fn vouch(&mut self, own: &Identity, client: &Identity) {
+        if let Ok(value) = HeaderValue::from_str(&format!("By={own};URI={client}")) {
+            self.headers.insert(CLIENT_CERT, value);
+        }
     }
 }
 

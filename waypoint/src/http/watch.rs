@@ -11,13 +11,14 @@ use adit_core::l7::Outcome;
 use adit_ops::l7::metrics::Reported;
 use adit_ops::l7::trace::Traced;
 use adit_ops::l7::{
-    Details, Downstream, Exchange, Grpc, Http, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags,
-    Security, Upstream, Version,
+    Details, Exchange, Grpc, Http, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags, Upstream,
+    Version,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame};
 
+use super::activity::Busy;
 use super::body::{Body, BodyError, Kept};
 use super::view::Head;
 use crate::conn::Conn;
@@ -30,6 +31,7 @@ use crate::worker::Worker;
 pub(crate) struct Report {
     worker: Rc<Worker>,
     conn: Rc<Conn>,
+    _busy: Busy,
     pub(crate) head: Rc<Head>,
     started: Instant,
     wall: SystemTime,
@@ -54,11 +56,18 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(worker: &Rc<Worker>, conn: &Rc<Conn>, head: Rc<Head>, outlet: Arc<Outlet>) -> Self {
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        conn: &Rc<Conn>,
+        busy: Busy,
+        head: Head,
+        outlet: Arc<Outlet>,
+    ) -> Self {
         Self {
             worker: Rc::clone(worker),
             conn: Rc::clone(conn),
-            head,
+            _busy: busy,
+            head: Rc::new(head),
             started: Instant::now(),
             wall: SystemTime::now(),
             request: None,
@@ -112,11 +121,6 @@ impl Report {
             sent: Octets { body: self.sent, head: octets(&self.answered) },
             flags: self.flags,
             details: self.details.as_ref(),
-            downstream: Downstream {
-                local: Some(self.conn.local),
-                remote: Some(self.conn.source),
-                server_name: "",
-            },
             upstream: Upstream {
                 host: self.host,
                 cluster: &self.cluster,
@@ -127,15 +131,10 @@ impl Report {
                 retries: self.retries,
             },
             route: &self.route,
-            source: Some(&self.conn.peer),
             destination: self.destination.as_ref(),
-            service: self.conn.service.as_ref(),
-            // Streams come in tunnels alone.
-            security: Security::MutualTls,
             policy: &self.policy,
             trace: self.traced.map(|traced| traced.span),
-            connection: self.conn.trace,
-            ..Exchange::new(self.wall, if head.grpc { Protocol::Grpc } else { Protocol::Http })
+            ..self.conn.exchange(self.wall, if head.grpc { Protocol::Grpc } else { Protocol::Http })
         };
         let told =
             Told { exchange: &told, outlet: &self.outlet, traced: self.traced.as_ref(), operation: "" };
@@ -145,8 +144,8 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if self.status == 0 {
-            // Nobody was there any more to answer.
+        if self.status == 0 && self.details.is_none() {
+            // Nobody waits for the answer any more.
             self.flags |= ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
             self.details = Some(Details::DownstreamRemoteDisconnect);
         }

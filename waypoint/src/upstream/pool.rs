@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_core::l7::{Counted as What, Overflow};
+use adit_core::mesh::{Mesh, ServiceName};
 use adit_core::route::Towards;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -29,13 +30,20 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
     /// The endpoint's uid.
-    pub(crate) endpoint: Arc<str>,
-    pub(crate) port: u16,
-    pub(crate) version: UpstreamVersion,
+    endpoint: Arc<str>,
+    port: u16,
+    version: UpstreamVersion,
     /// The service it was chosen for, whose identities it must have.
-    pub(crate) service: Option<Arc<str>>,
+    service: Option<ServiceName>,
     /// How it is spoken to.
-    pub(crate) way: Arc<Way>,
+    way: Arc<Way>,
+}
+
+impl PoolKey {
+    /// Of connections to `to`, which are made in this `way`.
+    pub(crate) fn new(to: &Towards, version: UpstreamVersion, way: Arc<Way>) -> Self {
+        Self { endpoint: Arc::clone(&to.workload), port: to.port, version, service: to.service.clone(), way }
+    }
 }
 
 /// Why there is no connection for a request.
@@ -305,9 +313,10 @@ impl Pool {
         (Rc::strong_count(least) <= most).then(|| Rc::clone(least))
     }
 
-    /// Forgets what has ended or has waited for too long; `all`: all that wait.
-    pub(crate) fn sweep(&self, all: bool) {
+    /// Forgets what has ended, has waited for too long, or waits for requests to a service that is gone; `all`: all that wait.
+    pub(crate) fn sweep(&self, mesh: &Mesh, all: bool) {
         self.places.borrow_mut().retain(|key, place| {
+            let all = all || key.service.as_ref().is_some_and(|name| mesh.service(name).is_none());
             let rested = |since: Instant| {
                 let most = if all { Some(Duration::ZERO) } else { key.way.connections.http_idle };
                 most.is_some_and(|most| since.elapsed() >= most)

@@ -3,8 +3,12 @@
 mod rig;
 
 mod connections;
+mod gone;
 mod heads;
+mod identity;
+mod idle;
 mod limits;
+mod refused;
 mod retries;
 mod streams;
 mod trust;

@@ -11,7 +11,7 @@ use super::reading::Context;
 /// The port of a waypoint's one listener.
 const PORT: i64 = 15008;
 
-/// Asks for a header that names the client's identity.
+/// Asks for a header that names the client's identity: `true`, as istiod has it.
 const CLIENT_IDENTITY: &str = "ambient.istio.io/xfcc-include-client-identity";
 
 #[derive(Deserialize)]
@@ -40,8 +40,9 @@ struct Listener {
     _allowed_routes: Option<Value>,
 }
 
-/// Says what is wrong with our Gateway, and which others are not ours.
-pub(super) fn check(context: Context<'_>, problems: &mut Problems, statuses: &mut Vec<Status>) {
+/// Says what is wrong with our Gateway, and which others are not ours; gives whether ours asks that backends be told who calls.
+pub(super) fn check(context: Context<'_>, problems: &mut Problems, statuses: &mut Vec<Status>) -> bool {
+    let mut client_identity = false;
     for object in context.objects.of(GATEWAY_GROUP, "Gateway") {
         let ours = (&object.namespace, &object.name) == (&context.world.namespace, &context.world.gateway);
         if !ours {
@@ -52,11 +53,7 @@ pub(super) fn check(context: Context<'_>, problems: &mut Problems, statuses: &mu
             problems.push(object.id(), "metadata.name", Severity::Note, text);
             continue;
         }
-        if object.annotations.get(CLIENT_IDENTITY).is_some_and(|value| value == "true") {
-            let text = "is not supported: no x-forwarded-client-cert is made";
-            let field = format!("metadata.annotations.{CLIENT_IDENTITY}");
-            problems.push(object.id(), field, Severity::Unsupported, text);
-        }
+        client_identity = object.annotations.get(CLIENT_IDENTITY).is_some_and(|value| value == "true");
         let wrong = wrong(object, context, problems);
         let condition = match &wrong {
             None => Condition {
@@ -82,6 +79,7 @@ pub(super) fn check(context: Context<'_>, problems: &mut Problems, statuses: &mu
             conditions: vec![condition],
         });
     }
+    client_identity
 }
 
 fn wrong(

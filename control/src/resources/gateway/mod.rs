@@ -44,6 +44,8 @@ pub(super) struct Translated {
     pub(super) frontends: Frontends,
     pub(super) backend_tls: BackendTlsRules,
     pub(super) retry_budgets: BTreeMap<ServiceName, RetryShare>,
+    /// Whether backends are told who calls.
+    pub(super) client_identity: bool,
     pub(super) statuses: Vec<Status>,
 }
 
@@ -81,12 +83,12 @@ pub(super) fn translate(
     let mut statuses: Vec<Status> = told.into_iter().map(|(_, status, _)| status).collect();
     let backend_tls = backend_tls::translate(context, problems, &mut statuses);
     let retry_budgets = traffic_policy::translate(context, problems, &mut statuses);
-    class::check(context, problems, &mut statuses);
+    let client_identity = class::check(context, problems, &mut statuses);
     for object in objects.of(GATEWAY_GROUP, "ReferenceGrant") {
         let text = "has no effect: routes of a mesh may refer to backends of any namespace without a grant";
         problems.push(object.id(), "spec", Severity::Note, text);
     }
-    Translated { frontends, backend_tls, retry_budgets, statuses }
+    Translated { frontends, backend_tls, retry_budgets, client_identity, statuses }
 }
 
 /// Tells the routes that lose against ones of a more specific kind.

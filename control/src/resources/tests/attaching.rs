@@ -176,11 +176,15 @@ fn our_gateway_is_one_that_a_waypoint_can_be() {
     gateway("other", "gatewayClassName: istio").one_problem("is not the Gateway that this waypoint is");
     let tls = format!("gatewayClassName: adit-waypoint, {}", good.replace("HBONE", "HBONE, hostname: a.b"));
     gateway("waypoint", &tls).one_problem("have no effect");
-    let annotations = "{ambient.istio.io/xfcc-include-client-identity: 'true'}";
-    let told = alone(&format!(
-        "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: waypoint, namespace: {NS}, annotations: {annotations}}}, spec: {{gatewayClassName: adit-waypoint, {good}}}}}"
-    ));
-    told.one_problem("no x-forwarded-client-cert is made");
+    for (name, value, asked) in
+        [("waypoint", "'true'", true), ("waypoint", "'false'", false), ("other", "'true'", false)]
+    {
+        let annotations = format!("{{ambient.istio.io/xfcc-include-client-identity: {value}}}");
+        let told = alone(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: {name}, namespace: {NS}, annotations: {annotations}}}, spec: {{gatewayClassName: adit-waypoint, {good}}}}}"
+        ));
+        assert_eq!(told.compiled.snapshot.client_identity, asked, "{name}: {value}");
+    }
 }
 
 #[test]
