@@ -5,7 +5,7 @@ use adit_core::l7::{Abort, FaultPolicy, Faults, Fraction, Scoped, TextMatch};
 use adit_core::time::UnixTime;
 use serde::Deserialize;
 
-use super::super::istio::values::{GoDuration, Reader};
+use super::super::istio::values::{GoDuration, Reader, per_cent};
 use super::super::services::Services;
 use super::super::{Severity, World};
 use super::rate_limit::{ConditionSpec, conditions};
@@ -99,11 +99,10 @@ pub(super) fn read(
 }
 
 fn fraction(reader: &mut Reader<'_>, field: &str, percent: f64) -> Option<Fraction> {
-    if !(0.0..=100.0).contains(&percent) {
+    let fraction = per_cent(percent);
+    if fraction.is_none() {
         let text = format!("{percent} is no percentage: expected 0 to 100");
         reader.tell(Severity::Malformed, &format!("{field}.percentage"), text);
-        return None;
     }
-    // Between 0 and a million.
-    Some(Fraction { numerator: (percent * 10_000.0).round() as u32, denominator: 1_000_000 })
+    fraction
 }
