@@ -54,7 +54,7 @@ pub(crate) async fn serve(
         Arc::clone(worker.shared.in_force.borrow().outlets.of(name))
     };
     let traced = identify(&worker, outlet.telemetry(), &mut head);
-    let kept = Kept::new(body, worker.shared.settings.max_replayed);
+    let kept = Kept::new(body, worker.shared.settings.max_replayed, head.grpc);
     let admitted = match (&refused, &now) {
         (Ok(()), Ok(now)) => admit::admit(&worker, now, &conn, &mut head, &kept).await,
         _ => Ok(Admitted::default()),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::istio::values::{GoDuration, Reader, per_cent};
 use super::super::services::Services;
 use super::super::{Severity, World};
-use super::rate_limit::{ConditionSpec, conditions};
+use super::rate_limit::{ConditionSpec, of_headers};
 use super::target::{self, TargetRef};
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ pub(super) fn read(
     let before = reader.problems.count();
     let Some(spec) = object.spec::<Spec>(reader.problems) else { return };
     let scopes = target::scopes(reader, world, services, &spec.target_refs);
-    let headers = conditions(reader, "spec.when.headers", &spec.when.headers);
+    let headers = of_headers(reader, "spec.when.headers", &spec.when.headers);
     let expires = spec.expires.parse::<jiff::Timestamp>();
     if expires.is_err() {
         let text = format!("{:?} is no time: expected one such as 2026-01-31T12:00:00Z", spec.expires);
@@ -84,8 +84,6 @@ pub(super) fn read(
     if reader.problems.count() > before {
         return;
     }
-    let mut headers = headers;
-    headers.iter_mut().for_each(|named| named.name.make_ascii_lowercase());
     let policy = Arc::new(FaultPolicy {
         name: format!("{}/{}", object.namespace, object.name).into(),
         faults: Faults { delay, abort },

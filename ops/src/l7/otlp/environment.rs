@@ -146,6 +146,8 @@ fn endpoint((variable, value): (&'static str, &str), grpc: bool) -> Result<(Stri
     let uri: Uri = value.parse().map_err(|_| wrong(expected))?;
     let plain = uri.scheme() == Some(&Scheme::HTTP);
     let authority = uri.authority().filter(|it| plain && !it.as_str().contains('@'));
+    // What stands behind the host is a port, or nothing.
+    let authority = authority.filter(|it| it.port_u16().is_some() || it.as_str() == it.host());
     let host =
         authority.map(|it| it.host()).filter(|host| !host.is_empty()).ok_or_else(|| wrong(expected))?;
     let path = uri.path_and_query().map_or("", |path| path.as_str()).trim_end_matches('/');
