@@ -7,12 +7,11 @@
 use std::time::Duration;
 
 use adit_core::l7::rate::{Answer, Code, CurrentLimit, Descriptor, LimitStatus, Question, Unit};
-use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, TE};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use prost::Message as _;
 
-use crate::grpc::PREFIX;
+use crate::grpc::frame;
 use crate::proto::ratelimit::rate_limit_descriptor::{Entry, RateLimitOverride};
 use crate::proto::ratelimit::{
     HeaderValue, RateLimitDescriptor, RateLimitRequest, RateLimitResponse, RateLimitUnit, rate_limit_response,
@@ -20,8 +19,6 @@ use crate::proto::ratelimit::{
 
 /// Path of the call.
 pub const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-/// What `grpc-timeout` may say: eight digits.
-const MAX_MILLIS: u128 = 99_999_999;
 
 /// The call as a request of HTTP/2, to be sent to the service; `authority`: its host and port.
 ///
@@ -32,29 +29,17 @@ pub fn call(
     authority: &str,
     timeout: Duration,
 ) -> Result<http::Request<Bytes>, http::Error> {
-    let uri = http::Uri::builder().scheme("http").authority(authority).path_and_query(METHOD).build()?;
-    http::Request::post(uri)
-        .header(CONTENT_TYPE, "application/grpc")
-        .header(TE, "trailers")
-        .header("grpc-timeout", format!("{}m", timeout.as_millis().clamp(1, MAX_MILLIS)))
-        .body(request(question))
+    frame::post(authority, METHOD, timeout, request(question))
 }
 
 /// The body of the call: the one message, behind its prefix.
 #[must_use]
 pub fn request(question: &Question) -> Bytes {
-    let message = RateLimitRequest {
+    frame::framed(&RateLimitRequest {
         domain: question.domain.to_string(),
         descriptors: question.descriptors.iter().map(descriptor).collect(),
         hits_addend: 0,
-    };
-    let length = message.encoded_len();
-    let mut framed = BytesMut::with_capacity(PREFIX.saturating_add(length));
-    framed.put_u8(0);
-    // A request of 4 GiB would be refused anyway.
-    framed.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    framed.extend_from_slice(&message.encode_to_vec());
-    framed.freeze()
+    })
 }
 
 fn descriptor(asked: &Descriptor) -> RateLimitDescriptor {
@@ -78,10 +63,7 @@ pub fn answered(
     body: &[u8],
     trailers: Option<&HeaderMap>,
 ) -> Option<Answer> {
-    // An answer of headers alone carries its status there.
-    let ended =
-        trailers.and_then(|trailers| trailers.get("grpc-status")).or_else(|| headers.get("grpc-status"));
-    if status != StatusCode::OK || ended.is_none_or(|status| status != "0") {
+    if status != StatusCode::OK || frame::status(headers, trailers).is_none_or(|status| status != "0") {
         return None;
     }
     answer(body)
@@ -90,13 +72,7 @@ pub fn answered(
 /// What the body of the answer means; `None`: it is none. It counts only if the call itself has ended with status 0.
 #[must_use]
 pub fn answer(framed: &[u8]) -> Option<Answer> {
-    let (prefix, message) = framed.split_at_checked(PREFIX)?;
-    let (compressed, length) = prefix.split_first()?;
-    let length = usize::try_from(u32::from_be_bytes(length.try_into().ok()?)).ok()?;
-    if *compressed != 0 || message.len() != length {
-        return None;
-    }
-    let message = RateLimitResponse::decode(message).ok()?;
+    let message = RateLimitResponse::decode(frame::one(framed).ok()?).ok()?;
     Some(Answer {
         code: code(message.overall_code),
         statuses: message.statuses.iter().map(limit_status).collect(),
@@ -139,6 +115,7 @@ fn pairs(headers: Vec<HeaderValue>) -> Vec<(Box<str>, Box<str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grpc::PREFIX;
 
     #[test]
     fn the_call_says_what_is_asked() {

@@ -41,6 +41,12 @@ impl TokioThread {
         self.runtime.spawn(task)
     }
 
+    /// The thread's runtime, for who starts tasks on it later.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// What is started while the guard lives runs on the thread.
     pub fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()

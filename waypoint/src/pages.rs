@@ -1,9 +1,12 @@
-//! Admin pages that only a waypoint has: `/explain`, `/clusters`, `/routes`; all others are those of every process.
+//! Admin pages that only a waypoint has: `/explain`, `/clusters`, `/keys`, `/routes`; all others are those of every process.
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
+use adit_control::jwks::SourceState;
 use adit_control::resources::ObjectName;
 use adit_control::resources::directory::Loaded;
 use adit_core::l7::Target;
+use adit_core::l7::jwt::KeySource;
 use adit_ops::http::{Body, Handler, Request, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,6 +23,7 @@ pub const LISTED: &[(&str, &str)] = &[
         "?to=HOST:PORT&amp;method=&amp;path=&amp;host=&amp;header=name: value&amp;from=namespace/account: what becomes of a request, as JSON",
     ),
     ("clusters", "services that requests have gone to: endpoints, what is under way, ejections, as JSON"),
+    ("keys", "issuers of tokens: how many keys are there, when they were fetched, what went wrong, as JSON"),
     ("routes", "what is wrong with manifests, and the status of each resource, as JSON"),
 ];
 
@@ -53,6 +57,7 @@ impl<H: Handler> Handler for Pages<H> {
         match request.target.path.as_str() {
             "/explain" => self.of(|shared| explain(shared, request)),
             "/clusters" => self.of(|shared| json_page(&clusters(shared))),
+            "/keys" => self.of(|shared| json_page(&keys(&shared.keys.states(), Instant::now()))),
             "/routes" => json_page(&routes(&self.manifests.borrow())),
             _ => self.others.answer(request),
         }
@@ -116,6 +121,28 @@ fn clusters(shared: &Shared) -> Vec<explain::ClusterReport> {
     all
 }
 
+/// What is known of the keys that tokens are judged by.
+fn keys(states: &[SourceState], now: Instant) -> Vec<Value> {
+    let of = |state: &SourceState| {
+        let (kind, name) = match &state.source {
+            KeySource::Inline(_) => ("jwks", None),
+            KeySource::Uri { url, .. } => ("jwksUri", Some(url)),
+            KeySource::Discovery { issuer, .. } => ("issuer", Some(issuer)),
+            KeySource::Unusable(why) => ("none", Some(why)),
+        };
+        json!({
+            "kind": kind,
+            "source": name,
+            "keys": state.keys,
+            "fetched": state.fetched,
+            "failed": state.failed,
+            "secondsSinceFetched": state.last.map(|last| now.saturating_duration_since(last).as_secs()),
+            "lastError": state.error,
+        })
+    };
+    states.iter().map(of).collect()
+}
+
 fn object(name: &ObjectName) -> Value {
     let ObjectName { group, kind, namespace, name } = name;
     json!({ "group": group, "kind": kind, "namespace": namespace, "name": name })
@@ -158,4 +185,36 @@ fn routes(loaded: &Loaded) -> Value {
         "files": files.collect::<Vec<_>>(),
         "statuses": statuses.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn of_keys_it_is_told_where_they_are_from_and_how_old() {
+        let now = Instant::now();
+        let timeout = KeySource::TIMEOUT;
+        let state = |source, last| SourceState {
+            source,
+            keys: 2,
+            fetched: 3,
+            failed: 1,
+            last,
+            error: Some("status 500".to_owned()),
+        };
+        let states = [
+            state(KeySource::Uri { url: "https://a/keys".into(), timeout }, Some(now)),
+            state(KeySource::Discovery { issuer: "https://b".into(), timeout }, None),
+        ];
+        let told = keys(&states, now + Duration::from_secs(90));
+        let expected = json!({
+            "kind": "jwksUri", "source": "https://a/keys", "keys": 2, "fetched": 3, "failed": 1,
+            "secondsSinceFetched": 90, "lastError": "status 500",
+        });
+        assert_eq!(told[0], expected);
+        assert_eq!((&told[1]["kind"], &told[1]["secondsSinceFetched"]), (&json!("issuer"), &Value::Null));
+    }
 }

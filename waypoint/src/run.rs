@@ -1,4 +1,5 @@
 //! `adit-waypoint proxy`: a waypoint with manifests, logs, readiness, signals and a graceful end.
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use adit_ops::http::ServerError;
 use adit_ops::l7::Reporter;
 use adit_ops::l7::log::AccessLogger;
 use adit_ops::l7::metrics::HttpMetrics;
-use adit_ops::l7::otlp::{ExportFigures, Exporters, Limits, Resource};
+use adit_ops::l7::otlp::{ExportFigures, Exporters, Limits, Push, PushError, Pushing, Resource};
 use adit_ops::l7::trace::Own;
 use adit_ops::logging::{self, Levels, LogGuard, LoggingError};
 use adit_ops::metrics::Metrics;
@@ -47,6 +48,8 @@ use crate::shared::{Parts, Shared};
 
 /// How long spans that wait may take to leave at the end.
 const LAST_SPANS: Duration = Duration::from_secs(2);
+/// How long the last push of metrics may take.
+const LAST_METRICS: Duration = Duration::from_secs(2);
 
 /// Why the waypoint ended.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,9 @@ pub enum RunError {
     /// The environment cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The environment says of metrics what cannot be done.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// A waypoint stands for one pod.
     #[error(
         "PROXY_MODE: a waypoint is its own pod: set it to dedicated, and PROXY_WORKLOAD_INFO to namespace/pod/service-account"
@@ -115,7 +121,7 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
     }
     // Before anything else is under way: a signal that comes now must not be lost.
     let stopping = Stopping::on_signals(Arc::clone(&guard)).map_err(RunError::Signals)?;
-    let ended = run(arguments, &config, levels, &guard, &stopping);
+    let ended = run(arguments, &config, &vars, levels, &guard, &stopping);
     guard.flush();
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -125,12 +131,14 @@ pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
 fn run(
     arguments: &Proxy,
     config: &Config,
+    vars: &BTreeMap<String, String>,
     levels: Levels,
     guard: &LogGuard,
     stopping: &Stopping,
 ) -> Result<(), RunError> {
     let system = |error| RunError::Start(StartError::System(error));
     let Mode::Dedicated(local) = &config.mode else { return Err(RunError::Shared) };
+    let push = Push::from_environment(&|name| vars.get(name).map(String::as_str))?;
     let session_key = session_key(arguments.session_secret.as_deref())?;
     let world = world(arguments, config, local);
     let readiness = Readiness::new();
@@ -158,7 +166,10 @@ fn run(
     keys.update(loaded.compiled.snapshot.authentications.sources());
     let (manifests, changes) = watch::channel(loaded.clone());
     let shown = changes.clone();
-    let exporters = Arc::new(exporters(local, &control, figures));
+    let (handle, resource) = (control.handle().clone(), resource(local, vars));
+    let exporters = Exporters::new(handle.clone(), resource.clone(), Limits::default(), figures.clone());
+    let exporters = Arc::new(exporters);
+    let pushing = push.map(|push| Pushing::start(&handle, push, resource, metrics.clone(), figures.clone()));
     let (put, in_force) = watch::channel(InForce::new(Arc::clone(&loaded.compiled.snapshot), &exporters));
     control.spawn(directory.watch(manifests));
     control.spawn(follow(changes, put, keys.clone(), Arc::clone(&exporters)));
@@ -252,18 +263,20 @@ fn run(
     control.spawn(settle(readiness));
     let ended = instance.join();
     control.wait(exporters.finish(LAST_SPANS));
+    // After everything that counts has ended.
+    if let Some(pushing) = pushing {
+        control.wait(pushing.finish(LAST_METRICS));
+    }
     tracing::info!("drained");
     Ok(ended?)
 }
 
-/// Where spans leave.
-fn exporters(local: &LocalWorkload, control: &TokioThread, figures: ExportFigures) -> Exporters {
-    let resource = Resource::new(
+/// Who we are, to collectors.
+fn resource(local: &LocalWorkload, vars: &BTreeMap<String, String>) -> Resource {
+    Resource::new(
         &format!("{}.{}", local.service_account, local.namespace),
-        std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok().as_deref(),
-    );
-    let _entered = control.enter();
-    Exporters::new(tokio::runtime::Handle::current(), resource, Limits::default(), figures)
+        vars.get("OTEL_RESOURCE_ATTRIBUTES").map(String::as_str),
+    )
 }
 
 /// Of the streams of tunnels, their requests are told of; here it is the tunnels, and who was refused one.

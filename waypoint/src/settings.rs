@@ -20,7 +20,7 @@ pub struct Settings {
     pub sniff_timeout: Duration,
     /// How long a client on an undeclared port may say nothing before its server is asked whether it speaks first. 250 ms.
     pub silence: Duration,
-    /// How often octets of open connections are counted, unless `Telemetry` says otherwise. 5 s.
+    /// How often octets of open connections and messages of gRPC calls are counted, unless `Telemetry` says otherwise. 5 s.
     pub tcp_interval: Duration,
     /// How much of a request's body is kept for another attempt, in octets. 1 MiB. Beyond it there is none.
     pub max_replayed: usize,

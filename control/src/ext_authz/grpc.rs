@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 
 use adit_core::identity::Identity;
 use adit_core::l7::authz::Provider;
-use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, TE};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prost::Message as _;
 
-use super::{Answer, Change, Changes, Denied, How, HttpQuestion, Question, in_query, theirs};
-use crate::grpc::PREFIX;
+use super::{Answer, Change, Changes, Denied, How, HttpQuestion, PARTIAL, Question, in_query, theirs};
+use crate::grpc::frame;
 use crate::proto::auth::attribute_context::{HttpRequest, Peer, Request, TlsSession};
 use crate::proto::auth::check_response::HttpResponse;
 use crate::proto::auth::{
@@ -20,25 +19,17 @@ use crate::proto::auth::{
 
 /// Path of the call.
 pub const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
-/// Says whether the body that the authorizer is shown is all of it.
-const PARTIAL: &str = "x-envoy-auth-partial-body";
-/// Status of a call.
-const STATUS: &str = "grpc-status";
-/// The longest timeout that can be said in milliseconds: eight digits.
-const MAX_MILLIS: u128 = 99_999_999;
 
 /// The call as a request of HTTP/2, to be sent to the provider's host and port.
 ///
 /// # Errors
 /// The provider's host is none: the request is to be refused as for [`Answer::Failed`].
 pub fn call(question: &Question<'_>, provider: &Provider) -> Result<http::Request<Bytes>, http::Error> {
-    let uri = format!("http://{}:{}{METHOD}", provider.host, provider.port);
-    let millis = provider.timeout.as_millis().min(MAX_MILLIS);
-    http::Request::post(uri)
-        .header(CONTENT_TYPE, "application/grpc")
-        .header(TE, "trailers")
-        .header("grpc-timeout", format!("{millis}m"))
-        .body(request(question, provider))
+    let (host, port) = (&*provider.host, provider.port);
+    // Of an address of IPv6 the colons are its own.
+    let bare = host.contains(':') && !host.starts_with('[');
+    let authority = if bare { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    frame::post(&authority, METHOD, provider.timeout, request(question, provider))
 }
 
 /// What a whole answer to the call means: its status and headers, its body, its trailers.
@@ -52,9 +43,7 @@ pub fn answered(
     if status != StatusCode::OK {
         return Answer::Failed(format!("the authorizer answers with status {status}"));
     }
-    // An answer of headers alone has the call's status there.
-    let code = trailers.and_then(|trailers| trailers.get(STATUS)).or_else(|| headers.get(STATUS));
-    match code.map(HeaderValue::as_bytes) {
+    match frame::status(headers, trailers).map(HeaderValue::as_bytes) {
         Some(b"0") => answer(body),
         Some(code) => {
             let text = String::from_utf8_lossy(code);
@@ -75,12 +64,7 @@ pub fn request(question: &Question<'_>, provider: &Provider) -> Bytes {
         request: Some(Request { time: Some(prost_types::Timestamp { seconds: time, nanos: 0 }), http }),
         tls_session: question.sni.map(|sni| TlsSession { sni: sni.to_owned() }),
     };
-    let message = CheckRequest { attributes: Some(attributes) }.encode_to_vec();
-    let mut framed = BytesMut::with_capacity(PREFIX.saturating_add(message.len()));
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    framed.extend_from_slice(&message);
-    framed.freeze()
+    frame::framed(&CheckRequest { attributes: Some(attributes) })
 }
 
 fn peer(identity: Option<&Identity>, address: SocketAddr) -> Peer {
@@ -122,7 +106,7 @@ fn http_request(http: &HttpQuestion<'_>, provider: &Provider) -> HttpRequest {
         ..HttpRequest::default()
     };
     if let Some(body) = &http.body {
-        headers.insert(PARTIAL.to_owned(), body.partial.to_string());
+        headers.insert(PARTIAL.as_str().to_owned(), body.partial.to_string());
         // A text that was cut in the middle of a character is none.
         match String::from_utf8(body.octets.to_vec()) {
             Ok(text) if provider.body.is_none_or(|body| !body.as_bytes) => told.body = text,
@@ -139,13 +123,10 @@ fn http_request(http: &HttpQuestion<'_>, provider: &Provider) -> HttpRequest {
 #[must_use]
 pub fn answer(framed: &[u8]) -> Answer {
     let failed = |text: &str| Answer::Failed(format!("the authorizer's answer {text}"));
-    let Some((prefix, message)) = framed.split_first_chunk::<PREFIX>() else {
-        return failed("is no message");
+    let message = match frame::one(framed) {
+        Ok(message) => message,
+        Err(error) => return failed(&error.to_string()),
     };
-    let [compressed, length @ ..] = prefix;
-    if *compressed != 0 || u32::from_be_bytes(*length) as usize != message.len() {
-        return failed("is compressed, cut off or more than one message");
-    }
     let Ok(response) = CheckResponse::decode(message) else { return failed("is no CheckResponse") };
     let allowed = response.status.is_none_or(|status| status.code == 0);
     match (allowed, response.http_response) {
@@ -172,13 +153,8 @@ fn refusal(denied: &DeniedHttpResponse) -> Box<Denied> {
     for change in denied.headers.iter().filter_map(|option| change(option).ok().flatten()) {
         change.apply(&mut headers);
     }
-    Box::new(Denied {
-        // A refusal does not look like success, or like an answer that is still to come.
-        status: status.filter(|status| status.as_u16() >= 300).unwrap_or(StatusCode::FORBIDDEN),
-        headers,
-        body: Bytes::copy_from_slice(denied.body.as_bytes()),
-        details: "ext_authz_denied",
-    })
+    let body = Bytes::copy_from_slice(denied.body.as_bytes());
+    Denied::new(status.unwrap_or(StatusCode::FORBIDDEN), headers, body)
 }
 
 fn changes(ok: &OkHttpResponse) -> Result<Changes, String> {

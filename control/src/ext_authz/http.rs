@@ -4,10 +4,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 
-use super::{Answer, Change, Changes, Denied, How, HttpQuestion, theirs};
-
-/// Says whether the body that the authorizer is shown is all of it.
-const PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
+use super::{Answer, Change, Changes, Denied, How, HttpQuestion, PARTIAL, theirs};
 
 /// The request to the authorizer: its path is to be asked of the provider's host.
 ///
@@ -24,7 +21,6 @@ pub fn request(question: &HttpQuestion<'_>, check: &HttpCheck) -> Result<Request
             headers.append(name, value.clone());
         }
     }
-    headers.insert(HOST, HeaderValue::try_from(question.authority)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     if let Some(body) = &question.body {
         headers.insert(PARTIAL, HeaderValue::from_static(if body.partial { "true" } else { "false" }));
@@ -32,6 +28,8 @@ pub fn request(question: &HttpQuestion<'_>, check: &HttpCheck) -> Result<Request
     for (name, value) in &check.additional_headers {
         headers.insert(HeaderName::try_from(&**name)?, HeaderValue::try_from(&**value)?);
     }
+    // After those, of which none may say for whom the request was.
+    headers.insert(HOST, HeaderValue::try_from(question.authority)?);
     let mut request = Request::builder().method(question.method).uri(path).body(body)?;
     *request.headers_mut() = headers;
     Ok(request)
@@ -68,9 +66,7 @@ pub fn answer(status: StatusCode, headers: &HeaderMap, body: Bytes, check: &Http
     for (name, value) in headers.iter().filter(|(name, _)| theirs(name) && goes(name)) {
         told.append(name, value.clone());
     }
-    // A refusal does not look like success, or like an answer that is still to come.
-    let status = if status.as_u16() < 300 { StatusCode::FORBIDDEN } else { status };
-    Answer::Deny(Box::new(Denied { status, headers: told, body, details: "ext_authz_denied" }))
+    Answer::Deny(Denied::new(status, told, body))
 }
 
 fn named(patterns: &[Pattern], name: &HeaderName) -> bool {

@@ -90,6 +90,14 @@ pub struct Denied {
     pub details: &'static str,
 }
 
+impl Denied {
+    /// A refusal by an authorizer. It does not look like success, or like an answer that is still to come.
+    fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Box<Self> {
+        let status = if status.as_u16() < 300 { StatusCode::FORBIDDEN } else { status };
+        Box::new(Self { status, headers, body, details: "ext_authz_denied" })
+    }
+}
+
 /// Changes of a request that may pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -191,6 +199,9 @@ impl Answer {
         }
     }
 }
+
+/// Says whether the body that an authorizer is shown is all of it.
+const PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
 
 /// Headers that say how a message is framed, or where it goes: nobody else's to change.
 const OURS: [&str; 9] = [

@@ -195,6 +195,12 @@ fn a_call_counts_if_it_has_ended_well() {
     assert_eq!(call.headers()["grpc-timeout"], "1500m");
     let long = Provider { timeout: Duration::from_secs(u64::MAX), ..provider.clone() };
     assert_eq!(grpc::call(&question, &long).unwrap().headers()["grpc-timeout"], "99999999m");
+    let short = Provider { timeout: Duration::from_micros(200), ..provider.clone() };
+    assert_eq!(grpc::call(&question, &short).unwrap().headers()["grpc-timeout"], "200u");
+    for host in ["fd00::9", "[fd00::9]"] {
+        let literal = Provider { host: host.into(), ..provider.clone() };
+        assert_eq!(grpc::call(&question, &literal).unwrap().uri().authority().unwrap(), "[fd00::9]:9000");
+    }
     assert!(grpc::call(&question, &Provider { host: "a b".into(), ..provider }).is_err());
 
     let yes = framed(&auth::CheckResponse::default());
@@ -270,7 +276,8 @@ fn by_http_the_authorizer_gets_the_request_without_most_headers() {
     let check = HttpCheck {
         path_prefix: "/check/".into(),
         request_headers: vec![Pattern::new("x-*"), Pattern::new("transfer-encoding")],
-        additional_headers: vec![("x-from".into(), "adit".into())],
+        // Which authority was asked for, nothing in a configuration changes.
+        additional_headers: vec![("x-from".into(), "adit".into()), ("host".into(), "other".into())],
         ..HttpCheck::default()
     };
     let asked = asked();

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, TE};
 use http::{Request, StatusCode};
 use http_body::{Body as _, Frame};
@@ -15,9 +15,7 @@ use tonic::{Code, Status};
 use tower_service::Service as _;
 
 use super::Channel;
-
-/// Octets before each message: whether it is compressed, and its length.
-pub const PREFIX: usize = 5;
+use super::frame::framed;
 
 /// Messages to the server, as the body of a request.
 struct Outgoing<M>(mpsc::Receiver<M>);
@@ -30,16 +28,7 @@ impl<M: Message> http_body::Body for Outgoing<M> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|message| {
-            let message = message?;
-            let length = message.encoded_len();
-            let mut frame = BytesMut::with_capacity(PREFIX.saturating_add(length));
-            frame.put_u8(0);
-            // A request of 4 GiB would be refused anyway.
-            frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-            frame.extend_from_slice(&message.encode_to_vec());
-            Some(Ok(Frame::data(frame.freeze())))
-        })
+        self.0.poll_recv(cx).map(|message| Some(Ok(Frame::data(framed(&message?)))))
     }
 }
 

@@ -6,12 +6,14 @@ mod auth;
 mod call;
 mod channel;
 mod connect;
+pub(crate) mod frame;
 mod roots;
 
 pub use auth::{Auth, AuthError, Token};
-pub use call::{Octets, PREFIX, call};
+pub use call::{Octets, call};
 pub use channel::Channel;
 pub(crate) use connect::reach;
 pub use connect::{ConnectError, Connector, Server, ServerError};
+pub use frame::PREFIX;
 pub use roots::{Roots, RootsError};
 pub use rustls::pki_types::ServerName;

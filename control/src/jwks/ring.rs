@@ -23,7 +23,7 @@ pub struct Jwks(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    slots: RwLock<BTreeMap<KeySource, Arc<Slot>>>,
+    slots: RwLock<BTreeMap<KeySource, Entry>>,
     /// Something is wanted of the task.
     wake: Notify,
     /// Something that was wanted has been done, or will not be.
@@ -36,6 +36,14 @@ impl Default for Shared {
     }
 }
 
+/// A source, and whether any rule names it.
+#[derive(Debug)]
+struct Entry {
+    slot: Arc<Slot>,
+    /// Since when none does.
+    idle: Option<std::time::Instant>,
+}
+
 #[derive(Debug, Default)]
 struct Slot {
     held: RwLock<Held>,
@@ -43,8 +51,6 @@ struct Slot {
     wanted: AtomicBool,
     /// A fetch is under way.
     fetching: AtomicBool,
-    /// Since when no rule names it.
-    idle: RwLock<Option<std::time::Instant>>,
 }
 
 /// Sets that no rule names any more are kept for this long: requests may be under way by rules that do.
@@ -59,9 +65,11 @@ struct Held {
     error: Option<String>,
     fetched: u64,
     failed: u64,
+    /// When the keys came.
+    last: Option<std::time::Instant>,
 }
 
-/// What is known of a source, for people and metrics.
+/// What is known of a source, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceState {
     /// Which.
@@ -72,6 +80,8 @@ pub struct SourceState {
     pub fetched: u64,
     /// Times that it could not be.
     pub failed: u64,
+    /// When it was, the last time.
+    pub last: Option<std::time::Instant>,
     /// What was wrong, if it was the last time.
     pub error: Option<String>,
 }
@@ -91,6 +101,7 @@ impl Slot {
             Ok(set) => {
                 held.keys = Some(Arc::new(set));
                 held.error = None;
+                held.last = Some(std::time::Instant::now());
                 held.fetched = held.fetched.saturating_add(1);
             }
             Err(error) => {
@@ -98,14 +109,6 @@ impl Slot {
                 held.failed = held.failed.saturating_add(1);
             }
         });
-    }
-
-    fn idle(&self) -> Option<std::time::Instant> {
-        *self.idle.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_idle(&self, since: Option<std::time::Instant>) {
-        *self.idle.write().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     fn is_busy(&self) -> bool {
@@ -150,10 +153,9 @@ impl Jwks {
         let sources: BTreeSet<&KeySource> = sources.into_iter().collect();
         let now = std::time::Instant::now();
         let mut slots = self.0.slots.write().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|source, slot| {
-            let since = if sources.contains(source) { None } else { slot.idle().or(Some(now)) };
-            slot.set_idle(since);
-            since.is_none_or(|since| now.saturating_duration_since(since) < GRACE)
+        slots.retain(|source, entry| {
+            entry.idle = if sources.contains(source) { None } else { entry.idle.or(Some(now)) };
+            entry.idle.is_none_or(|since| now.saturating_duration_since(since) < GRACE)
         });
         for source in sources {
             if slots.contains_key(source) {
@@ -163,32 +165,37 @@ impl Jwks {
             if let KeySource::Inline(text) = source {
                 slot.take(read(source, text.as_bytes()));
             }
-            slots.insert(source.clone(), Arc::new(slot));
+            slots.insert(source.clone(), Entry { slot: Arc::new(slot), idle: None });
         }
         drop(slots);
         self.0.wake.notify_one();
     }
 
     fn slot(&self, source: &KeySource) -> Option<Arc<Slot>> {
-        self.0.slots.read().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+        let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(source).map(|entry| Arc::clone(&entry.slot))
     }
 
     fn remote(&self) -> BTreeMap<KeySource, Arc<Slot>> {
+        self.named(is_remote)
+    }
+
+    /// The sources that rules name, of those that are looked for.
+    fn named(&self, wanted: impl Fn(&KeySource) -> bool) -> BTreeMap<KeySource, Arc<Slot>> {
         let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let remote = slots.iter().filter(|(source, slot)| is_remote(source) && slot.idle().is_none());
-        remote.map(|(source, slot)| (source.clone(), Arc::clone(slot))).collect()
+        let named = slots.iter().filter(|(source, entry)| entry.idle.is_none() && wanted(source));
+        named.map(|(source, entry)| (source.clone(), Arc::clone(&entry.slot))).collect()
     }
 
     /// What is known of each source that rules name.
     #[must_use]
     pub fn states(&self) -> Vec<SourceState> {
-        let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let state = |(source, slot): (&KeySource, &Arc<Slot>)| {
-            let Held { keys, error, fetched, failed } = slot.held();
+        let state = |(source, slot): (KeySource, Arc<Slot>)| {
+            let Held { keys, error, fetched, failed, last } = slot.held();
             let keys = keys.map_or(0, |keys| keys.len());
-            SourceState { source: source.clone(), keys, fetched, failed, error }
+            SourceState { source, keys, fetched, failed, last, error }
         };
-        slots.iter().filter(|(_, slot)| slot.idle().is_none()).map(state).collect()
+        self.named(|_| true).into_iter().map(state).collect()
     }
 
     /// Waits until what was missing has been fetched again, as far as that is allowed now, or `within` has passed. For the
@@ -423,7 +430,7 @@ mod tests {
         assert_eq!(said(&new), Signature::NoKey);
         ring.refetched(std::slice::from_ref(&from), LONG).await;
         let state = ring.states().remove(0);
-        assert_eq!((state.keys, state.fetched, state.failed), (1, 1, 1));
+        assert_eq!((state.keys, state.fetched, state.failed, state.last.is_some()), (1, 1, 1, true));
         assert_eq!(said(&old), Signature::Valid);
         // The same source in other rules: what was fetched stays.
         ring.update([&from, &source("https://b/")]);

@@ -70,6 +70,15 @@ impl Objects {
         here.take_while(move |object| object.group == group && object.kind == kind)
     }
 
+    /// All of a kind, the oldest first, and of one age in order of namespace and name: where several say something of the same
+    /// thing, the first counts.
+    #[must_use]
+    pub fn by_age(&self, group: &str, kind: &str) -> Vec<&Arc<Object>> {
+        let mut objects: Vec<_> = self.of(group, kind).collect();
+        objects.sort_by_key(|object| object.created);
+        objects
+    }
+
     /// All.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
         self.0.values()
@@ -149,7 +158,7 @@ pub fn compile(objects: &Objects, world: &World) -> Compiled {
         authentications: security.authentications,
         trusted_hops: security.trusted_hops,
         client_identity: gateway.client_identity,
-        telemetry: istio::telemetry::translate(objects, world, &config, &mut problems),
+        telemetry: istio::telemetry::translate(objects, world, &services, &config, &mut problems),
     };
     Compiled { snapshot: Arc::new(snapshot), problems: problems.into_sorted(), statuses: gateway.statuses }
 }

@@ -1,6 +1,6 @@
 //! A Kubernetes object, whoever has read it: from a file, or from a cluster.
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use adit_core::time::UnixTime;
 use serde::Deserialize as _;
@@ -115,22 +115,19 @@ impl Object {
     ///
     /// A resource that must fail closed asks [`Problems::count`] before and after, or reads with [`Object::read`].
     pub fn spec<T: DeserializeOwned>(&self, problems: &mut Problems) -> Option<T> {
-        let empty = Value::Object(serde_json::Map::new());
-        self.read("spec", self.body.get("spec").filter(|spec| !spec.is_null()).unwrap_or(&empty), problems)
+        self.read("spec", self.specification(), problems)
+    }
+
+    /// What stands at `spec`; nothing there is as an empty one.
+    fn specification(&self) -> &Value {
+        static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
+        self.body.get("spec").filter(|spec| !spec.is_null()).unwrap_or(&EMPTY)
     }
 
     /// What a `T` is interested in of `spec`. For kinds that others read in full: what `T` does not know is no problem.
     pub fn excerpt<T: DeserializeOwned>(&self, problems: &mut Problems) -> Option<T> {
-        let empty = Value::Object(serde_json::Map::new());
-        let spec = self.body.get("spec").filter(|spec| !spec.is_null()).unwrap_or(&empty);
-        match serde_path_to_error::deserialize(spec) {
-            Ok(read) => Some(read),
-            Err(error) => {
-                let field = below("spec", &error.path().to_string());
-                problems.push(self.id(), field, Severity::Malformed, error.into_inner().to_string());
-                None
-            }
-        }
+        let read = deserialize("spec", self.specification(), |_| {});
+        self.or_malformed(read, problems)
     }
 
     /// `value`, which is the object's `field`, as a `T`; problems as for [`Object::spec`].
@@ -141,22 +138,31 @@ impl Object {
         problems: &mut Problems,
     ) -> Option<T> {
         let mut unknown = Vec::new();
-        let mut track = serde_path_to_error::Track::new();
-        let reader = serde_path_to_error::Deserializer::new(value, &mut track);
-        let read = serde_ignored::deserialize(reader, |path| unknown.push(below(field, &path.to_string())));
+        let read = deserialize(field, value, |path| unknown.push(path));
         for field in unknown {
             let text = "no such field is known here; correct its name or remove it";
             problems.push(self.id(), field, Severity::Malformed, text);
         }
-        match read {
-            Ok(read) => Some(read),
-            Err(error) => {
-                let field = below(field, &track.path().to_string());
-                problems.push(self.id(), field, Severity::Malformed, error.to_string());
-                None
-            }
-        }
+        self.or_malformed(read, problems)
     }
+
+    /// What was read, or the problem that it was not.
+    fn or_malformed<T>(&self, read: Result<T, (String, String)>, problems: &mut Problems) -> Option<T> {
+        read.map_err(|(field, text)| problems.push(self.id(), field, Severity::Malformed, text)).ok()
+    }
+}
+
+/// `value`, which is a `field`, as a `T`, or the path of what makes it none and why. What `T` does not know is for `unknown`, by
+/// its path.
+fn deserialize<T: DeserializeOwned>(
+    field: &str,
+    value: &Value,
+    mut unknown: impl FnMut(String),
+) -> Result<T, (String, String)> {
+    let mut track = serde_path_to_error::Track::new();
+    let reader = serde_path_to_error::Deserializer::new(value, &mut track);
+    serde_ignored::deserialize(reader, |path| unknown(below(field, &path.to_string())))
+        .map_err(|error| (below(field, &track.path().to_string()), error.to_string()))
 }
 
 /// A path below a field. Optional parts of it are written with `?` by the one crate, and `.` is the other's root.

@@ -2,6 +2,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use adit_core::l7::{Kind, RouteId};
+
 /// Names an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
@@ -13,6 +15,13 @@ pub struct ObjectName {
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
+}
+
+impl ObjectName {
+    /// The name of the rules that this object, a route of `kind`, comes to.
+    pub(super) fn route(&self, kind: Kind) -> RouteId {
+        RouteId { kind, namespace: Arc::clone(&self.namespace), name: Arc::clone(&self.name) }
+    }
 }
 
 impl fmt::Display for ObjectName {
@@ -87,11 +96,5 @@ impl Problems {
         self.0.sort();
         self.0.dedup();
         self.0
-    }
-}
-
-impl Extend<Problem> for Problems {
-    fn extend<T: IntoIterator<Item = Problem>>(&mut self, problems: T) {
-        self.0.extend(problems);
     }
 }

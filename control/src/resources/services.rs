@@ -9,6 +9,7 @@ use adit_core::l7::{Protocol, Protocols};
 use adit_core::mesh::ServiceName;
 use serde::Deserialize;
 
+use super::gateway::ISTIO_GROUP;
 use super::problem::{Problems, Severity};
 use super::{Object, Objects, World};
 
@@ -106,7 +107,7 @@ impl Services {
             };
             this.known.insert(world.service(&object.namespace, &object.name), known);
         }
-        for object in objects.of("networking.istio.io", "ServiceEntry") {
+        for object in objects.of(ISTIO_GROUP, "ServiceEntry") {
             this.entry(object, problems);
         }
         this
@@ -188,10 +189,16 @@ impl Services {
         self.entries.get(&(namespace.into(), name.into())).map(Vec::as_slice)
     }
 
-    /// The service of a hostname, preferably that of this namespace.
-    pub(super) fn by_hostname(&self, hostname: &str, namespace: &str) -> Option<&ServiceName> {
+    /// The service that an object of `namespace` means by a hostname in full: the known one of this name, preferably that of the
+    /// namespace. Where nothing tells who defines it, the name does if it is of the cluster, and else the namespace.
+    pub(super) fn named(&self, hostname: &str, namespace: &str, world: &World) -> ServiceName {
         let own = ServiceName { namespace: namespace.into(), hostname: hostname.into() };
         let mut all = self.known.keys().filter(|name| *name.hostname == *hostname);
-        self.known.get_key_value(&own).map(|(name, _)| name).or_else(|| all.next())
+        let known = self.known.get_key_value(&own).map(|(name, _)| name).or_else(|| all.next());
+        known.cloned().unwrap_or_else(|| {
+            let suffix = format!(".svc.{}", world.cluster_domain);
+            let name = hostname.strip_suffix(&*suffix).and_then(|name| name.split_once('.'));
+            ServiceName { namespace: name.map_or(namespace, |(_, owner)| owner).into(), ..own }
+        })
     }
 }

@@ -38,6 +38,12 @@ impl World {
         }
     }
 
+    /// Whether a Gateway of this namespace and name is the one that we are.
+    #[must_use]
+    pub fn is_gateway(&self, namespace: &str, name: &str) -> bool {
+        (namespace, name) == (&*self.namespace, &*self.gateway)
+    }
+
     /// The mesh's name for a Kubernetes Service.
     #[must_use]
     pub fn service(&self, namespace: &str, name: &str) -> ServiceName {

@@ -7,12 +7,14 @@
 //! ```
 mod attributes;
 pub mod log;
+mod messages;
 pub mod metrics;
 pub mod otlp;
 mod outlet;
 pub mod record;
 pub mod trace;
 
+pub use self::messages::Messages;
 pub use self::outlet::{Outlet, Outlets, Reporter};
 pub use self::record::{
     Details, Downstream, Exchange, Grpc, Headers, Http, NoHeaders, Octets, Peer, Protocol, ResetReason,

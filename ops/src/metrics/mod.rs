@@ -6,6 +6,7 @@
 mod control;
 mod dns;
 mod labels;
+mod otlp;
 mod process;
 mod tables;
 mod traffic;
@@ -25,7 +26,7 @@ pub use self::dns::Dns;
 pub use self::process::Runtimes;
 pub use self::traffic::{Bounds, Traffic};
 use self::tunnels::Tunnels;
-use crate::l7::metrics::HttpMetrics;
+use crate::l7::metrics::{HttpMetrics, Series};
 
 /// How long the series of a workload are still shown that is not here any more: its last connections are to be counted by
 /// whoever scrapes every minute.
@@ -34,7 +35,9 @@ pub(crate) const LAST_SCRAPES: Duration = Duration::from_secs(150);
 /// All metrics of a process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    /// All but the series of requests.
     registry: Arc<Registry>,
+    requests: Option<HttpMetrics>,
     traffic: Traffic,
     tunnels: Tunnels,
     /// Hooks of the control plane's client.
@@ -67,7 +70,17 @@ impl Metrics {
         dns.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(runtimes.clone()));
-        Self { registry: Arc::new(registry), traffic, tunnels, xds, dns, certificates, pods, runtimes }
+        Self {
+            registry: Arc::new(registry),
+            requests: None,
+            traffic,
+            tunnels,
+            xds,
+            dns,
+            certificates,
+            pods,
+            runtimes,
+        }
     }
 
     /// Metrics of a waypoint, whose traffic is counted elsewhere: `traffic` and what else `more` has. Nothing of a node proxy's
@@ -89,6 +102,7 @@ impl Metrics {
         more.into_iter().for_each(|collector| registry.register_collector(collector));
         Self {
             registry: Arc::new(registry),
+            requests: Some(traffic.clone()),
             traffic: Traffic::new(Bounds::default()),
             tunnels,
             xds,
@@ -132,11 +146,22 @@ impl Metrics {
     /// Everything as OpenMetrics text, ending in `# EOF`.
     #[must_use]
     pub fn text(&self) -> String {
-        self.dns.expire(Instant::now());
         let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = text::encode(&mut text, &self.registry);
+        if let Some(requests) = &self.requests {
+            let mut registry = Registry::default();
+            registry.register_collector(Box::new(Series(requests.clone())));
+            // Writing to a String cannot fail.
+            let _ = text::encode_registry(&mut text, &registry);
+        }
+        self.write_figures(&mut text);
+        let _ = text::encode_eof(&mut text);
         text
+    }
+
+    /// Writes everything but the series of requests, as OpenMetrics text without its end.
+    fn write_figures(&self, text: &mut String) {
+        self.dns.expire(Instant::now());
+        let _ = text::encode_registry(text, &self.registry);
     }
 }
 

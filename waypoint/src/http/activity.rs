@@ -61,7 +61,7 @@ mod tests {
 
     /// Seconds until a connection of which `requests` are under way from a second to another has rested for ten.
     fn rested(requests: &'static [(u64, u64)]) -> u64 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         let local = tokio::task::LocalSet::new();
         let seconds = Duration::from_secs;
         let asked = async move {
@@ -77,7 +77,7 @@ mod tests {
             activity.rested(seconds(10)).await;
             begun.elapsed().as_secs()
         };
-        local.block_on(&runtime.build().unwrap(), asked)
+        local.block_on(&runtime.enable_time().start_paused(true).build().unwrap(), asked)
     }
 
     #[test]

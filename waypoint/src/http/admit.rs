@@ -169,17 +169,10 @@ async fn ask(
         }
         (Protocol::Http(_), None) => return Answer::Failed("it is asked about requests alone".to_owned()),
     };
-    let mut request: Request<_> = match request {
+    let request: Request<_> = match request {
         Ok(request) => request,
         Err(error) => return Answer::Failed(error.to_string()),
     };
-    if version == UpstreamVersion::Http1
-        && let Ok(host) = http::HeaderValue::from_str(
-            &question.http.as_ref().map_or_else(String::new, |http| http.authority.to_owned()),
-        )
-    {
-        request.headers_mut().insert(http::header::HOST, host);
-    }
     let whole = match call(worker, now, conn, &target, version, request, provider.timeout).await {
         Ok(whole) => whole,
         Err(why) => return Answer::Failed(why),

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use adit_ops::l7::{Details, ResponseFlags};
+use adit_ops::l7::{Details, Messages, ResponseFlags};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
@@ -145,6 +145,8 @@ struct Source {
     read: u64,
     /// The client has not sent it to its end.
     broken: Option<Broken>,
+    /// Messages of a gRPC call, as far as they were read.
+    messages: Option<Messages>,
     /// Told when the end is read, or when it is known that there will be no copy.
     decided: Rc<Notify>,
 }
@@ -154,8 +156,8 @@ struct Source {
 pub(crate) struct Kept(Rc<RefCell<Source>>, Rc<Notify>);
 
 impl Kept {
-    /// Keeps at most `limit` octets of `incoming`.
-    pub(crate) fn new(incoming: Incoming, limit: usize) -> Self {
+    /// Keeps at most `limit` octets of `incoming`, and counts the messages in it if it is a call of `grpc`.
+    pub(crate) fn new(incoming: Incoming, limit: usize, grpc: bool) -> Self {
         let (ended, decided) = (incoming.is_end_stream(), Rc::<Notify>::default());
         let hint = incoming.size_hint();
         Self(
@@ -170,6 +172,7 @@ impl Kept {
                 ended,
                 read: 0,
                 broken: None,
+                messages: grpc.then(Messages::default),
                 decided: Rc::clone(&decided),
             })),
             decided,
@@ -201,6 +204,11 @@ impl Kept {
     /// Octets of the client's that were read.
     pub(crate) fn octets(&self) -> u64 {
         self.0.borrow().read
+    }
+
+    /// Messages of a gRPC client's that were read.
+    pub(crate) fn messages(&self) -> u64 {
+        self.0.borrow().messages.map_or(0, |messages| messages.count())
     }
 
     /// Reads the first `max` octets, or all if there are no more; says whether there is more. What is read stays for attempts.
@@ -278,6 +286,9 @@ impl Source {
         let read = match frame.into_data() {
             Ok(data) => {
                 self.read = self.read.saturating_add(data.len() as u64);
+                if let Some(messages) = &mut self.messages {
+                    messages.pass(&data);
+                }
                 self.octets = self.octets.saturating_add(data.len());
                 if self.octets > self.limit {
                     self.spilled = true;

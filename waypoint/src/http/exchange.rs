@@ -53,7 +53,7 @@ pub(crate) async fn serve(
     clean::strip_request(&mut head.headers);
     let outlet = conn.outlet(&worker.shared.in_force.borrow());
     let traced = identify(&worker, outlet.telemetry(), &mut head);
-    let kept = Kept::new(body, settings.max_replayed);
+    let kept = Kept::new(body, settings.max_replayed, head.grpc);
     let mut report = Report::new(&worker, &conn, busy, head, outlet);
     report.traced = traced;
     if let Err(refused) = refused {

@@ -11,8 +11,8 @@ use adit_core::l7::Outcome;
 use adit_ops::l7::metrics::Reported;
 use adit_ops::l7::trace::Traced;
 use adit_ops::l7::{
-    Details, Exchange, Grpc, Http, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags, Upstream,
-    Version,
+    Details, Exchange, Grpc, Http, Messages, Octets, Outlet, Peer, Protocol, ResetReason, ResponseFlags,
+    Upstream, Version,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -22,7 +22,7 @@ use super::activity::Busy;
 use super::body::{Body, BodyError, Kept};
 use super::view::Head;
 use crate::conn::Conn;
-use crate::observe::Told;
+use crate::observe::{Recorder, Told};
 use crate::shared::UnderWay;
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -53,6 +53,11 @@ pub(crate) struct Report {
     pub(crate) policy: Arc<str>,
     outlet: Arc<Outlet>,
     pub(crate) traced: Option<Traced>,
+    /// Messages of a gRPC server's.
+    messages: Messages,
+    /// What has been counted of the call already, and when.
+    reported: Reported,
+    counted: Instant,
 }
 
 impl Report {
@@ -63,12 +68,13 @@ impl Report {
         head: Head,
         outlet: Arc<Outlet>,
     ) -> Self {
+        let now = Instant::now();
         Self {
             worker: Rc::clone(worker),
             conn: Rc::clone(conn),
             _busy: busy,
             head: Rc::new(head),
-            started: Instant::now(),
+            started: now,
             wall: SystemTime::now(),
             request: None,
             status: 0,
@@ -88,13 +94,39 @@ impl Report {
             policy: Arc::default(),
             outlet,
             traced: None,
+            messages: Messages::default(),
+            reported: Reported::default(),
+            counted: now,
         }
     }
 
-    fn told(&self) {
+    /// Counts an answer's octets, and its messages if it is gRPC's.
+    fn passed(&mut self, data: &[u8]) {
+        self.sent = self.sent.saturating_add(data.len() as u64);
+        if !self.head.grpc {
+            return;
+        }
+        self.messages.pass(data);
+        // Calls may go on for days.
+        let settings = &self.worker.shared.settings;
+        let interval = self.outlet.telemetry().metrics.interval.unwrap_or(settings.tcp_interval);
+        if self.counted.elapsed() >= interval {
+            self.counted = Instant::now();
+            let mut reported = self.reported;
+            self.tell(|recorder, told| recorder.progress(told, &mut reported));
+            self.reported = reported;
+        }
+    }
+
+    /// Tells what is known now.
+    fn tell(&self, how: impl FnOnce(&dyn Recorder, &Told<'_>)) {
         let head = &self.head;
         let value = |name: &str| head.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
-        let grpc = head.grpc.then(|| Grpc { status: self.grpc_status, ..Grpc::default() });
+        let grpc = head.grpc.then(|| Grpc {
+            status: self.grpc_status,
+            request_messages: self.request.as_ref().map_or(0, Kept::messages),
+            response_messages: self.messages.count(),
+        });
         let path = head.target(&head.path);
         let http = Http {
             method: head.method.as_str().as_bytes(),
@@ -138,7 +170,7 @@ impl Report {
         };
         let told =
             Told { exchange: &told, outlet: &self.outlet, traced: self.traced.as_ref(), operation: "" };
-        self.worker.recorder.finished(&told, Reported::default());
+        how(&*self.worker.recorder, &told);
     }
 }
 
@@ -149,7 +181,7 @@ impl Drop for Report {
             self.flags |= ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
             self.details = Some(Details::DownstreamRemoteDisconnect);
         }
-        self.told();
+        self.tell(|recorder, told| recorder.finished(told, self.reported));
     }
 }
 
@@ -212,7 +244,7 @@ impl Watched {
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.report.sent = self.report.sent.saturating_add(data.len() as u64);
+                    self.report.passed(data);
                 } else if let Some(trailers) = frame.trailers_ref()
                     && let Some(status) = grpc_status(trailers)
                 {

@@ -5,10 +5,10 @@ use adit_core::l7::{Abort, FaultPolicy, Faults, Fraction, Scoped, TextMatch};
 use adit_core::time::UnixTime;
 use serde::Deserialize;
 
-use super::super::istio::values::{GoDuration, Reader};
+use super::super::istio::values::{GoDuration, Reader, per_cent};
 use super::super::services::Services;
 use super::super::{Severity, World};
-use super::rate_limit::{ConditionSpec, conditions};
+use super::rate_limit::{ConditionSpec, of_headers};
 use super::target::{self, TargetRef};
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ pub(super) fn read(
     let before = reader.problems.count();
     let Some(spec) = object.spec::<Spec>(reader.problems) else { return };
     let scopes = target::scopes(reader, world, services, &spec.target_refs);
-    let headers = conditions(reader, "spec.when.headers", &spec.when.headers);
+    let headers = of_headers(reader, "spec.when.headers", &spec.when.headers);
     let expires = spec.expires.parse::<jiff::Timestamp>();
     if expires.is_err() {
         let text = format!("{:?} is no time: expected one such as 2026-01-31T12:00:00Z", spec.expires);
@@ -84,8 +84,6 @@ pub(super) fn read(
     if reader.problems.count() > before {
         return;
     }
-    let mut headers = headers;
-    headers.iter_mut().for_each(|named| named.name.make_ascii_lowercase());
     let policy = Arc::new(FaultPolicy {
         name: format!("{}/{}", object.namespace, object.name).into(),
         faults: Faults { delay, abort },
@@ -99,11 +97,10 @@ pub(super) fn read(
 }
 
 fn fraction(reader: &mut Reader<'_>, field: &str, percent: f64) -> Option<Fraction> {
-    if !(0.0..=100.0).contains(&percent) {
+    let fraction = per_cent(percent);
+    if fraction.is_none() {
         let text = format!("{percent} is no percentage: expected 0 to 100");
         reader.tell(Severity::Malformed, &format!("{field}.percentage"), text);
-        return None;
     }
-    // Between 0 and a million.
-    Some(Fraction { numerator: (percent * 10_000.0).round() as u32, denominator: 1_000_000 })
+    fraction
 }

@@ -297,8 +297,7 @@ fn part(reader: &mut Reader<'_>, field: &str, part: &PartSpec) -> Option<Part> {
             Part::Query { key: key(&it.key, &it.name), name: it.name.as_str().into(), optional: it.optional }
         }
         PartSpec::HeaderMatch(it) => {
-            let mut headers = conditions(reader, &format!("{field}.headerMatch.conditions"), &it.conditions)?;
-            headers.iter_mut().for_each(|named| named.name.make_ascii_lowercase());
+            let headers = of_headers(reader, &format!("{field}.headerMatch.conditions"), &it.conditions)?;
             let (value, expect) = (it.value.as_str().into(), it.expect_match.unwrap_or(true));
             Part::HeaderMatch { key: key(&it.key, "header_match"), value, headers, expect }
         }
@@ -340,12 +339,19 @@ fn part(reader: &mut Reader<'_>, field: &str, part: &PartSpec) -> Option<Part> {
     })
 }
 
-/// Conditions on headers or parameters.
-pub(super) fn conditions(
+/// Conditions on headers, whose names are in lower case.
+pub(super) fn of_headers(
     reader: &mut Reader<'_>,
     field: &str,
     written: &[ConditionSpec],
 ) -> Option<Vec<Named>> {
+    let mut headers = conditions(reader, field, written)?;
+    headers.iter_mut().for_each(|named| named.name.make_ascii_lowercase());
+    Some(headers)
+}
+
+/// Conditions on parameters, or on headers but for their names' case.
+fn conditions(reader: &mut Reader<'_>, field: &str, written: &[ConditionSpec]) -> Option<Vec<Named>> {
     let mut conditions = Vec::new();
     for (index, one) in written.iter().enumerate() {
         let field = format!("{field}[{index}]");

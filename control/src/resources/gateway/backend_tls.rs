@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::super::Object;
 use super::super::problem::{ObjectName, Problems, Severity};
 use super::super::status::{Condition, ConditionKind, Reason, Status};
+use super::GATEWAY_GROUP;
 use super::reading::Context;
 use super::targets::{self, Section, TargetRef, Targets};
-use super::{GATEWAY_GROUP, by_age};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +66,7 @@ pub(super) fn translate(
     let mut taken: BTreeSet<(ObjectName, Option<Arc<str>>)> = BTreeSet::new();
     // Where a port's number is not known, what is not said otherwise fails: after all others have said it.
     let mut failing = Vec::new();
-    for object in by_age(context.objects.of(GATEWAY_GROUP, "BackendTLSPolicy")) {
+    for object in context.objects.by_age(GATEWAY_GROUP, "BackendTLSPolicy") {
         let before = problems.count();
         let Some(spec) = object.spec::<Spec>(problems) else {
             failing.extend(salvage(object, context));
@@ -103,15 +103,14 @@ pub(super) fn translate(
                     }
                 }
             }
-            let mut conditions = conditions.clone();
+            let conditions = conditions.clone();
+            let generation = object.generation;
+            let mut status = Status { object: object.id(), generation, parent: Some(of), conditions };
             if let Some((reason, severity, message)) = told {
                 problems.push(object.id(), &*field, severity, format!("{reason}: {message}"));
-                let kind = ConditionKind::Accepted;
-                conditions.retain(|condition: &Condition| condition.kind != kind);
-                conditions.push(Condition { kind, holds: false, reason, message });
+                status.set(Condition { kind: ConditionKind::Accepted, holds: false, reason, message });
             }
-            let (object, generation) = (object.id(), object.generation);
-            statuses.push(Status { object, generation, parent: Some(of), conditions });
+            statuses.push(status);
         }
     }
     for (service, why) in failing {

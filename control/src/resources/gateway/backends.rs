@@ -84,7 +84,10 @@ fn target(reading: &mut Reading<'_>, field: &str, to: &Reference) -> Result<Targ
             namespace: namespace.into(),
             hostname: format!("{}.{namespace}.svc.clusterset.local", to.name).into(),
         },
-        (ISTIO_GROUP, "Hostname") => of_hostname(reading, &to.name.to_ascii_lowercase(), namespace),
+        // The service of this name, whoever defines it.
+        (ISTIO_GROUP, "Hostname") => {
+            context.services.named(&to.name.to_ascii_lowercase(), namespace, context.world)
+        }
         ("" | "core", "Service") | (MCS_GROUP, "ServiceImport") => {
             let text =
                 format!("{:?} is no name of a {kind}: it has none of the dots of a host name", to.name);
@@ -117,17 +120,6 @@ fn target(reading: &mut Reading<'_>, field: &str, to: &Reference) -> Result<Targ
         Presence::There | Presence::Unknown => {}
     }
     Ok(Target { service, port })
-}
-
-/// Istio's `Hostname`: the service of this name, whoever defines it.
-fn of_hostname(reading: &Reading<'_>, hostname: &str, namespace: &str) -> ServiceName {
-    let context = reading.context;
-    if let Some(known) = context.services.by_hostname(hostname, namespace) {
-        return known.clone();
-    }
-    let suffix = format!(".svc.{}", context.world.cluster_domain);
-    let owner = hostname.strip_suffix(&*suffix).and_then(|name| name.split_once('.')).map(|(_, owner)| owner);
-    ServiceName { namespace: owner.unwrap_or(namespace).into(), hostname: hostname.into() }
 }
 
 /// Reads a `requestMirror`. One that leads nowhere is left out, and the rule is none the worse.

@@ -44,8 +44,7 @@ struct Listener {
 pub(super) fn check(context: Context<'_>, problems: &mut Problems, statuses: &mut Vec<Status>) -> bool {
     let mut client_identity = false;
     for object in context.objects.of(GATEWAY_GROUP, "Gateway") {
-        let ours = (&object.namespace, &object.name) == (&context.world.namespace, &context.world.gateway);
-        if !ours {
+        if !context.world.is_gateway(&object.namespace, &object.name) {
             let text = format!(
                 "is not the Gateway that this waypoint is ({}/{}) and has no effect on it",
                 context.world.namespace, context.world.gateway

@@ -65,7 +65,7 @@ pub(super) fn read(
     if reading.end_rule().is_some() {
         backends = Backends::default();
     }
-    let id = parents::id(reading, kind);
+    let id = object.id().route(kind);
     let route = ConnectionRoute { id, created: object.created, parents: parents.all(), names, backends };
     (Some(Arc::new(route)), parents.statuses(reading))
 }

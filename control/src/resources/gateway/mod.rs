@@ -27,7 +27,7 @@ use self::reading::Context;
 use super::problem::{Problems, Severity};
 use super::services::Services;
 use super::status::{Condition, ConditionKind, Reason, Status};
-use super::{Object, Objects, World};
+use super::{Objects, World};
 
 /// The group of the Gateway API.
 pub(super) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -95,13 +95,7 @@ pub(super) fn translate(
 fn conflicts(frontends: &Frontends, told: &mut [Told], problems: &mut Problems) {
     let mut by_route: BTreeMap<RouteId, Vec<&mut Told>> = BTreeMap::new();
     for entry in told {
-        let object = &entry.1.object;
-        let id = RouteId {
-            kind: entry.0,
-            namespace: Arc::clone(&object.namespace),
-            name: Arc::clone(&object.name),
-        };
-        by_route.entry(id).or_default().push(entry);
+        by_route.entry(entry.1.object.route(entry.0)).or_default().push(entry);
     }
     for conflict in frontends.conflicts() {
         let Some(entries) = by_route.get_mut(&conflict.route) else { continue };
@@ -119,11 +113,4 @@ fn conflicts(frontends: &Frontends, told: &mut [Told], problems: &mut Problems) 
             status.set(Condition { kind, holds: false, reason, message });
         }
     }
-}
-
-/// Policies in order of precedence: the oldest first, then by namespace and name.
-fn by_age<'a>(objects: impl Iterator<Item = &'a Arc<Object>>) -> Vec<&'a Arc<Object>> {
-    let mut objects: Vec<_> = objects.collect();
-    objects.sort_by_key(|object| object.created);
-    objects
 }

@@ -1,5 +1,5 @@
 //! What a route is for (GAMMA, GEP-1294): services, by reference to a `Service` or a `ServiceEntry`.
-use adit_core::l7::{Kind, Parent, RouteId};
+use adit_core::l7::Parent;
 use adit_core::mesh::ServiceName;
 use serde::Deserialize;
 use serde_json::Value;
@@ -108,9 +108,7 @@ fn attach(reading: &Reading<'_>, of: &ParentRef) -> Result<Option<Found>, String
             hosts.ok_or_else(missing)?.to_vec()
         }
         (GATEWAY_GROUP, "Gateway") => {
-            let ours =
-                (&object.namespace, &object.name) == (&context.world.namespace, &context.world.gateway);
-            if !ours {
+            if !context.world.is_gateway(&object.namespace, &object.name) {
                 return Ok(None);
             }
             let text = "routes attach to the services behind a waypoint, not to its Gateway: refer to a Service (group \"\")";
@@ -156,10 +154,4 @@ fn attach(reading: &Reading<'_>, of: &ParentRef) -> Result<Option<Found>, String
         parents.push(Parent { service, port });
     }
     Ok(Some((parents, missing)))
-}
-
-/// The route's own name.
-pub(super) fn id(reading: &Reading<'_>, kind: Kind) -> RouteId {
-    let object = reading.object;
-    RouteId { kind, namespace: object.namespace.clone(), name: object.name.clone() }
 }

@@ -76,7 +76,7 @@ pub(super) fn read(
         }
         rules.push(rule);
     }
-    let id = parents::id(reading, kind);
+    let id = object.id().route(kind);
     let route = Route { id, created: object.created, parents: parents.all(), rules };
     (Some(Arc::new(route)), parents.statuses(reading))
 }

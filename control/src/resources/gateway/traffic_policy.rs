@@ -11,7 +11,7 @@ use super::super::problem::{Problems, Severity};
 use super::super::status::{Condition, ConditionKind, Reason, Status};
 use super::reading::Context;
 use super::targets::{self, TargetRef};
-use super::{EXPERIMENTAL_GROUP, by_age, duration};
+use super::{EXPERIMENTAL_GROUP, duration};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +47,7 @@ pub(super) fn translate(
     statuses: &mut Vec<Status>,
 ) -> BTreeMap<ServiceName, RetryShare> {
     let mut budgets: BTreeMap<ServiceName, RetryShare> = BTreeMap::new();
-    for object in by_age(context.objects.of(EXPERIMENTAL_GROUP, "XBackendTrafficPolicy")) {
+    for object in context.objects.by_age(EXPERIMENTAL_GROUP, "XBackendTrafficPolicy") {
         let before = problems.count();
         let Some(spec) = object.spec::<Spec>(problems) else { continue };
         let budget = budget(object, &spec, problems);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::super::problem::{Problems, Severity};
 use super::duration;
-use super::mesh_config::{self, MeshConfig};
+use super::mesh_config::MeshConfig;
 
 /// Fields of both kinds; those that only HTTP has are empty for gRPC.
 #[derive(Deserialize)]
@@ -80,15 +80,9 @@ pub(super) fn provider(
     }
     let read = spec.ok_or_else(|| "it cannot be read".to_owned()).and_then(|spec| read(name, grpc, &spec));
     read.map(Arc::new).map_err(|problem| {
-        tell(config, found, &problem, problems);
+        config.tell(&*found.field, Severity::Malformed, &*problem, problems);
         broken(problem)
     })
-}
-
-fn tell(config: &MeshConfig, provider: &mesh_config::Provider, problem: &str, problems: &mut Problems) {
-    if let Some(id) = config.id() {
-        problems.push(id, provider.field.clone(), Severity::Malformed, problem);
-    }
 }
 
 fn read(name: &str, grpc: bool, spec: &Spec) -> Result<Provider, String> {

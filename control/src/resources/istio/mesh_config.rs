@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::super::{Object, ObjectName, Objects, Problems, Severity, World};
+use super::super::{Object, Objects, Problems, Severity, World};
 
 /// Name of the ConfigMap.
 const NAME: &str = "istio";
@@ -171,8 +171,8 @@ impl MeshConfig {
     /// The text at a field of the document; empty is as not there. Anything but a text is a problem.
     pub fn text(&self, field: &str, problems: &mut Problems) -> Option<&str> {
         let text = self.get(&[field])?.as_str();
-        if let (None, Some(id)) = (text, self.id()) {
-            problems.push(id, Self::field(&[field]), Severity::Malformed, "expected a text");
+        if text.is_none() {
+            self.tell(Self::field(&[field]), Severity::Malformed, "expected a text", problems);
         }
         text.filter(|text| !text.is_empty())
     }
@@ -183,16 +183,30 @@ impl MeshConfig {
         let list = self.get(&path)?.as_array();
         let names = list.map(|list| list.iter().filter_map(Value::as_str).map(Arc::from).collect::<Vec<_>>());
         let whole = list.map(Vec::len) == names.as_ref().map(Vec::len);
-        if let (false, Some(id)) = (whole && names.is_some(), self.id()) {
-            problems.push(id, Self::field(&path), Severity::Malformed, "expected a list of names");
+        if !whole || names.is_none() {
+            self.tell(Self::field(&path), Severity::Malformed, "expected a list of names", problems);
         }
         names
     }
 
-    /// What names the ConfigMap, for problems with what is in it.
+    /// Whether there is a ConfigMap: without one, all settings have their defaults.
     #[must_use]
-    pub fn id(&self) -> Option<ObjectName> {
-        self.object.as_ref().map(|object| object.id())
+    pub const fn is_given(&self) -> bool {
+        self.object.is_some()
+    }
+
+    /// Tells of a problem with what stands at a field of the ConfigMap ([`MeshConfig::field`], [`Provider::field`]). Where there
+    /// is no ConfigMap, nothing can be wrong with it.
+    pub fn tell(
+        &self,
+        field: impl Into<String>,
+        severity: Severity,
+        text: impl Into<String>,
+        problems: &mut Problems,
+    ) {
+        if let Some(object) = &self.object {
+            problems.push(object.id(), field, severity, text);
+        }
     }
 
     /// The path in the ConfigMap of a path in the document.

@@ -59,10 +59,8 @@ fn trusted_hops(config: &MeshConfig, problems: &mut Problems) -> u32 {
     let Some(value) = config.get(&path) else { return 0 };
     let hops = value.as_u64().and_then(|hops| u32::try_from(hops).ok());
     hops.unwrap_or_else(|| {
-        if let Some(id) = config.id() {
-            let text = "expected a whole number: nobody is trusted to name clients but the last proxy";
-            problems.push(id, MeshConfig::field(&path), Severity::Malformed, text);
-        }
+        let text = "expected a whole number: nobody is trusted to name clients but the last proxy";
+        config.tell(MeshConfig::field(&path), Severity::Malformed, text, problems);
         0
     })
 }

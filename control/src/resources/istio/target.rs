@@ -143,9 +143,7 @@ fn resolve(
             Some(Target::ServiceEntry { namespace: Arc::clone(namespace), name: name.into() })
         }
         // Another waypoint's are that one's business.
-        (GATEWAY_GROUP, "Gateway") => {
-            (*namespace == world.namespace && *name == *world.gateway).then_some(Target::Gateway)
-        }
+        (GATEWAY_GROUP, "Gateway") => world.is_gateway(namespace, name).then_some(Target::Gateway),
         (GATEWAY_GROUP, "GatewayClass") if *namespace != world.root_namespace => {
             let text =
                 format!("only policies of namespace {} may be for a whole class", world.root_namespace);

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_core::l7::Fraction;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::super::{Object, Problems, Severity, World};
@@ -78,6 +79,13 @@ fn parse_duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_nanos(sum))
 }
 
+/// A part of all, of a number of per cent: in steps of a ten-thousandth of one. `None`: it is not between 0 and 100.
+pub(in super::super) fn per_cent(percent: f64) -> Option<Fraction> {
+    // Between 0 and a million.
+    let numerator = || (percent * 10_000.0).round() as u32;
+    (0.0..=100.0).contains(&percent).then(|| Fraction { numerator: numerator(), denominator: 1_000_000 })
+}
+
 /// A host as it is meant: a name without dots is a service of the object's namespace.
 pub(in super::super) fn full_host(host: &str, namespace: &str, world: &World) -> Arc<str> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -121,6 +129,22 @@ mod tests {
             ("99999999999h", None),
         ] {
             assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn per_cent_is_between_none_and_all() {
+        let million = |numerator| Some(Fraction { numerator, denominator: 1_000_000 });
+        for (percent, expected) in [
+            (0.0, million(0)),
+            (0.000_1, million(1)),
+            (33.333_349, million(333_333)),
+            (100.0, million(1_000_000)),
+            (-0.1, None),
+            (100.1, None),
+            (f64::NAN, None),
+        ] {
+            assert_eq!(per_cent(percent), expected, "{percent}");
         }
     }
 

@@ -112,18 +112,28 @@ fn one(encoder: &mut DescriptorEncoder<'_>, rows: &[Row], metric: Metric) -> fmt
     Ok(())
 }
 
+/// The standard metrics, as a collector of their own.
+#[derive(Debug)]
+pub(crate) struct Series(pub(crate) HttpMetrics);
+
+impl Collector for Series {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.expire(Instant::now());
+        // Written without the lock, so that a scrape holds up no request.
+        let rows = self.0.lock().snapshot();
+        Metric::ALL.iter().try_for_each(|metric| one(&mut encoder, &rows, *metric))
+    }
+}
+
+/// What is to be known of the tables themselves.
 impl Collector for HttpMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.expire(Instant::now());
-        // Written without the lock, so that a scrape holds up no request.
-        let (rows, collapsed, expired) = {
+        let (series, collapsed, expired) = {
             let tables = self.lock();
-            (tables.snapshot(), tables.collapsed(), tables.expired())
+            (tables.len(), tables.collapsed(), tables.expired())
         };
-        for metric in Metric::ALL {
-            one(&mut encoder, &rows, *metric)?;
-        }
-        let series = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let series = i64::try_from(series).unwrap_or(i64::MAX);
         let (name, help) = ("adit_http_metrics_series", "Series of a waypoint's traffic that are kept now.");
         encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&series)?;
         let help = "Requests and connections counted under labels that say `other`, because there were too many series.";

@@ -1,4 +1,4 @@
-//! Istio's standard metrics of a waypoint's traffic, with all their labels (waypoint.md §19), as a Prometheus collector:
+//! Istio's standard metrics of a waypoint's traffic, with all their labels (waypoint.md §19), for Prometheus and OpenTelemetry:
 //! [`Metrics::waypoint`](crate::metrics::Metrics::waypoint) has it.
 //!
 //! A request costs one look-up by the addresses of what it has in common with others; texts are made when somebody asks.
@@ -14,7 +14,9 @@ use std::time::Instant;
 
 use adit_core::l7::telemetry::MetricRules;
 
+pub(crate) use self::encode::Series;
 pub use self::histogram::BOUNDS;
+pub(crate) use self::otlp::nanoseconds;
 use self::tables::Tables;
 use super::record::{Exchange, Protocol};
 use crate::metrics::Bounds;

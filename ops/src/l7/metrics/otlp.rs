@@ -2,7 +2,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use adit_core::l7::telemetry::Metric;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Histogram, HistogramDataPoint, Metric as Exported, NumberDataPoint, Sum, metric,
     number_data_point,
@@ -11,18 +11,15 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use super::encode::{Labels, Value, described, joined};
 use super::tables::Counts;
 use super::{BOUNDS, HttpMetrics};
+use crate::l7::otlp::attribute;
 
-fn nanoseconds(time: SystemTime) -> u64 {
+/// As OpenTelemetry tells times.
+pub(crate) fn nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn attributes(labels: &Labels<'_>) -> Vec<KeyValue> {
-    let attribute = |(name, value): &(&str, std::borrow::Cow<'_, str>)| {
-        let value = any_value::Value::StringValue(value.clone().into_owned());
-        let value = Some(AnyValue { value: Some(value) });
-        KeyValue { key: (*name).to_owned(), value, ..KeyValue::default() }
-    };
-    labels.0.iter().map(attribute).collect()
+    labels.0.iter().map(|(name, value)| attribute(name, value)).collect()
 }
 
 impl HttpMetrics {

@@ -246,6 +246,11 @@ impl Tables {
         }
     }
 
+    /// How many series there are.
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
     /// How many exchanges were counted in series for the rest.
     pub(super) const fn collapsed(&self) -> u64 {
         self.collapsed

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   requests ── Spans::offer (never waits) ──▶ bounded queue ──▶ one task per collector: batches ──▶ Link ──▶ collector
+//!   Metrics ◀── asked every interval ── Pushing ──▶ Link ──▶ collector
 //! ```
 //!
 //! Connections are made with the HTTP library that is in the process already: no second TLS, no second pool of threads.
 //! Collectors that want TLS are put behind the mesh.
+mod environment;
 mod exporter;
 mod figures;
 mod link;
@@ -16,10 +18,11 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1;
 
+pub use self::environment::{Push, PushError};
 pub use self::exporter::{Exporters, Limits, Spans};
 pub use self::figures::ExportFigures;
 pub use self::link::ExportError;
-pub use self::metrics::push_metrics;
+pub use self::metrics::Pushing;
 
 /// Whose spans and metrics these are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +51,7 @@ impl Resource {
     }
 }
 
-fn attribute(key: &str, value: &str) -> KeyValue {
+pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
     let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) });
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }

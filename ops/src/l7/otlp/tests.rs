@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -16,13 +17,13 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::l7::metrics::{HttpMetrics, Reported};
 use crate::l7::record::{Exchange, Protocol};
 use crate::l7::trace::{Own, Tags, Traced, span};
-use crate::metrics::Bounds;
+use crate::metrics::{Bounds, Metrics};
 
 /// A request that the stand-in for a collector has had: path, content type, a header of ours, and the message.
 #[derive(Debug)]
@@ -296,20 +297,19 @@ fn metrics_are_pushed_as_they_are_scraped() {
         for _ in 0..2 {
             metrics.finished(Instant::now(), &Arc::default(), &exchange, Reported::default());
         }
-        let (stop, stopped) = oneshot::channel();
-        let resource = Resource::new("waypoint.shop", None);
         let figures = ExportFigures::default();
-        let interval = Duration::from_secs(3600);
-        let push = push_metrics(to(address, true), resource, metrics, interval, figures.clone(), stopped);
-        drop(stop);
-        push.await;
+        let metrics = Metrics::waypoint("1.2", &metrics, [Box::new(figures.clone()) as _]);
+        let push = Push { collector: to(address, true), interval: Duration::from_secs(3600) };
+        let pushing = pushing(push, &metrics, &figures);
+        pushing.finish(Duration::from_secs(60)).await;
         let got = got.recv().await.unwrap();
         assert_eq!(got.path, "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export");
         let request = ExportMetricsServiceRequest::decode(&*got.message).unwrap();
+        let scraped = metrics.text();
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
         let names: Vec<_> = metrics.iter().map(|metric| metric.name.as_str()).collect();
         assert_eq!(
-            names,
+            names[..4],
             [
                 "istio_requests_total",
                 "istio_request_duration_milliseconds",
@@ -323,6 +323,51 @@ fn metrics_are_pushed_as_they_are_scraped() {
         let Some(Data::Histogram(histogram)) = &metrics[1].data else { panic!("{metrics:?}") };
         let point = &histogram.data_points[0];
         assert_eq!((point.count, point.sum, point.bucket_counts[2]), (2, Some(6.0), 2));
+        assert_eq!(figures.metric_pushes_failed(), 0);
+        // And everything else that a scrape has.
+        let samples = scraped.lines().filter(|line| !line.starts_with('#'));
+        let samples: BTreeSet<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
+        let part = |name: &&str| ["_bucket", "_sum", "_count"].iter().any(|end| name.ends_with(end));
+        let whole: BTreeSet<&str> = samples.into_iter().filter(|name| !part(name)).collect();
+        let histograms = &names[1..4];
+        let pushed = names.iter().copied().filter(|name| !histograms.contains(name)).collect();
+        assert!(
+            whole.contains("istio_build") && whole.contains("adit_metric_pushes_failed_total"),
+            "{whole:?}"
+        );
+        assert_eq!(whole, pushed);
+    });
+}
+
+fn pushing(push: Push, metrics: &Metrics, figures: &ExportFigures) -> Pushing {
+    let resource = Resource::new("waypoint.shop", None);
+    Pushing::start(&tokio::runtime::Handle::current(), push, resource, metrics.clone(), figures.clone())
+}
+
+#[test]
+fn pushes_go_on_when_a_collector_fails_and_end_when_it_hangs() {
+    let metrics = Metrics::waypoint("1.2", &HttpMetrics::new(Bounds::default()), []);
+    for grpc in [true, false] {
+        runtime().block_on(async {
+            let (address, mut got) = collector(grpc, Mood::Fails).await;
+            let figures = ExportFigures::default();
+            let push = Push { collector: to(address, grpc), interval: Duration::from_millis(1) };
+            let pushing = pushing(push, &metrics, &figures);
+            for _ in 0..3 {
+                assert!(got.recv().await.is_some());
+            }
+            pushing.finish(Duration::from_secs(60)).await;
+            assert!(figures.metric_pushes_failed() >= 3);
+        });
+    }
+    runtime().block_on(async {
+        // It takes connections, and never answers.
+        let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let figures = ExportFigures::default();
+        let collector = to(deaf.local_addr().unwrap(), true);
+        let pushing = pushing(Push { collector, interval: Duration::from_secs(3600) }, &metrics, &figures);
+        // Its own timeout is a minute.
+        pushing.finish(Duration::from_millis(1)).await;
         assert_eq!(figures.metric_pushes_failed(), 0);
     });
 }

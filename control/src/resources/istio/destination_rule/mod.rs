@@ -10,11 +10,9 @@ use std::sync::Arc;
 use adit_core::l7::upstream::{Destination, Destinations, PortPolicies, Selector};
 
 use self::policy::Blocks;
+use super::super::gateway::ISTIO_GROUP;
 use super::super::{Objects, Problems, Severity, World};
 use super::values::{Reader, full_host, is_exported};
-
-/// The API group.
-const GROUP: &str = "networking.istio.io";
 
 /// What is said of a host or a subset: of all ports, and of some.
 #[derive(Clone, Default)]
@@ -32,11 +30,8 @@ struct Host {
 
 /// Translates all `DestinationRule`s that the waypoint may see.
 pub(in super::super) fn translate(objects: &Objects, world: &World, problems: &mut Problems) -> Destinations {
-    let mut rules: Vec<_> = objects.of(GROUP, "DestinationRule").collect();
-    // Of several for one host the oldest goes first.
-    rules.sort_by_key(|object| object.created);
     let mut hosts: BTreeMap<(Arc<str>, Arc<str>), Host> = BTreeMap::new();
-    for object in rules {
+    for object in objects.by_age(ISTIO_GROUP, "DestinationRule") {
         let Some(spec) = object.spec::<spec::Spec>(problems) else { continue };
         let mut reader = Reader { object, problems };
         if spec.workload_selector.is_some() {

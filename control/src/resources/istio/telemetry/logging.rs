@@ -65,9 +65,7 @@ pub(super) struct Defaults {
 impl Defaults {
     pub(super) fn new(mesh: &MeshConfig, problems: &mut Problems) -> Self {
         let told = |problems: &mut Problems, path: &[&str], text: String| {
-            if let Some(id) = mesh.id() {
-                problems.push(id, MeshConfig::field(path), Severity::Unsupported, text);
-            }
+            mesh.tell(MeshConfig::field(path), Severity::Unsupported, text, problems);
         };
         let text =
             |path: &[&str]| mesh.get(path).and_then(|value| value.as_str()).filter(|text| !text.is_empty());
@@ -103,7 +101,7 @@ impl Defaults {
         let names = match mesh.default_providers("accessLogging", problems) {
             Some(names) => names,
             // Whoever has not written any settings of a mesh sees what goes on.
-            None if file.is_some() || mesh.id().is_none() => vec![Arc::from(BUILT_IN)],
+            None if file.is_some() || !mesh.is_given() => vec![Arc::from(BUILT_IN)],
             None => Vec::new(),
         };
         let known = |name: &&Arc<str>| ***name == *BUILT_IN || mesh.provider(name).is_some();
@@ -154,9 +152,7 @@ impl Defaults {
 /// How the lines of a provider look, if it is one of access logs and can be written for.
 fn written(mesh: &MeshConfig, provider: &Provider, problems: &mut Problems) -> Option<LogFormat> {
     let told = |problems: &mut Problems, field: String, text: &str| {
-        if let Some(id) = mesh.id() {
-            problems.push(id, field, Severity::Unsupported, text);
-        }
+        mesh.tell(field, Severity::Unsupported, text, problems);
     };
     match &*provider.kind {
         "envoyFileAccessLog" => {

@@ -53,15 +53,9 @@ fn is_prometheus(mesh: &MeshConfig, name: &str) -> bool {
 pub(super) fn check_defaults(mesh: &MeshConfig, problems: &mut Problems) {
     let names = mesh.default_providers("metrics", problems).unwrap_or_default();
     for name in names.iter().filter(|name| !is_prometheus(mesh, name)) {
-        if let Some(id) = mesh.id() {
-            let text = format!("metrics are for Prometheus alone; {name:?} gets none");
-            problems.push(
-                id,
-                MeshConfig::field(&["defaultProviders", "metrics"]),
-                Severity::Unsupported,
-                text,
-            );
-        }
+        let field = MeshConfig::field(&["defaultProviders", "metrics"]);
+        let text = format!("metrics are for Prometheus alone; {name:?} gets none");
+        mesh.tell(field, Severity::Unsupported, text, problems);
     }
 }
 

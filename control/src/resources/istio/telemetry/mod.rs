@@ -17,9 +17,11 @@ use adit_core::l7::telemetry::{MetricRules, Telemetries, Telemetry};
 use adit_core::mesh::ServiceName;
 
 use self::spec::TargetRef;
-use super::super::{Object, Objects, Problems, Severity, World};
+use super::super::gateway::{GATEWAY_GROUP, ISTIO_GROUP};
+use super::super::services::Services;
+use super::super::{Objects, Problems, Severity, World};
 use super::mesh_config::MeshConfig;
-use super::values::{Reader, full_host};
+use super::values::Reader;
 
 /// The API group.
 pub(in super::super) const GROUP: &str = "telemetry.istio.io";
@@ -45,16 +47,17 @@ enum Scope {
 }
 
 /// All policies by what they are for, each list in the order in which they count.
-type Policies = BTreeMap<Scope, Vec<Policy>>;
+type Policies = BTreeMap<Scope, Vec<Arc<Policy>>>;
 
 /// Translates all `Telemetry` objects.
 pub(in super::super) fn translate(
     objects: &Objects,
     world: &World,
+    services: &Services,
     mesh: &MeshConfig,
     problems: &mut Problems,
 ) -> Telemetries {
-    let policies = read(objects, world, mesh, problems);
+    let policies = read(objects, world, services, mesh, problems);
     metrics::check_defaults(mesh, problems);
     let defaults = Defaults {
         logging: logging::Defaults::new(mesh, problems),
@@ -103,7 +106,7 @@ fn layers<'a>(
     );
     scopes.extend([Scope::Class, Scope::Gateway]);
     scopes.extend(service.map(|service| Scope::Service(service.clone())));
-    scopes.iter().filter_map(|scope| policies.get(scope)).flatten().collect()
+    scopes.iter().filter_map(|scope| policies.get(scope)).flatten().map(Arc::as_ref).collect()
 }
 
 struct Defaults {
@@ -126,11 +129,15 @@ impl Defaults {
     }
 }
 
-fn read(objects: &Objects, world: &World, mesh: &MeshConfig, problems: &mut Problems) -> Policies {
-    let mut all: Vec<&Arc<Object>> = objects.of(GROUP, "Telemetry").collect();
-    all.sort_by_key(|object| object.created);
+fn read(
+    objects: &Objects,
+    world: &World,
+    services: &Services,
+    mesh: &MeshConfig,
+    problems: &mut Problems,
+) -> Policies {
     let mut policies = Policies::new();
-    for object in all {
+    for object in objects.by_age(GROUP, "Telemetry") {
         let Some(mut spec) = object.spec::<spec::Spec>(problems) else { continue };
         let mut reader = Reader { object, problems };
         let selects = spec.selector.take().is_some_and(|selector| !selector.match_labels.is_empty());
@@ -143,7 +150,7 @@ fn read(objects: &Objects, world: &World, mesh: &MeshConfig, problems: &mut Prob
         }
         let mut scopes = BTreeSet::new();
         for (place, target) in targets.iter().enumerate() {
-            scopes.extend(aimed(&mut reader, objects, world, place, target));
+            scopes.extend(aimed(&mut reader, services, world, place, target));
         }
         if targets.is_empty() {
             let scope = Scope::Namespace(Arc::clone(&object.namespace));
@@ -155,17 +162,13 @@ fn read(objects: &Objects, world: &World, mesh: &MeshConfig, problems: &mut Prob
             scopes.insert(scope);
         }
         // Also when it is for nobody here: what is wrong with it is told.
-        let made = |reader: &mut Reader<'_>| Policy {
-            metrics: metrics::read(reader, mesh, &spec.metrics),
-            logging: logging::read(reader, mesh, &spec.access_logging),
-            tracing: tracing::read(reader, mesh, &spec.tracing),
-        };
-        if scopes.is_empty() {
-            made(&mut reader);
-        }
+        let policy = Arc::new(Policy {
+            metrics: metrics::read(&mut reader, mesh, &spec.metrics),
+            logging: logging::read(&mut reader, mesh, &spec.access_logging),
+            tracing: tracing::read(&mut reader, mesh, &spec.tracing),
+        });
         for scope in scopes {
-            let policy = made(&mut reader);
-            policies.entry(scope).or_default().push(policy);
+            policies.entry(scope).or_default().push(Arc::clone(&policy));
         }
     }
     policies
@@ -174,7 +177,7 @@ fn read(objects: &Objects, world: &World, mesh: &MeshConfig, problems: &mut Prob
 /// What a target of a policy is, as far as that concerns us.
 fn aimed(
     reader: &mut Reader<'_>,
-    objects: &Objects,
+    services: &Services,
     world: &World,
     place: usize,
     target: &TargetRef,
@@ -187,11 +190,10 @@ fn aimed(
         return Vec::new();
     }
     match (&*target.group, &*target.kind) {
-        ("gateway.networking.k8s.io", "Gateway") => {
-            let ours = namespace == world.namespace && *target.name == *world.gateway;
-            ours.then_some(Scope::Gateway).into_iter().collect()
+        (GATEWAY_GROUP, "Gateway") => {
+            world.is_gateway(&namespace, &target.name).then_some(Scope::Gateway).into_iter().collect()
         }
-        ("gateway.networking.k8s.io", "GatewayClass") => {
+        (GATEWAY_GROUP, "GatewayClass") => {
             if namespace != world.root_namespace {
                 let text =
                     format!("policies for a class belong to the root namespace, {}", world.root_namespace);
@@ -201,21 +203,13 @@ fn aimed(
             world.classes.contains(&*target.name).then_some(Scope::Class).into_iter().collect()
         }
         ("" | "core", "Service") => vec![Scope::Service(world.service(&namespace, &target.name))],
-        ("networking.istio.io", "ServiceEntry") => {
-            let Some(entry) = objects.get("networking.istio.io", "ServiceEntry", &namespace, &target.name)
-            else {
-                let text = format!("there is no ServiceEntry {namespace}/{}", target.name);
+        (ISTIO_GROUP, "ServiceEntry") => {
+            let Some(hosts) = services.entry_hosts(&namespace, &target.name) else {
+                let text = format!("there is no ServiceEntry {namespace}/{} that can be read", target.name);
                 reader.tell(Severity::Unresolved, &field, text);
                 return Vec::new();
             };
-            let hosts =
-                entry.body.get("spec").and_then(|spec| spec.get("hosts")).and_then(|hosts| hosts.as_array());
-            let hosts = hosts.into_iter().flatten().filter_map(|host| host.as_str());
-            let service = |host| ServiceName {
-                namespace: Arc::clone(&namespace),
-                hostname: full_host(host, &namespace, world),
-            };
-            hosts.map(|host| Scope::Service(service(host))).collect()
+            hosts.iter().cloned().map(Scope::Service).collect()
         }
         (group, kind) => {
             let text = format!(

@@ -25,7 +25,8 @@ fn read(yaml: &str) -> (Telemetries, Vec<(String, String)>) {
     let objects = if yaml.is_empty() { Objects::default() } else { objects(yaml) };
     let (world, mut problems) = (world(), Problems::default());
     let mesh = MeshConfig::of(&objects, &world, &mut problems);
-    let telemetries = translate(&objects, &world, &mesh, &mut problems);
+    let services = Services::new(&objects, &world, &mut problems);
+    let telemetries = translate(&objects, &world, &services, &mesh, &mut problems);
     (telemetries, told(problems))
 }
 
@@ -94,11 +95,14 @@ fn later_layers_override_earlier_ones() {
         assert_eq!(all(yaml), expected);
     }
     let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: ext, namespace: shop}\n\
-                 spec: {hosts: [api.example.org]}\n---\n";
+                 spec: {hosts: [api.example.org, Legacy]}\n---\n";
     let external = sampling("shop", "ext", 1, 80, &kind("networking.istio.io", "ServiceEntry", "ext"));
     let telemetries = good(&format!("{entry}{external}"));
-    let name = ServiceName { namespace: "shop".into(), hostname: "api.example.org".into() };
-    assert_eq!(sampled(telemetries.of(Some(&name))), 80);
+    // As the mesh knows it: no name of a cluster is made of what has no dots.
+    for hostname in ["api.example.org", "legacy"] {
+        let name = ServiceName { namespace: "shop".into(), hostname: hostname.into() };
+        assert_eq!(sampled(telemetries.of(Some(&name))), 80);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::super::super::{Problems, Severity};
 use super::super::mesh_config::{MeshConfig, Provider};
-use super::super::values::Reader;
+use super::super::values::{Reader, per_cent};
 use super::spec::{self, Header, OpenTelemetry};
 
 /// How long a collector may take, where nothing else is said.
@@ -46,10 +46,10 @@ pub(super) fn read(reader: &mut Reader<'_>, mesh: &MeshConfig, entries: &[spec::
             reader.tell(Severity::Unresolved, &format!("{at}.providers[0].name"), text);
         }
         let sampling = entry.random_sampling_percentage.map(|percent| {
-            fraction(percent).unwrap_or_else(|| {
+            per_cent(percent).unwrap_or_else(|| {
                 let text = format!("{percent} is not between 0 and 100: {SAMPLING} is used");
                 reader.tell(Severity::Malformed, &format!("{at}.randomSamplingPercentage"), text);
-                fraction(SAMPLING).unwrap_or(Fraction { numerator: 0, denominator: 1 })
+                per_cent(SAMPLING).unwrap_or(Fraction { numerator: 0, denominator: 1 })
             })
         });
         let mut tags = BTreeMap::new();
@@ -71,13 +71,6 @@ pub(super) fn read(reader: &mut Reader<'_>, mesh: &MeshConfig, entries: &[spec::
         }
     }
     read
-}
-
-/// So many per cent, in steps of a ten-thousandth of one; `None` when there are no such.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and a million")]
-fn fraction(percent: f64) -> Option<Fraction> {
-    let numerator = || (percent * 10_000.0).round() as u32;
-    (0.0..=100.0).contains(&percent).then(|| Fraction { numerator: numerator(), denominator: 1_000_000 })
 }
 
 fn custom(reader: &mut Reader<'_>, at: &str, tag: &spec::CustomTag) -> Option<CustomTag> {
@@ -131,7 +124,7 @@ impl Defaults {
                 "sampling" => value.as_f64().map(|percent| {
                     // As Istio does with what is too much.
                     tracing.sampling =
-                        fraction(percent).or_else(|| fraction(SAMPLING)).unwrap_or(tracing.sampling);
+                        per_cent(percent).or_else(|| per_cent(SAMPLING)).unwrap_or(tracing.sampling);
                 }),
                 "maxPathTagLength" => {
                     let length = value.as_u64().and_then(|length| usize::try_from(length).ok());
@@ -139,10 +132,11 @@ impl Defaults {
                 }
                 _ => None,
             };
-            if let (None, Some(id)) = (known, mesh.id()) {
+            if known.is_none() {
+                let field = MeshConfig::field(&[path[0], path[1], field]);
                 let text =
                     "this is not supported: tracing is set by Telemetry and a provider of kind opentelemetry";
-                problems.push(id, MeshConfig::field(&[path[0], path[1], field]), Severity::Unsupported, text);
+                mesh.tell(field, Severity::Unsupported, text, problems);
             }
         }
         let mut collectors = BTreeMap::new();
@@ -153,16 +147,10 @@ impl Defaults {
         }
         let names = mesh.default_providers("tracing", problems).unwrap_or_default();
         let provider = names.into_iter().next();
-        if let (Some(id), Some(name)) =
-            (mesh.id(), provider.as_ref().filter(|name| mesh.provider(name).is_none()))
-        {
+        if let Some(name) = provider.as_ref().filter(|name| mesh.provider(name).is_none()) {
+            let field = MeshConfig::field(&["defaultProviders", "tracing"]);
             let text = format!("there is no provider {name:?} among extensionProviders: nothing is traced");
-            problems.push(
-                id,
-                MeshConfig::field(&["defaultProviders", "tracing"]),
-                Severity::Unresolved,
-                text,
-            );
+            mesh.tell(field, Severity::Unresolved, text, problems);
         }
         Self { tracing, provider, collectors }
     }
@@ -213,9 +201,7 @@ fn collector(
         _ => None,
     };
     for (severity, field, text) in told {
-        if let Some(id) = mesh.id() {
-            problems.push(id, format!("{}{field}", provider.field), severity, text);
-        }
+        mesh.tell(format!("{}{field}", provider.field), severity, text, problems);
     }
     made
 }

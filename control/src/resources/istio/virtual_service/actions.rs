@@ -165,17 +165,10 @@ fn rewrite(
     Some(Rewrite { hostname, path })
 }
 
-/// The service that a destination names. Where nothing tells who defines a name outside of the cluster, the object's own
-/// namespace does.
+/// The service that a destination names.
 pub(super) fn service(host: &str, namespace: &str, context: &Context<'_>) -> ServiceName {
-    let world = context.world;
-    let hostname = full_host(host, namespace, world);
-    if let Some(known) = context.services.by_hostname(&hostname, namespace) {
-        return known.clone();
-    }
-    let suffix = format!(".svc.{}", world.cluster_domain);
-    let owner = hostname.strip_suffix(&*suffix).and_then(|name| name.split_once('.')).map(|(_, owner)| owner);
-    ServiceName { namespace: owner.unwrap_or(namespace).into(), hostname: Arc::clone(&hostname) }
+    let hostname = full_host(host, namespace, context.world);
+    context.services.named(&hostname, namespace, context.world)
 }
 
 fn destination(

@@ -3,14 +3,12 @@ use adit_core::l7::{Abort, AllowOrigin, Allowed, Cors, Faults, Fraction, TextMat
 use std::time::Duration;
 
 use super::super::super::Severity;
-use super::super::values::Reader;
+use super::super::values::{Reader, per_cent};
 use super::{matches, spec};
 
-/// A part of all, of a number of percent. Fractions of a percent count up to the fourth place.
+/// A part of all, of a number of per cent: what is more than all is all, as Istio has it.
 pub(super) fn fraction(percent: f64) -> Fraction {
-    // Between 0 and a million.
-    let numerator = (percent.clamp(0.0, 100.0) * 10_000.0).round() as u32;
-    Fraction { numerator, denominator: 1_000_000 }
+    per_cent(percent.clamp(0.0, 100.0)).unwrap_or(Fraction { numerator: 0, denominator: 1 })
 }
 
 pub(super) fn faults(reader: &mut Reader<'_>, field: &str, fault: &spec::Fault) -> Faults {

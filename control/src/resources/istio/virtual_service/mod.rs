@@ -10,16 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use adit_core::l7::upstream::Destinations;
-use adit_core::l7::{Frontends, Kind, Parent, Route, RouteId, RouteMatch, Rule};
+use adit_core::l7::{Frontends, Kind, Parent, Route, RouteMatch, Rule};
 use adit_core::mesh::ServiceName;
 
 use self::actions::Context;
+use super::super::gateway::ISTIO_GROUP;
 use super::super::services::Services;
 use super::super::{ObjectName, Objects, Problems, Severity, World};
 use super::values::{Reader, is_exported};
-
-/// The API group.
-const GROUP: &str = "networking.istio.io";
 
 /// Rules in their order, with the port that each is for, if it is for one.
 type Rules = Vec<(Option<u16>, Rule)>;
@@ -33,10 +31,8 @@ pub(in super::super) fn translate(
     problems: &mut Problems,
 ) -> Vec<Arc<Route>> {
     let context = Context { world, services, destinations };
-    let mut all: Vec<_> = objects.of(GROUP, "VirtualService").collect();
-    all.sort_by_key(|object| object.created);
     let (mut taken, mut routes) = (BTreeMap::new(), Vec::new());
-    for object in all {
+    for object in objects.by_age(ISTIO_GROUP, "VirtualService") {
         let Some(spec) = object.spec::<spec::Spec>(problems) else { continue };
         let mut reader = Reader { object, problems };
         if !is_exported(&spec.export_to, &object.namespace, world) {
@@ -47,11 +43,7 @@ pub(in super::super) fn translate(
             reader.tell(Severity::Note, "spec.gateways", text);
             continue;
         }
-        let id = RouteId {
-            kind: Kind::Virtual,
-            namespace: Arc::clone(&object.namespace),
-            name: Arc::clone(&object.name),
-        };
+        let id = object.id().route(Kind::Virtual);
         let services = hosts(&mut reader, &context, &spec.hosts, &mut taken);
         let rules = rules(&mut reader, &context, &spec);
         // A port that some match names has rules of its own; there those for all ports stand among them, in their order.
@@ -75,7 +67,7 @@ pub(in super::super) fn give_way(frontends: &Frontends, problems: &mut Problems)
     for conflict in frontends.conflicts().filter(|conflict| conflict.route.kind == Kind::Virtual) {
         let (route, parent) = (&conflict.route, &conflict.parent);
         let object = ObjectName {
-            group: GROUP.into(),
+            group: ISTIO_GROUP.into(),
             kind: "VirtualService".into(),
             namespace: Arc::clone(&route.namespace),
             name: Arc::clone(&route.name),
