@@ -1,4 +1,7 @@
 //! HTTP from a client's proxy through a waypoint to an endpoint's proxy, over real sockets on loopback.
+#[path = "rig/mod.rs"]
+mod rig;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,9 +11,10 @@ use std::time::Duration;
 
 use adit_ops::l7::Grpc;
 use adit_ops::l7::metrics::Reported;
-use adit_waypoint::demo::world::{Plan, Records, World};
+use adit_waypoint::demo::world::{Plan, World};
 use adit_waypoint::observe::{Recorder, Recorders, Told};
 use adit_waypoint::settings::Settings;
+use rig::{Rig, echo};
 
 fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -23,18 +27,10 @@ fn ask(address: SocketAddr, request: &str) -> String {
 
 #[test]
 fn a_request_goes_through() {
-    let plan = Plan {
-        clients: vec!["web"],
-        apps: vec![("v1", vec!["echo", "echo-v1"]), ("v2", vec!["echo", "echo-v2"])],
-        ports: vec![80],
-        ..Plan::default()
-    };
-    let records = Records::default();
-    let world = World::start(&plan, "", Settings::default(), records.recorders()).unwrap();
-    let entry = world.entry("web", "echo-v1", 80).unwrap();
-    let answer = ask(entry, "GET /a?b HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"app\":\"v1\""), "{answer}");
-    println!("{answer}\n{:?}", records.lines());
+    let rig = Rig::new(&echo(), "");
+    let reply = rig.get("echo-v1", "/a?b", &[("connection", "close")]);
+    assert_eq!((reply.status, reply.app().as_str()), (200, "v1"));
+    assert!(rig.lines("/a?b", 1)[0].starts_with("GET /a?b 200 - via_upstream "));
 }
 
 /// Hears of requests: whether one has ended, and how many messages of gRPC went each way until then.
