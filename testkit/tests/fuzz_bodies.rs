@@ -85,5 +85,8 @@ targets!(
     zds,
     jwt,
     jwks,
-    resources
+    resources,
+    http1,
+    http1_hyper,
+    sniff
 );

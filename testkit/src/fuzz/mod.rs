@@ -6,6 +6,7 @@ pub mod dns;
 pub mod frames;
 pub mod headers;
 pub mod hpack;
+pub mod http1;
 pub mod jwks;
 pub mod jwt;
 pub mod pair_hostile;
@@ -21,7 +22,7 @@ pub mod zds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 19] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -38,6 +39,9 @@ pub const TARGETS: [Target; 16] = [
     ("jwt", jwt::body),
     ("jwks", jwks::body),
     ("resources", resources::body),
+    ("http1", http1::body),
+    ("http1_hyper", http1::hyper),
+    ("sniff", http1::sniffed),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.
