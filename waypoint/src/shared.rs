@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::observe::{InForce, Recorders};
 use crate::settings::Settings;
+use crate::share::Shares;
 
 /// What a waypoint is made from.
 pub struct Parts {
@@ -62,6 +63,8 @@ pub struct Shared {
     /// What sessions are sealed with.
     pub session_key: SessionKey,
     pub(crate) clusters: Clusters,
+    /// What each client has.
+    pub(crate) shares: Shares,
     /// Buckets of rate limits.
     limits: Mutex<LocalLimits>,
     pub(crate) clock: Clock,
@@ -89,6 +92,7 @@ impl Shared {
             keys,
             session_key,
             clusters,
+            shares: Shares::default(),
             limits,
             clock,
         }
@@ -107,6 +111,12 @@ impl Shared {
             let now = Arc::clone(&changes.borrow_and_update());
             lock(&self.limits).retain(now.snapshot.rates.iter());
         }
+    }
+
+    /// Connections that clients have, on all threads.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shares.connections()
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -391,7 +391,14 @@ mod tests {
             (&body("0\r\nx: y^\n"), Part::Body),
             (&body("0\r\n^ x: y\r\n"), Part::Body),
         ];
-        let lines = ["^ GET / HTTP/1.1\r\n", "GET^\t/", "GET ^ /", "GET / HTTP/^2.0\r\n", "GET / HTTP/1.^2", "GET /^\r\n"];
+        let lines = [
+            "^ GET / HTTP/1.1\r\n",
+            "GET^\t/",
+            "GET ^ /",
+            "GET / HTTP/^2.0\r\n",
+            "GET / HTTP/1.^2",
+            "GET /^\r\n",
+        ];
         let heads = table.map(|(rest, part)| (format!("POST / HTTP/1.1\r\n{rest}"), part));
         for (marked, part) in heads.into_iter().chain(lines.map(|line| (line.to_owned(), Part::Head))) {
             let good = marked.find('^').unwrap();

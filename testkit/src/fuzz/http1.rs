@@ -88,7 +88,11 @@ struct Octets {
 }
 
 impl AsyncRead for Octets {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let room = (self.octets.len() - self.at).min(buffer.remaining());
         if room > 0 {
             let size = usize::try_from(1 + self.rng.below(room as u64)).unwrap_or(room);
@@ -174,7 +178,12 @@ pub fn hyper(data: &[u8]) {
         assert!(!target.starts_with(b"/") || target == taken.target.as_bytes(), "{}", taken.target);
     }
     let last = expected.iter().take(whole.len()).any(is_last);
-    assert!(fault || last || whole.len() == expected.len(), "hyper takes {} of {}", whole.len(), expected.len());
+    assert!(
+        fault || last || whole.len() == expected.len(),
+        "hyper takes {} of {}",
+        whole.len(),
+        expected.len()
+    );
 }
 
 /// The longest line that is waited for.

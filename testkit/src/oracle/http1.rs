@@ -85,7 +85,8 @@ impl<'a> Lines<'a> {
     /// So many octets.
     fn take(&mut self, count: u64) -> Read<&'a [u8]> {
         let rest = &self.octets[self.at..];
-        let count = usize::try_from(count).ok().filter(|count| *count <= rest.len()).ok_or(Rest::Beginning)?;
+        let count =
+            usize::try_from(count).ok().filter(|count| *count <= rest.len()).ok_or(Rest::Beginning)?;
         self.at += count;
         Ok(&rest[..count])
     }
@@ -134,7 +135,8 @@ impl<'a> Lines<'a> {
             let line = self.line()?;
             let digits = line.split(|octet| *octet == b';').next().unwrap_or_default();
             let hexadecimal = digits.iter().all(u8::is_ascii_hexdigit);
-            let text = std::str::from_utf8(digits).ok().filter(|text| hexadecimal && (1..=15).contains(&text.len()));
+            let text =
+                std::str::from_utf8(digits).ok().filter(|text| hexadecimal && (1..=15).contains(&text.len()));
             let size = u64::from_str_radix(text.ok_or(Rest::Malformed)?, 16).map_err(|_| Rest::Malformed)?;
             if size == 0 {
                 self.fields()?;

@@ -195,7 +195,7 @@ async fn ask(
 async fn beginning(kept: &Kept, shown: BodyInCheck) -> Result<ext_authz::Body, Local> {
     let max = usize::try_from(shown.max).unwrap_or(usize::MAX);
     let failed = |_| Local::new(400, ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Details::Http1CodecError, "");
-    let (octets, partial) = kept.beginning(max).await.map_err(failed)?;
+    let (octets, partial) = kept.beginning(max).await.map_err(failed)?.ok_or_else(Local::overloaded)?;
     if partial && !shown.allow_partial {
         let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
         return Err(Local::new(

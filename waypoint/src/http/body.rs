@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use super::watch::Watched;
+use crate::share::Held;
 
 /// Why a body breaks off.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,8 @@ struct Source {
     kept: Vec<Bytes>,
     octets: usize,
     limit: usize,
+    /// Counts what is kept.
+    held: Held,
     /// How long it is, if that was said.
     hint: SizeHint,
     trailers: Option<HeaderMap>,
@@ -112,8 +115,8 @@ struct Source {
 pub(crate) struct Kept(Rc<RefCell<Source>>, Rc<Notify>);
 
 impl Kept {
-    /// Keeps at most `limit` octets of `incoming`.
-    pub(crate) fn new(incoming: Incoming, limit: usize) -> Self {
+    /// Keeps at most `limit` octets of `incoming`, as far as `held` has room.
+    pub(crate) fn new(incoming: Incoming, limit: usize, held: Held) -> Self {
         let (ended, decided) = (incoming.is_end_stream(), Rc::<Notify>::default());
         let hint = incoming.size_hint();
         Self(
@@ -122,6 +125,7 @@ impl Kept {
                 kept: Vec::new(),
                 octets: 0,
                 limit,
+                held,
                 hint,
                 trailers: None,
                 spilled: false,
@@ -155,25 +159,33 @@ impl Kept {
         self.0.borrow().read
     }
 
-    /// Reads the first `max` octets, or all if there are no more; says whether there is more. What is read stays for attempts.
-    pub(crate) async fn beginning(&self, max: usize) -> Result<(Bytes, bool), hyper::Error> {
+    /// Reads the first `max` octets, or all if there are no more; says whether there is more. What is read stays for attempts:
+    /// `None` where there is no room to keep it, and the request cannot go on.
+    pub(crate) async fn beginning(&self, max: usize) -> Result<Option<(Bytes, bool)>, hyper::Error> {
         std::future::poll_fn(|cx| {
             loop {
                 let mut source = self.0.borrow_mut();
                 if source.ended || source.octets > max || source.spilled {
                     return Poll::Ready(Ok(()));
                 }
-                if let Err(error) = ready!(source.poll_more(cx)) {
+                // What is asked for may be more than is kept for other attempts.
+                let limit = std::mem::replace(&mut source.limit, usize::MAX);
+                let read = source.poll_more(cx);
+                source.limit = limit;
+                if let Err(error) = ready!(read) {
                     return Poll::Ready(Err(error));
                 }
             }
         })
         .await?;
         let source = self.0.borrow();
+        if source.spilled {
+            return Ok(None);
+        }
         let mut octets = source.kept.concat();
-        let partial = octets.len() > max || source.spilled;
+        let partial = octets.len() > max;
         octets.truncate(max);
-        Ok((octets.into(), partial))
+        Ok(Some((octets.into(), partial)))
     }
 
     /// Waits until an attempt has read the body to its end.
@@ -228,8 +240,9 @@ impl Source {
             Ok(data) => {
                 self.read = self.read.saturating_add(data.len() as u64);
                 self.octets = self.octets.saturating_add(data.len());
-                if self.octets > self.limit {
+                if self.spilled || self.octets > self.limit || !self.held.keep(data.len()) {
                     self.spilled = true;
+                    self.held.release();
                     self.kept = Vec::new();
                     self.decided.notify_waiters();
                 } else {

@@ -29,6 +29,8 @@ use super::watch::{self, Report, Until, Watched};
 use super::{admit, clean, limits, mirror, upgrade};
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool, Unroutable};
+use crate::settings::Settings;
+use crate::share::What;
 use crate::shared::UnderWay;
 use crate::upstream::{Lease, LeaseFailed, PoolKey, UpstreamVersion};
 use crate::worker::Worker;
@@ -54,14 +56,20 @@ pub(crate) async fn serve(
         Arc::clone(worker.shared.in_force.borrow().outlets.of(name))
     };
     let traced = identify(&worker, outlet.telemetry(), &mut head);
-    let kept = Kept::new(body, worker.shared.settings.max_replayed);
+    let Settings { max_replayed, max_client_requests, max_client_kept, .. } = worker.shared.settings;
+    let kept = Kept::new(body, max_replayed, conn.share.keeping(max_client_kept));
+    let place = conn.share.take(What::Request, max_client_requests);
     let admitted = match (&refused, &now) {
-        (Ok(()), Ok(now)) => admit::admit(&worker, now, &conn, &mut head, &kept).await,
+        (Ok(()), Ok(now)) if place.is_some() => admit::admit(&worker, now, &conn, &mut head, &kept).await,
         _ => Ok(Admitted::default()),
     };
     let head = Rc::new(head);
     let mut report = Report::new(&worker, &conn, Rc::clone(&head), outlet);
     report.traced = traced;
+    let Some(place) = place else {
+        return answered(report, Local::overloaded(), &Finish::default());
+    };
+    report.place = Some(place);
     if let Err(refused) = refused {
         let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
         let local = Local::new(refused.status.as_u16(), flags, refused.details, refused.text);
