@@ -11,6 +11,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
+use super::clean::strip_trailers;
 use super::watch::Watched;
 use crate::share::Held;
 
@@ -252,6 +253,7 @@ impl Source {
             }
             Err(frame) => {
                 self.trailers = frame.into_trailers().ok().or_else(|| self.trailers.take());
+                self.trailers.as_mut().map(strip_trailers);
                 None
             }
         };

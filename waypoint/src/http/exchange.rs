@@ -384,7 +384,12 @@ impl Going {
         let begun = std::time::Instant::now();
         let sent = lease.send(request).await;
         self.report.service_time = Some(begun.elapsed());
-        let outcome = sent.map_err(|failed| Failed::of(&failed, lease.reused));
+        let outcome = match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
+                Err(Failed::unasked())
+            }
+            sent => sent.map_err(|failed| Failed::of(&failed, lease.reused)),
+        };
         Ok(Attempted { outcome, lease: Some(lease) })
     }
 
