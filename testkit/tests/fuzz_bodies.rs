@@ -88,5 +88,6 @@ targets!(
     resources,
     http1,
     http1_hyper,
-    sniff
+    sniff,
+    decision
 );
