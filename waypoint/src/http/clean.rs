@@ -154,6 +154,10 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
 
 /// Takes off what belongs to the connection that the answer came on.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    // The encoding has framed it (RFC 9112 §6.3): a length beside it is none.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     strip(headers);
 }
 
