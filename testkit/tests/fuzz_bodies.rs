@@ -85,5 +85,9 @@ targets!(
     zds,
     jwt,
     jwks,
-    resources
+    resources,
+    http1,
+    http1_hyper,
+    sniff,
+    decision
 );

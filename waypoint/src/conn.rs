@@ -13,6 +13,8 @@ use adit_ops::l7::{Downstream, Exchange, Outlet, Peer, Protocol, Security};
 
 use crate::observe::InForce;
 
+use crate::share::{Place, Share};
+
 /// A connection of a client, which a tunnel has brought.
 #[derive(Debug)]
 pub(crate) struct Conn {
@@ -27,12 +29,16 @@ pub(crate) struct Conn {
     pub(crate) source: SocketAddr,
     pub(crate) peer: Arc<Peer>,
     pub(crate) service: Option<Arc<ServiceLabels>>,
+    /// What all of its client's connections have.
+    pub(crate) share: Arc<Share>,
+    /// This one among them.
+    _place: Place,
     /// Of the connection, not of its requests.
     pub(crate) trace: Option<TraceParent>,
 }
 
 impl Conn {
-    pub(crate) fn new(delivered: Delivered, mesh: &Mesh) -> Self {
+    pub(crate) fn new(delivered: Delivered, mesh: &Mesh, share: Arc<Share>, place: Place) -> Self {
         let Delivered { plan, request, peer: client, source, local } = delivered;
         // The client's socket, if its proxy says so; its address must be that of the tunnel all the same.
         let said = request.forwarded.as_ref().and_then(|forwarded| forwarded.source);
@@ -58,6 +64,8 @@ impl Conn {
             source,
             peer: Arc::new(peer),
             service,
+            share,
+            _place: place,
             trace: request.traceparent,
         }
     }

@@ -16,6 +16,7 @@
 //! | [`run`] | `adit-waypoint proxy` |
 //! | `serve` | what a stream speaks, and who serves that |
 //! | [`settings`] | bounds and deadlines |
+//! | `share` | what one client may take |
 //! | [`shared`] | what all threads have in common |
 //! | `tcp` | connections that are not HTTP |
 //! | `upstream` | connections to endpoints |
@@ -36,6 +37,7 @@ mod route;
 pub mod run;
 mod serve;
 pub mod settings;
+mod share;
 pub mod shared;
 mod tcp;
 mod upstream;

@@ -26,6 +26,13 @@ pub struct Settings {
     pub max_replayed: usize,
     /// Streams of one HTTP/2 connection of a client. 100.
     pub max_streams: u32,
+    /// Connections of one client, by its identity, however many tunnels and addresses it has; more are reset. 16 384. Istio's
+    /// waypoint has no such bound, nor the two that follow.
+    pub max_client_connections: usize,
+    /// Requests of one client under way; more are answered with status 503, flag `OM`. 16 384.
+    pub max_client_requests: usize,
+    /// How much is kept of all bodies of one client, in octets; of what goes beyond there is no other attempt. 64 MiB.
+    pub max_client_kept: usize,
     /// Connections that wait for a request, per endpoint and thread.
     pub max_idle: usize,
     /// How often connections and counts that nothing needs any more are looked for. 10 s.
@@ -47,6 +54,9 @@ impl Default for Settings {
             tcp_interval: Duration::from_secs(5),
             max_replayed: 1 << 20,
             max_streams: 100,
+            max_client_connections: 16_384,
+            max_client_requests: 16_384,
+            max_client_kept: 64 << 20,
             max_idle: 256,
             sweep: Duration::from_secs(10),
             drain: Duration::from_secs(5),

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::observe::{InForce, Recorders};
 use crate::route::settle;
 use crate::settings::Settings;
+use crate::share::Shares;
 
 /// What a waypoint is made from.
 pub struct Parts {
@@ -63,6 +64,8 @@ pub struct Shared {
     /// What sessions are sealed with.
     pub session_key: SessionKey,
     pub(crate) clusters: Clusters,
+    /// What each client has.
+    pub(crate) shares: Shares,
     /// Buckets of rate limits.
     limits: Mutex<LocalLimits>,
     pub(crate) clock: Clock,
@@ -90,6 +93,7 @@ impl Shared {
             keys,
             session_key,
             clusters,
+            shares: Shares::default(),
             limits,
             clock,
         }
@@ -123,6 +127,12 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Connections that clients have, on all threads.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shares.connections()
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::conn::Conn;
 use crate::observe::Recorder;
 use crate::serve;
+use crate::share::What;
 use crate::shared::Shared;
 use crate::upstream::{Pool, TlsConfigs};
 
@@ -59,7 +60,13 @@ pub async fn run(shared: Arc<Shared>, handle: Handle, mut streams: Deliveries, s
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     while let Some(delivery) = streams.next().await {
         let mesh = worker.shared.tables.current();
-        let conn = Rc::new(Conn::new(delivery.what, &mesh));
+        let share = worker.shared.shares.of(&delivery.what.peer);
+        let Some(place) = share.take(What::Connection, worker.shared.settings.max_client_connections) else {
+            tracing::warn!(client = %delivery.what.peer, "too many connections of one client: another one is reset");
+            delivery.stream.reset();
+            continue;
+        };
+        let conn = Rc::new(Conn::new(delivery.what, &mesh, share, place));
         tokio::task::spawn_local(serve::serve(Rc::clone(&worker), conn, delivery.stream.into()));
     }
 }

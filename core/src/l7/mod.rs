@@ -15,7 +15,8 @@
 //!
 //! Before a request is routed, [`jwt`] finds out whose token it has, and [`authz`] whether it may pass.
 //!
-//! Nothing here parses HTTP or knows a library that does: a request is whatever implements [`Request`]. Resources are compiled
+//! Nothing here parses HTTP or knows a library that does (but [`http1`], which follows how requests are framed): a request is
+//! whatever implements [`Request`]. Resources are compiled
 //! to these types once, where they are read; what they say that cannot be done becomes [`Action::Invalid`], never nothing.
 pub mod authz;
 mod backend_tls;
@@ -27,6 +28,7 @@ mod fault;
 mod filters;
 mod frontends;
 mod hash;
+pub mod http1;
 pub mod jwt;
 mod limit;
 mod matching;

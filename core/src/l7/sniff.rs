@@ -52,7 +52,7 @@ pub fn sniff(octets: &[u8]) -> Sniffed {
 }
 
 /// RFC 9110 §5.6.2.
-const fn is_token(octet: u8) -> bool {
+pub(super) const fn is_token(octet: u8) -> bool {
     octet.is_ascii_alphanumeric()
         || matches!(
             octet,

@@ -2,10 +2,12 @@
 //!
 //! They live here so that plain `cargo test` compiles them and replays the corpus (`tests/fuzz_bodies.rs`).
 pub mod admin;
+pub mod decision;
 pub mod dns;
 pub mod frames;
 pub mod headers;
 pub mod hpack;
+pub mod http1;
 pub mod jwks;
 pub mod jwt;
 pub mod pair_hostile;
@@ -21,7 +23,7 @@ pub mod zds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 20] = [
     ("admin", admin::body),
     ("frames", frames::body),
     ("hpack", hpack::body),
@@ -38,6 +40,10 @@ pub const TARGETS: [Target; 16] = [
     ("jwt", jwt::body),
     ("jwks", jwks::body),
     ("resources", resources::body),
+    ("http1", http1::body),
+    ("http1_hyper", http1::hyper),
+    ("sniff", http1::sniffed),
+    ("decision", decision::body),
 ];
 
 /// Decisions drawn from the input, one octet each; zero when it is used up.

@@ -1,6 +1,7 @@
 //! Reference answers, slow and obvious: written from the rules, not from the code under test.
 
 pub mod endpoints;
+pub mod http1;
 pub mod inpod;
 pub mod mesh;
 pub mod policy;

@@ -293,6 +293,12 @@ impl World {
         direct.find(|(key, _)| **key == (client, app)).map(|(_, address)| *address)
     }
 
+    /// Connections that clients have to the waypoint.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections()
+    }
+
     /// An application.
     #[must_use]
     pub fn app(&self, name: &str) -> Option<&App> {

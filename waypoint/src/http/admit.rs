@@ -187,7 +187,8 @@ async fn ask(
 /// As much of the body as an authorizer is shown.
 async fn beginning(kept: &Kept, shown: BodyInCheck) -> Result<ext_authz::Body, Local> {
     let max = usize::try_from(shown.max).unwrap_or(usize::MAX);
-    let (octets, partial) = kept.beginning(max).await.map_err(Broken::local)?;
+    let kept = kept.beginning(max).await.map_err(Broken::local)?;
+    let (octets, partial) = kept.ok_or_else(Local::overloaded)?;
     if partial && !shown.allow_partial {
         let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
         return Err(Local::new(

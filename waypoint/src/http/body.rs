@@ -14,8 +14,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
+use super::clean::strip_trailers;
 use super::local::Local;
 use super::watch::Watched;
+use crate::share::Held;
 
 /// Why a body breaks off.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +136,8 @@ struct Source {
     kept: Vec<Bytes>,
     octets: usize,
     limit: usize,
+    /// Counts what is kept.
+    held: Held,
     /// How long it is, if that was said.
     hint: SizeHint,
     trailers: Option<HeaderMap>,
@@ -156,8 +160,9 @@ struct Source {
 pub(crate) struct Kept(Rc<RefCell<Source>>, Rc<Notify>);
 
 impl Kept {
-    /// Keeps at most `limit` octets of `incoming`, and counts the messages in it if it is a call of `grpc`.
-    pub(crate) fn new(incoming: Incoming, limit: usize, grpc: bool) -> Self {
+    /// Keeps at most `limit` octets of `incoming`, as far as `held` has room, and counts the messages in it if it is a call of
+    /// `grpc`.
+    pub(crate) fn new(incoming: Incoming, limit: usize, held: Held, grpc: bool) -> Self {
         let (ended, decided) = (incoming.is_end_stream(), Rc::<Notify>::default());
         let hint = incoming.size_hint();
         Self(
@@ -166,6 +171,7 @@ impl Kept {
                 kept: Vec::new(),
                 octets: 0,
                 limit,
+                held,
                 hint,
                 trailers: None,
                 spilled: false,
@@ -211,25 +217,33 @@ impl Kept {
         self.0.borrow().messages.map_or(0, |messages| messages.count())
     }
 
-    /// Reads the first `max` octets, or all if there are no more; says whether there is more. What is read stays for attempts.
-    pub(crate) async fn beginning(&self, max: usize) -> Result<(Bytes, bool), Broken> {
+    /// Reads the first `max` octets, or all if there are no more; says whether there is more. What is read stays for attempts:
+    /// `None` where there is no room to keep it, and the request cannot go on.
+    pub(crate) async fn beginning(&self, max: usize) -> Result<Option<(Bytes, bool)>, Broken> {
         std::future::poll_fn(|cx| {
             loop {
                 let mut source = self.0.borrow_mut();
                 if source.ended || source.octets > max || source.spilled {
                     return Poll::Ready(Ok(()));
                 }
-                if let Err(error) = ready!(source.poll_more(cx)) {
+                // What is asked for may be more than is kept for other attempts.
+                let limit = std::mem::replace(&mut source.limit, usize::MAX);
+                let read = source.poll_more(cx);
+                source.limit = limit;
+                if let Err(error) = ready!(read) {
                     return Poll::Ready(Err(Broken::of(&error)));
                 }
             }
         })
         .await?;
         let source = self.0.borrow();
+        if source.spilled {
+            return Ok(None);
+        }
         let mut octets = source.kept.concat();
-        let partial = octets.len() > max || source.spilled;
+        let partial = octets.len() > max;
         octets.truncate(max);
-        Ok((octets.into(), partial))
+        Ok(Some((octets.into(), partial)))
     }
 
     /// Waits until an attempt has read the body to its end.
@@ -290,8 +304,9 @@ impl Source {
                     messages.pass(&data);
                 }
                 self.octets = self.octets.saturating_add(data.len());
-                if self.octets > self.limit {
+                if self.spilled || self.octets > self.limit || !self.held.keep(data.len()) {
                     self.spilled = true;
+                    self.held.release();
                     self.kept = Vec::new();
                     self.decided.notify_waiters();
                 } else {
@@ -301,6 +316,7 @@ impl Source {
             }
             Err(frame) => {
                 self.trailers = frame.into_trailers().ok().or_else(|| self.trailers.take());
+                self.trailers.as_mut().map(strip_trailers);
                 None
             }
         };

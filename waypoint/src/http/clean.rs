@@ -140,8 +140,38 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
     }
 }
 
+/// What means something as a header only (RFC 9110 §6.5.1): framing, whom a message is for, who asks, what the body is.
+const NO_TRAILERS: [HeaderName; 13] = [
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::TRAILER,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CACHE_CONTROL,
+    header::EXPECT,
+    header::RANGE,
+    header::LOCATION,
+];
+
+/// Takes off trailers what would be something else to whoever takes them for headers.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_request(trailers);
+    trailers.remove(header::TE);
+    for name in &NO_TRAILERS {
+        trailers.remove(name);
+    }
+}
+
 /// Takes off what belongs to the connection that the answer came on.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    // The encoding has framed it (RFC 9112 §6.3): a length beside it is none.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     strip(headers);
 }
 
@@ -232,6 +262,27 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "te", "x-kept"]);
+    }
+
+    #[test]
+    fn trailers_are_none_of_what_decides() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "x-kept",
+            "grpc-status",
+            "te",
+            "host",
+            "content-length",
+            "authorization",
+            "x-istio-source",
+            "upgrade",
+        ] {
+            trailers.insert(name, HeaderValue::from_static("trailers"));
+        }
+        strip_trailers(&mut trailers);
+        let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-kept"]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use super::watch::{self, Report, Until, Watched};
 use super::{admit, clean, limits, mirror, upgrade};
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool, Unroutable};
+use crate::share::What;
 use crate::shared::UnderWay;
 use crate::upstream::{Lease, LeaseFailed, PoolKey, UpstreamVersion};
 use crate::worker::Worker;
@@ -53,9 +54,15 @@ pub(crate) async fn serve(
     clean::strip_request(&mut head.headers);
     let outlet = conn.outlet(&worker.shared.in_force.borrow());
     let traced = identify(&worker, outlet.telemetry(), &mut head);
-    let kept = Kept::new(body, settings.max_replayed, head.grpc);
+    let kept = conn.share.keeping(settings.max_client_kept);
+    let kept = Kept::new(body, settings.max_replayed, kept, head.grpc);
+    let place = conn.share.take(What::Request, settings.max_client_requests);
     let mut report = Report::new(&worker, &conn, busy, head, outlet);
     report.traced = traced;
+    let Some(place) = place else {
+        return answered(report, Local::overloaded(), &Finish::default());
+    };
+    report.place = Some(place);
     if let Err(refused) = refused {
         let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
         let local = Local::new(refused.status.as_u16(), flags, refused.details, refused.text);
@@ -381,7 +388,12 @@ impl Going {
         let begun = std::time::Instant::now();
         let sent = lease.send(request).await;
         self.report.service_time = Some(begun.elapsed());
-        let outcome = sent.map_err(|failed| Failed::of(&failed, lease.reused));
+        let outcome = match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
+                Err(Failed::unasked())
+            }
+            sent => sent.map_err(|failed| Failed::of(&failed, lease.reused)),
+        };
         Ok(Attempted { outcome, lease: Some(lease) })
     }
 

@@ -23,6 +23,12 @@ impl Failed {
         Self { kind: AttemptFailure::Timeout, reason: ResetReason::LocalReset, text, stale: false }
     }
 
+    /// The endpoint has switched to another protocol, which nobody asked for: its octets are no answer to anybody.
+    pub(crate) fn unasked() -> Self {
+        let (kind, reason) = (AttemptFailure::Reset, ResetReason::ProtocolError);
+        Self { kind, reason, text: "it has switched protocols unasked".into(), stale: false }
+    }
+
     pub(crate) fn of(failed: &SendFailed, reused: bool) -> Self {
         let SendFailed { error, unsent } = failed;
         let refused = is_refused(error);

@@ -52,6 +52,13 @@ impl Local {
         }))
     }
 
+    /// For a client that has more under way than its share.
+    pub(crate) fn overloaded() -> Self {
+        let text = "this client has too much under way";
+        Self::new(503, ResponseFlags::OVERLOAD_MANAGER, Details::Overload, text)
+            .with("x-envoy-overloaded", "true")
+    }
+
     /// With one more header; a value that is none is left out.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {

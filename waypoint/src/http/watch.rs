@@ -23,6 +23,7 @@ use super::body::{Body, BodyError, Kept};
 use super::view::Head;
 use crate::conn::Conn;
 use crate::observe::{Recorder, Told};
+use crate::share::Place;
 use crate::shared::UnderWay;
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -52,6 +53,8 @@ pub(crate) struct Report {
     pub(crate) route: Arc<str>,
     pub(crate) policy: Arc<str>,
     outlet: Arc<Outlet>,
+    /// Its place among its client's requests.
+    pub(crate) place: Option<Place>,
     pub(crate) traced: Option<Traced>,
     /// Messages of a gRPC server's.
     messages: Messages,
@@ -93,6 +96,7 @@ impl Report {
             route: Arc::default(),
             policy: Arc::default(),
             outlet,
+            place: None,
             traced: None,
             messages: Messages::default(),
             reported: Reported::default(),

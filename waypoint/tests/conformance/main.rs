@@ -1,9 +1,11 @@
-//! The mesh cases of Gateway API's conformance suite (`MESH-HTTP`, `MESH-GRPC`) over real sockets, by their names there. Unlike the
+//! The mesh cases of Gateway API's conformance suite (`MESH-HTTP`, `MESH-GRPC`) over real sockets, by their names there, and in
+//! `gateway` those of gateways that a mesh has a counterpart for. Unlike the
 //! suite's own runner, these also compare the path that an application is asked for, and where a redirect leads.
 #[path = "../rig/mod.rs"]
 mod rig;
 
 mod basic;
+mod gateway;
 mod grpc;
 mod headers;
 mod matching;

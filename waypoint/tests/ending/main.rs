@@ -135,3 +135,45 @@ fn an_ending_waypoint_breaks_no_answer() {
     assert_eq!(slow.join().unwrap().unwrap().status, 200);
     ended(clients);
 }
+
+/// Reads frames until the other side ends; gives the kinds of those that mean something, in order. SETTINGS and PING are answered.
+fn frames(stream: &mut std::net::TcpStream) -> Vec<(u8, u8)> {
+    use std::io::{Read as _, Write as _};
+    let mut kinds = Vec::new();
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).is_ok() {
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        if stream.read_exact(&mut payload).is_err() {
+            break;
+        }
+        match (head[3], head[4]) {
+            // The same back, with ACK.
+            (4, 0) => stream.write_all(b"\0\0\0\x04\x01\0\0\0\0").unwrap(),
+            (6, 0) => stream.write_all(&[&b"\0\0\x08\x06\x01\0\0\0\0"[..], &payload].concat()).unwrap(),
+            kind => kinds.push(kind),
+        }
+    }
+    kinds
+}
+
+/// Whoever speaks HTTP/2 is told at once, is answered, and then the connection ends in good order.
+#[test]
+fn an_ending_waypoint_says_goaway_and_answers() {
+    use std::io::Write as _;
+    let rig = Rig::new(&echo(), "");
+    let mut stream = Client::new(rig.entry("echo-v1", 80)).0.into_inner();
+    // GET http://echo/slow, of which the application is to take its time (RFC 7541, appendix A and §6.2.2).
+    let block = b"\x82\x86\x04\x05/slow\x01\x04echo\0\x0ex-app-delay-ms\x03700";
+    let head = [0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 1];
+    stream
+        .write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", &head[..], block].concat())
+        .unwrap();
+    soon(|| !rig.seen("v1", "/slow").is_empty());
+    let reading = std::thread::spawn(move || frames(&mut stream));
+    let _apps = rig.world.drain_waypoint().unwrap();
+    let kinds = reading.join().unwrap();
+    let at = |kind: u8| kinds.iter().position(|(found, _)| *found == kind);
+    let (goaway, answer) = (at(7), at(1));
+    assert!(goaway.is_some() && answer.is_some() && goaway < answer, "{kinds:?}");
+    assert!(kinds.contains(&(0, 1)), "the answer has no end: {kinds:?}");
+}

@@ -2,6 +2,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
-mod crowds;
+mod confusion;
 mod heads;
+mod http2;
 mod smuggling;

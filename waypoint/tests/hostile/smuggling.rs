@@ -18,8 +18,9 @@ fn statuses(octets: &[u8], slowly: bool) -> Vec<u16> {
     } else {
         client.send(octets);
     }
+    // Whoever ends its side at once waits for no answer.
+    let mut statuses: Vec<_> = client.try_read(false).into_iter().map(|reply| reply.status).collect();
     let _ = client.0.get_ref().shutdown(std::net::Shutdown::Write);
-    let mut statuses = Vec::new();
     while let Ok(reply) = client.try_read(false) {
         statuses.push(reply.status);
     }

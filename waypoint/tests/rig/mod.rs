@@ -3,6 +3,7 @@
 pub mod h2c;
 pub mod http1;
 pub mod servers;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
