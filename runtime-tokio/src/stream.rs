@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use adit_runtime::TunnelStream;
+use adit_runtime::{Leaving, TunnelStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A [`TunnelStream`] for tokio.
@@ -22,6 +22,12 @@ impl Stream {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.0.peer_addr()
+    }
+
+    /// Whether its tunnel's peer has taken its leave; see [`TunnelStream::leaving`].
+    #[must_use]
+    pub fn leaving(&self) -> Leaving {
+        self.0.leaving()
     }
 
     /// Ends the stream so that the peer sees a reset.

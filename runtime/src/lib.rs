@@ -38,6 +38,7 @@ pub use drive::{Drive, DriveConfig, Setup, drive};
 pub use engine::{Engine, MAX_SLICES};
 pub use mailbox::{ConnectError, Handle, Mailbox, NewProxy, mailbox};
 pub use memory::settle;
+pub use pipe::Leaving;
 pub use ports::{CertificateAnswer, CertificateReply, CertificateSource, Observer};
 pub use reply::Reply;
 pub use runtime::{Clear, Readiness, Runtime, Timer};

@@ -3,6 +3,7 @@
 //! It behaves as a connected TCP socket does: bounded buffers, half-close, reset. Both ends may be on different threads;
 //! this is the embedder's path, no socket of a shard goes through here.
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -24,6 +25,8 @@ struct Flow {
     unread: bool,
     /// Either end was reset; nothing is delivered any more.
     broken: bool,
+    /// The writer will go as soon as it may; everything works until then.
+    leaving: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -60,6 +63,25 @@ fn park(place: &mut Option<Waker>, cx: &Context<'_>) {
 pub(crate) struct End {
     incoming: Arc<Mutex<Flow>>,
     outgoing: Arc<Mutex<Flow>>,
+}
+
+/// Tells whether the far side of a stream has taken its leave, wherever the stream itself is; see
+/// [`TunnelStream::leaving`](crate::TunnelStream::leaving).
+#[derive(Clone)]
+pub struct Leaving(Arc<Mutex<Flow>>);
+
+impl Leaving {
+    /// Whether it has.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        lock(&self.0).leaving
+    }
+}
+
+impl fmt::Debug for Leaving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leaving").field(&self.is_taken()).finish()
+    }
 }
 
 /// Two connected ends.
@@ -164,6 +186,16 @@ impl End {
         wake(reader);
     }
 
+    /// Lets the other end know that this one will go before long.
+    pub(crate) fn take_leave(&self) {
+        lock(&self.outgoing).leaving = true;
+    }
+
+    /// How to see whether the other end has taken its leave.
+    pub(crate) fn leaving(&self) -> Leaving {
+        Leaving(Arc::clone(&self.incoming))
+    }
+
     /// Breaks both directions: the other end sees a reset.
     pub(crate) fn reset(&self) {
         for flow in [&self.incoming, &self.outgoing] {
@@ -259,5 +291,17 @@ mod tests {
         drop(a);
         assert_eq!(read(&b, 4).unwrap(), b"");
         assert_eq!(b.write(&[IoSlice::new(b"x")]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_leave_is_heard_at_the_other_end_and_octets_go_on() {
+        let (near, far) = pair();
+        let (here, there) = (near.leaving(), far.leaving());
+        near.take_leave();
+        assert_eq!((here.is_taken(), there.is_taken()), (false, true));
+        near.write(&[IoSlice::new(b"x")]).unwrap();
+        assert_eq!(read(&far, 9).unwrap(), b"x");
+        drop(far);
+        assert!(there.is_taken());
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use adit_core::proxy::shard::Failure;
 
 use crate::delivery::Opening;
-use crate::pipe;
+use crate::pipe::{self, Leaving};
 
 /// The most accepted streams that wait for [`Incoming::accept`]; more are refused, as a full listen queue does.
 const BACKLOG: usize = 1024;
@@ -63,6 +63,13 @@ impl TunnelStream {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// How to see, later and elsewhere, whether the peer of the tunnel that this stream goes through has taken its leave: then it is
+    /// not to be kept for what is not under way yet. Told of streams that a waypoint has asked for.
+    #[must_use]
+    pub fn leaving(&self) -> Leaving {
+        self.end.leaving()
     }
 
     /// Reads into `buffer`; 0 is the end.

@@ -2,7 +2,7 @@
 //!
 //! Every subject is tested on both runtimes, with iptables and with nftables, over IPv4 and IPv6: first with tables from a file,
 //! then (`cluster` and what uses it) with everything from a scripted control plane. Needs root, `ip`, `iptables`, `nft`, and
-//! `cargo build -p adit-node` before (of the same profile).
+//! `cargo build -p adit-node -p adit-waypoint` before (of the same profile).
 
 #[path = "netns/balancing.rs"]
 mod balancing;
@@ -44,7 +44,7 @@ mod site;
 mod traffic;
 #[path = "netns/upgrade.rs"]
 mod upgrade;
-#[path = "netns/waypoint.rs"]
+#[path = "netns/waypoint/mod.rs"]
 mod waypoint;
 #[path = "netns/world.rs"]
 mod world;
@@ -129,6 +129,41 @@ macro_rules! clusters {
             #[test]
             fn a_waypoint_is_never_passed_by() -> Result<()> {
                 crate::waypoint::hop($runtime, $backend)
+            }
+
+            #[test]
+            fn every_conformance_case_holds_behind_a_waypoint() -> Result<()> {
+                crate::waypoint::conformance($runtime, $backend)
+            }
+
+            #[test]
+            fn a_waypoint_knows_who_calls_whatever_they_say() -> Result<()> {
+                crate::waypoint::who_is_who($runtime, $backend)
+            }
+
+            #[test]
+            fn a_waypoint_stands_for_services_for_pods_or_for_both() -> Result<()> {
+                crate::waypoint::workload($runtime, $backend)
+            }
+
+            #[test]
+            fn what_is_not_http_goes_through_a_waypoint_too() -> Result<()> {
+                crate::waypoint::not_http($runtime, $backend)
+            }
+
+            #[test]
+            fn a_waypoint_that_is_killed_is_missed_and_found_again() -> Result<()> {
+                crate::waypoint::killed($runtime, $backend)
+            }
+
+            #[test]
+            fn waypoints_take_turns_and_no_request_fails() -> Result<()> {
+                crate::waypoint::replicas($runtime, $backend)
+            }
+
+            #[test]
+            fn changes_around_a_waypoint_cost_no_request() -> Result<()> {
+                crate::waypoint::changes($runtime, $backend)
             }
 
             #[test]

@@ -3,12 +3,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_core::http2::ErrorCode;
 use adit_core::mesh::Mesh;
 use adit_core::proxy::shard::ShardConfig;
 use adit_core::route::{Fronted, Towards};
 use adit_testkit::sim::mesh::parse;
 use adit_testkit::wire::Intruder;
-use adit_testkit::wire::frames::{END_HEADERS, headers};
+use adit_testkit::wire::frames::{END_HEADERS, END_STREAM, data, goaway, headers};
 
 /// `server` is the waypoint of service `web` and of workload `pod`; `plain` has no proxy, `other` another waypoint.
 fn mesh() -> Arc<Mesh> {
@@ -99,13 +100,13 @@ fn octets_go_both_ways_and_ends_are_told() {
     let mut it = waypoint(|_| {});
     connect(&mut it, 1, "10.1.0.1:80");
     let (socket, _) = it.delivered[0];
-    it.send(&adit_testkit::wire::frames::data(1, 0, b"question"));
+    it.send(&data(1, 0, b"question"));
     assert_eq!(it.apps().find(|(id, _)| *id == socket).unwrap().1.got, b"question");
     assert_eq!(it.app_sends(socket, b"answer"), 6);
     assert!(
         it.frames().iter().any(|frame| frame.kind == 0 && frame.stream == 1 && frame.payload == b"answer")
     );
-    it.send(&adit_testkit::wire::frames::data(1, adit_testkit::wire::frames::END_STREAM, b""));
+    it.send(&data(1, END_STREAM, b""));
     assert!(it.apps().find(|(id, _)| *id == socket).unwrap().1.fin);
 }
 
@@ -155,4 +156,20 @@ fn while_it_drains_open_streams_still_get_connections() {
     assert!(it.shard.handle_connect(now, &towards("p", 9000)).is_some());
     it.pump();
     assert_eq!(it.opened.len(), 1, "it waits for its tunnel: {:?}", it.opened);
+}
+
+#[test]
+fn whoever_keeps_a_connection_hears_that_the_other_proxy_takes_leave() {
+    for waypoint in [true, false] {
+        let mut it = Intruder::server(|config| config.waypoint = waypoint);
+        it.hello(&[(3, 100)]);
+        it.send(&headers(1, END_HEADERS, &[(":status", "200")]));
+        let (socket, _) = it.apps().next().unwrap();
+        assert_eq!(it.leaving, []);
+        it.send(&goaway(1, ErrorCode::NO_ERROR));
+        // A node proxy keeps nothing: its connections are its applications'.
+        assert_eq!(it.leaving, if waypoint { vec![socket] } else { Vec::new() });
+        it.send(&data(1, 0, b"still under way"));
+        assert_eq!(it.apps().next().unwrap().1.got, b"still under way");
+    }
 }

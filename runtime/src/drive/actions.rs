@@ -58,6 +58,13 @@ where
                     opener.decide(Err(failure));
                 }
             }
+            Action::Leaving { socket } => {
+                if let Some((connection, _)) = self.slots.get(socket)
+                    && let Transport::Pipe(end) = &connection.transport
+                {
+                    end.take_leave();
+                }
+            }
             Action::ShutdownWrite { socket } => self.shutdown_write(socket),
             Action::Close { socket, reset } => {
                 if let Some(connection) = self.slots.remove(socket)

@@ -1,7 +1,7 @@
-//! `adit-node proxy` as a process, and what its access log says.
+//! `adit-node proxy` and `adit-waypoint proxy` as processes, and what their logs say.
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -68,6 +68,23 @@ impl NodeSpec {
     /// # Errors
     /// It is not built, or does not become ready.
     pub fn start(&self, namespace: Option<&Namespace>) -> Result<Node> {
+        self.start_program("adit-node", namespace, &["proxy"])
+    }
+
+    /// Starts the waypoint of this workload, with manifests from `config`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It is not built, or does not become ready.
+    pub fn start_waypoint(&self, namespace: Option<&Namespace>, config: &Path) -> Result<Node> {
+        self.start_program("adit-waypoint", namespace, &["proxy", "--config", &config.display().to_string()])
+    }
+
+    fn start_program(
+        &self,
+        package: &'static str,
+        namespace: Option<&Namespace>,
+        arguments: &[&str],
+    ) -> Result<Node> {
         let workload = &self.workload;
         let mut vars: Vec<(String, String)> = [
             ("PROXY_MODE", "dedicated".to_owned()),
@@ -86,13 +103,9 @@ impl NodeSpec {
         }
         vars.extend(self.bind.map(|bind| ("ADIT_BIND_ADDRESS".to_owned(), bind.to_string())));
         vars.extend(self.vars.iter().cloned());
-        let program = binary("adit-node", "adit-node")?.display().to_string();
-        let process = Process::spawn(
-            &format!("adit-node of {workload}"),
-            namespace,
-            &[program, "proxy".to_owned()],
-            &vars,
-        )?;
+        let mut words = vec![binary(package, package)?.display().to_string()];
+        words.extend(arguments.iter().map(|&word| word.to_owned()));
+        let process = Process::spawn(&format!("{package} of {workload}"), namespace, &words, &vars)?;
         let ready = SocketAddr::new(self.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 15021);
         let node = Node { process };
         match peer::client(namespace, START, &["ready".to_owned(), ready.to_string()]) {

@@ -371,7 +371,7 @@ impl Room {
             Action::Deliver { socket, .. } => {
                 self.nodes[id.0].shard.handle_error(now, socket, SocketError::Refused);
             }
-            Action::Opened { .. } | Action::Failed { .. } => {}
+            Action::Opened { .. } | Action::Failed { .. } | Action::Leaving { .. } => {}
             // Every readable socket is tried each turn anyway.
             Action::ResumeRead { .. } => {}
             Action::NeedCertificate { identity } => {

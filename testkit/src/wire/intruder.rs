@@ -52,6 +52,8 @@ pub struct Intruder {
     pub delivered: Vec<(SocketId, Delivered)>,
     /// What came of connections that the victim's process asked for.
     pub opened: Vec<(SocketId, Result<(), Failure>)>,
+    /// Sockets of which the shard has said that they go over a tunnel whose peer takes leave.
+    pub leaving: Vec<SocketId>,
     now: Instant,
     authority: Authority,
     name: &'static str,
@@ -161,6 +163,7 @@ impl Intruder {
             asked: vec![],
             delivered: vec![],
             opened: vec![],
+            leaving: vec![],
         }
     }
 
@@ -367,6 +370,7 @@ impl Intruder {
             }
             Action::Opened { socket } => self.opened.push((socket, Ok(()))),
             Action::Failed { socket, failure } => self.opened.push((socket, Err(failure))),
+            Action::Leaving { socket } => self.leaving.push(socket),
             Action::ResumeRead { .. } | Action::StopListening | Action::Drained => {}
         }
     }

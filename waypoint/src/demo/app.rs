@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct Seen {
     pub trailers: BTreeMap<String, String>,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
+    /// Whom it came from.
+    pub peer: IpAddr,
 }
 
 /// The running application. It ends when it is dropped.
@@ -54,8 +56,16 @@ impl App {
     /// # Errors
     /// No port, or no thread.
     pub fn start(name: &str, address: Ipv4Addr) -> io::Result<Self> {
+        Self::listen(name, (address, 0).into())
+    }
+
+    /// The same on a port that is given.
+    ///
+    /// # Errors
+    /// The address is in use, or there is no thread.
+    pub fn listen(name: &str, address: SocketAddr) -> io::Result<Self> {
         let thread = TokioThread::start("demo-app")?;
-        let listener = thread.wait(TcpListener::bind((address, 0)))?;
+        let listener = thread.wait(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let name: Arc<str> = name.into();
@@ -85,14 +95,17 @@ impl App {
 async fn serve(listener: TcpListener, name: Arc<str>, seen: Arc<Mutex<Vec<Seen>>>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&name), Arc::clone(&seen)))),
+            Ok((stream, peer)) => {
+                let peer = peer.ip().to_canonical();
+                drop(tokio::spawn(connection(stream, peer, Arc::clone(&name), Arc::clone(&seen))));
+            }
             // Out of descriptors, most likely: let others finish first.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, name: Arc<str>, seen: Arc<Mutex<Vec<Seen>>>) {
+async fn connection(stream: TcpStream, peer: IpAddr, name: Arc<str>, seen: Arc<Mutex<Vec<Seen>>>) {
     let mut preface = [0; 24];
     // Without a delay for small answers.
     let _ = stream.set_nodelay(true);
@@ -104,7 +117,7 @@ async fn connection(stream: TcpStream, name: Arc<str>, seen: Arc<Mutex<Vec<Seen>
             Ok(_) => tokio::task::yield_now().await,
         }
     };
-    let service = service_fn(move |request| answer(Arc::clone(&name), Arc::clone(&seen), request));
+    let service = service_fn(move |request| answer(peer, Arc::clone(&name), Arc::clone(&seen), request));
     // A visitor who leaves early is no fault of the application.
     let _ = match http2 {
         true => {
@@ -122,6 +135,7 @@ async fn connection(stream: TcpStream, name: Arc<str>, seen: Arc<Mutex<Vec<Seen>
 /// attempt), `x-app-delay-ms`, `x-app-reset` (no answer at all), `x-app-header` (`name=value` on the answer),
 /// `x-app-trailers`, `x-app-size` (the body is so many octets, see [`octets`], 64 MiB at most).
 async fn answer(
+    peer: IpAddr,
     name: Arc<str>,
     seen: Arc<Mutex<Vec<Seen>>>,
     mut request: Request<Incoming>,
@@ -140,6 +154,7 @@ async fn answer(
         body,
         trailers,
         version: format!("{:?}", parts.version),
+        peer,
     };
     {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,6 +188,7 @@ async fn answer(
     let told = json!({
         "app": &*name, "method": this.method, "path": this.target, "host": this.host, "version": this.version,
         "headers": this.headers, "body": String::from_utf8_lossy(&this.body),
+        "peer": peer,
     });
     let body = match said("x-app-size").and_then(|text| text.parse::<usize>().ok()) {
         Some(size) => octets(size.min(64 << 20)).into(),

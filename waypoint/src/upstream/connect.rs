@@ -5,6 +5,7 @@ use std::sync::Arc;
 use adit_core::l7::upstream::{ConnectionSettings, ProxyProtocol};
 use adit_core::proxy::proxy_protocol;
 use adit_core::route::Towards;
+use adit_runtime::Leaving;
 use adit_tokio::Stream;
 use http::Request;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -106,36 +107,38 @@ fn failed(error: hyper::Error) -> ConnectFailed {
     ConnectFailed(error.to_string().into())
 }
 
-/// HTTP/1.1 to an endpoint; `counted` lives as long as the connection.
+/// HTTP/1.1 to an endpoint, and whether that takes its leave; `counted` lives as long as the connection.
 pub(crate) async fn http1(
     worker: &Worker,
     to: Towards,
     way: &Way,
     counted: Counted,
-) -> Result<http1::SendRequest<Body>, ConnectFailed> {
+) -> Result<(http1::SendRequest<Body>, Leaving), ConnectFailed> {
     let settings = &worker.shared.settings;
-    let stream = TokioIo::new(dial(worker, to, way, "http/1.1").await?);
+    let stream = dial(worker, to, way, "http/1.1").await?;
+    let leaving = stream.leaving();
     let mut builder = http1::Builder::new();
     builder.max_headers(settings.max_headers).max_buf_size(settings.max_head.max(8192));
-    let (sender, connection) = builder.handshake(stream).await.map_err(failed)?;
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a connection to an endpoint has ended");
         }
         drop(counted);
     });
-    Ok(sender)
+    Ok((sender, leaving))
 }
 
-/// HTTP/2 to an endpoint, known beforehand (RFC 9113 §3.3); `counted` lives as long as the connection.
+/// The same with HTTP/2, known beforehand (RFC 9113 §3.3); `counted` lives as long as the connection.
 pub(crate) async fn http2(
     worker: &Worker,
     to: Towards,
     way: &Way,
     counted: Counted,
-) -> Result<http2::SendRequest<Body>, ConnectFailed> {
+) -> Result<(http2::SendRequest<Body>, Leaving), ConnectFailed> {
     let settings = &worker.shared.settings;
-    let stream = TokioIo::new(dial(worker, to, way, "h2").await?);
+    let stream = dial(worker, to, way, "h2").await?;
+    let leaving = stream.leaving();
     let mut builder = http2::Builder::new(Local);
     builder.timer(TokioTimer::new());
     builder.max_header_list_size(u32::try_from(settings.max_head).unwrap_or(u32::MAX));
@@ -143,14 +146,14 @@ pub(crate) async fn http2(
     if let Some(keepalive) = http2_keepalive {
         builder.keep_alive_interval(keepalive.interval).keep_alive_timeout(keepalive.timeout);
     }
-    let (sender, connection) = builder.handshake(stream).await.map_err(failed)?;
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to an endpoint has ended");
         }
         drop(counted);
     });
-    Ok(sender)
+    Ok((sender, leaving))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use adit_runtime::Leaving;
 use adit_tokio::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
@@ -17,6 +18,14 @@ pub(crate) enum Link {
 }
 
 impl Link {
+    /// Whether the endpoint's proxy has taken its leave.
+    pub(crate) fn leaving(&self) -> Leaving {
+        match self {
+            Self::Plain(stream) => stream.leaving(),
+            Self::Tls(stream) => stream.get_ref().0.leaving(),
+        }
+    }
+
     /// Ends it so that the endpoint sees a reset.
     pub(crate) fn reset(self) {
         match self {

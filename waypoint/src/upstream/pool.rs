@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use adit_core::l7::{Counted as What, Overflow};
 use adit_core::mesh::{Mesh, ServiceName};
 use adit_core::route::Towards;
+use adit_runtime::Leaving;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -66,6 +67,7 @@ struct Age {
 
 struct Idle {
     sender: http1::SendRequest<Body>,
+    leaving: Leaving,
     since: Instant,
     age: Age,
 }
@@ -73,14 +75,20 @@ struct Idle {
 /// A connection of HTTP/2, which many have at a time.
 struct Common {
     sender: http2::SendRequest<Body>,
+    leaving: Leaving,
     age: Cell<Age>,
     /// When a request last began or ended.
     used: Cell<Instant>,
 }
 
 impl Common {
-    fn new(sender: http2::SendRequest<Body>) -> Self {
-        Self { sender, age: Cell::new(Age::new()), used: Cell::new(Instant::now()) }
+    fn new((sender, leaving): (http2::SendRequest<Body>, Leaving)) -> Self {
+        Self { sender, leaving, age: Cell::new(Age::new()), used: Cell::new(Instant::now()) }
+    }
+
+    /// Whether it may serve once more: it has not ended, nor does its way take leave, and nobody has limited it to less.
+    fn serves(&self, way: &Way) -> bool {
+        !self.sender.is_closed() && !self.leaving.is_taken() && self.age.get().serves(way)
     }
 
     /// One more request goes on it.
@@ -131,7 +139,7 @@ pub(crate) struct Lease {
 }
 
 enum On {
-    Http1(http1::SendRequest<Body>),
+    Http1(http1::SendRequest<Body>, Leaving),
     Http2(Rc<Common>),
 }
 
@@ -156,7 +164,7 @@ impl Lease {
     /// Sends a request on it; ready when the answer's head is there.
     pub(crate) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendFailed> {
         let sent = match &mut self.on {
-            On::Http1(sender) => sender.try_send_request(request).await,
+            On::Http1(sender, _) => sender.try_send_request(request).await,
             On::Http2(common) => common.sender.clone().try_send_request(request).await,
         };
         sent.map_err(SendFailed::from)
@@ -168,14 +176,15 @@ impl Lease {
         if let On::Http2(common) = &self.on {
             common.used.set(Instant::now());
         }
-        if let On::Http1(sender) = self.on
+        if let On::Http1(sender, leaving) = self.on
             && !sender.is_closed()
+            && !leaving.is_taken()
             && self.age.serves(&self.key.way)
         {
             let mut places = pool.places.borrow_mut();
             let idle = &mut places.entry(self.key).or_default().idle;
             if idle.len() < self.max_idle {
-                idle.push(Idle { sender, since: Instant::now(), age: self.age });
+                idle.push(Idle { sender, leaving, since: Instant::now(), age: self.age });
             }
         }
         pool.freed.notify_waiters();
@@ -217,8 +226,8 @@ impl Pool {
         drop(waiting);
         let (on, age) = match key.version {
             UpstreamVersion::Http1 => {
-                let sender = connect::http1(worker, to(), &key.way, counted).await?;
-                (On::Http1(sender), Age::new().once_more())
+                let (sender, leaving) = connect::http1(worker, to(), &key.way, counted).await?;
+                (On::Http1(sender, leaving), Age::new().once_more())
             }
             UpstreamVersion::Http2 => {
                 let common = self.make(worker, key, to(), counted).await?;
@@ -242,7 +251,7 @@ impl Pool {
         let (told, made) = watch::channel(None);
         self.places.borrow_mut().entry(key.clone()).or_default().making = Some(Making { made, waiting: 0 });
         let made = connect::http2(worker, to, &key.way, counted).await;
-        let made = made.map(|sender| Rc::new(Common::new(sender)));
+        let made = made.map(|made| Rc::new(Common::new(made)));
         if let Ok(common) = &made {
             self.places.borrow_mut().entry(key.clone()).or_default().common.push(Rc::clone(common));
         }
@@ -275,9 +284,9 @@ impl Pool {
         };
         match key.version {
             UpstreamVersion::Http1 => {
-                while let Some((mut sender, age)) = self.take_idle(key) {
+                while let Some(Idle { mut sender, leaving, age, .. }) = self.take_idle(key) {
                     if sender.ready().await.is_ok() {
-                        return Some(lease(On::Http1(sender), age.once_more()));
+                        return Some(lease(On::Http1(sender, leaving), age.once_more()));
                     }
                 }
                 None
@@ -290,13 +299,15 @@ impl Pool {
         }
     }
 
-    fn take_idle(&self, key: &PoolKey) -> Option<(http1::SendRequest<Body>, Age)> {
+    fn take_idle(&self, key: &PoolKey) -> Option<Idle> {
         let mut places = self.places.borrow_mut();
         let idle = &mut places.get_mut(key)?.idle;
-        while let Some(Idle { sender, since, age }) = idle.pop() {
-            let rested = key.way.connections.http_idle.is_some_and(|most| since.elapsed() >= most);
-            if !sender.is_closed() && !rested && age.serves(&key.way) {
-                return Some((sender, age));
+        let rested =
+            |since: Instant| key.way.connections.http_idle.is_some_and(|most| since.elapsed() >= most);
+        while let Some(one) = idle.pop() {
+            let goes_on = !one.sender.is_closed() && !one.leaving.is_taken() && !rested(one.since);
+            if goes_on && one.age.serves(&key.way) {
+                return Some(one);
             }
         }
         None
@@ -307,7 +318,7 @@ impl Pool {
         let most = most_streams(key);
         let mut places = self.places.borrow_mut();
         let common = &mut places.get_mut(key)?.common;
-        common.retain(|common| !common.sender.is_closed() && common.age.get().serves(&key.way));
+        common.retain(|common| common.serves(&key.way));
         let least = common.iter().min_by_key(|common| Rc::strong_count(common))?;
         // One count is the pool's.
         (Rc::strong_count(least) <= most).then(|| Rc::clone(least))
@@ -321,10 +332,13 @@ impl Pool {
                 let most = if all { Some(Duration::ZERO) } else { key.way.connections.http_idle };
                 most.is_some_and(|most| since.elapsed() >= most)
             };
-            place.idle.retain(|idle| !idle.sender.is_closed() && !rested(idle.since));
+            place
+                .idle
+                .retain(|idle| !(idle.sender.is_closed() || idle.leaving.is_taken() || rested(idle.since)));
             place.common.retain(|common| {
                 let waits = Rc::strong_count(common) == 1;
-                !(common.sender.is_closed() || waits && rested(common.used.get()))
+                !(common.sender.is_closed()
+                    || waits && (common.leaving.is_taken() || rested(common.used.get())))
             });
             let made = |making: &Making| making.made.has_changed().is_err() || making.made.borrow().is_some();
             place.making.take_if(|making| made(making));

@@ -1,5 +1,6 @@
 //! What the suites have in common: a mesh on loopback, and clients that show everything that came back.
 #![allow(dead_code, unreachable_pub, reason = "each suite takes what it needs")]
+pub mod cases;
 pub mod h2c;
 pub mod http1;
 pub mod servers;

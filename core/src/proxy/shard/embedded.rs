@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::inbound::Arrival;
 use super::outbound::Planned;
-use super::state::{Attach, ConnId, Failure, Phase, Role, Socket, SocketId};
+use super::state::{Attach, ConnId, Failure, Phase, Role, Socket, SocketId, TunnelRef};
 use super::waiting::Tried;
 use super::{Action, Shard, report};
 use crate::hbone::ConnectRequest;
@@ -114,6 +114,20 @@ impl Shard {
         {
             self.actions.push_back(Action::Opened { socket });
         }
+    }
+
+    /// The peer of a tunnel takes leave; a waypoint, which keeps connections for later requests, is told which these are.
+    pub(super) fn told_leaving(&mut self, tunnel: TunnelRef) {
+        if !self.config.waypoint {
+            return;
+        }
+        let Some(slot) = self.tunnels.get(tunnel) else { return };
+        let attached = slot.streams.iter().filter_map(|(_, conn)| Some(self.conns.get(*conn)?.downstream));
+        let leaving = attached.filter_map(|attach| match attach {
+            Attach::Socket(socket) => Some(Action::Leaving { socket }),
+            Attach::None | Attach::Stream(..) => None,
+        });
+        self.actions.extend(leaving);
     }
 
     /// A connection ends; whoever waits for it is told why.

@@ -115,6 +115,12 @@ pub enum Action {
         /// Why.
         failure: Failure,
     },
+    /// What `handle_connect` gave goes over a tunnel whose peer takes leave: what is under way goes on, for as long as that peer
+    /// lets it; whoever keeps the connection for later shall take another one then.
+    Leaving {
+        /// Which socket.
+        socket: SocketId,
+    },
     /// Send FIN: `wire` has given everything.
     ShutdownWrite {
         /// Which socket.

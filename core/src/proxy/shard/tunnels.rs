@@ -428,6 +428,7 @@ impl Shard {
             TunnelEvent::GoAway => {
                 if let Some((pool_id, _)) = &slot.pooled {
                     self.pool.handle_goaway(now, *pool_id);
+                    self.told_leaving(id);
                 }
             }
             TunnelEvent::Closed { stream } => {
