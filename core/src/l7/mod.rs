@@ -29,6 +29,7 @@ mod frontends;
 mod hash;
 pub mod jwt;
 mod limit;
+mod literal;
 mod matching;
 mod normalize;
 mod outlier;
