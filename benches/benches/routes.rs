@@ -1,8 +1,10 @@
 //! What finding the rule for a request costs at 1, 100 and 1000 routes, and building their table.
 //!
-//! `paths`: a prefix each, the request is the last one's. `nobody`: the same, and none is for it. `methods`: the same, with a
-//! method, a header and a query parameter besides. `headers`: all have one path, and a value of a header each: the worst that
-//! can be, as each is looked at. `regexes`: an expression each, likewise.
+//! `exact`, `paths`: a path or prefix each, the request is the last one's. `nobody`: the same, and none is for it. `conditions`:
+//! the same, with a method, a header and a query parameter besides. `headers`, `queries`: all have one path, and a value of a
+//! header or query parameter each; `methods`: likewise, with two methods for each value; `no-header`: none is for the request.
+//! `versions`: ten values of a header for each of a hundred of another. `regexes`: an expression each. `endings`: an expression
+//! each, and none begins with letters: the worst that can be, as each is tried.
 use std::sync::Arc;
 
 use adit_core::l7::{
@@ -27,6 +29,7 @@ impl Asked {
             ("accept", "*/*"),
             ("accept-encoding", "gzip, br"),
             ("x-team", "team-999"),
+            ("x-version", "9"),
             ("x-request-id", "1f7a5f0e-5c7c-9a0e-8f4e-2f9f1c1f7a5f"),
             ("cookie", "session=0123456789abcdef"),
         ];
@@ -84,7 +87,12 @@ fn paths(number: usize) -> RouteMatch {
     RouteMatch::http(prefix(&format!("/shop/team-{number}")), None, vec![], vec![])
 }
 
-fn methods(number: usize) -> RouteMatch {
+fn exact(number: usize) -> RouteMatch {
+    let path = PathMatch::Exact(format!("/shop/team-{number}/items/42").into());
+    RouteMatch::http(Some(path), None, vec![], vec![])
+}
+
+fn conditions(number: usize) -> RouteMatch {
     let path = prefix(&format!("/shop/team-{number}"));
     let (header, query) = (named("accept", "*/*".into()), named("page", "2".into()));
     RouteMatch::http(path, Some("GET"), header, query)
@@ -94,19 +102,52 @@ fn headers(number: usize) -> RouteMatch {
     RouteMatch::http(prefix("/shop"), None, named("x-team", format!("team-{number}")), vec![])
 }
 
-fn regexes(number: usize) -> RouteMatch {
-    let regex = Regex::new(&format!("/shop/team-{number}/[a-z]+/[0-9]+")).expect("an expression");
+fn methods(number: usize) -> RouteMatch {
+    let method = if number % 2 == 1 { "GET" } else { "POST" };
+    // The last two have one value: the request's.
+    let header = named("x-team", format!("team-{}", number / 2 + 500));
+    RouteMatch::http(prefix("/shop"), Some(method), header, vec![])
+}
+
+fn queries(number: usize) -> RouteMatch {
+    RouteMatch::http(prefix("/shop"), None, vec![], named("page", (1001 - number).to_string()))
+}
+
+fn versions(number: usize) -> RouteMatch {
+    let headers = [
+        named("x-team", format!("team-{}", number / 10 + 900)),
+        named("x-version", (number % 10).to_string()),
+    ];
+    RouteMatch::http(prefix("/shop"), None, headers.concat(), vec![])
+}
+
+fn regex(text: &str) -> RouteMatch {
+    let regex = Regex::new(text).expect("an expression");
     RouteMatch::http(Some(PathMatch::Regex(regex)), None, vec![], vec![])
+}
+
+fn regexes(number: usize) -> RouteMatch {
+    regex(&format!("/shop/team-{number}/[a-z]+/[0-9]+"))
+}
+
+fn endings(number: usize) -> RouteMatch {
+    regex(&format!(".*[.]team-{number}"))
 }
 
 fn finding(criterion: &mut Criterion) {
     type Case = (&'static str, fn(usize) -> RouteMatch, &'static str, bool);
-    let cases: [Case; 5] = [
+    let cases: [Case; 11] = [
+        ("exact", exact, "/shop/team-999/items/42", true),
         ("paths", paths, "/shop/team-999/items/42", true),
         ("nobody", paths, "/shop/team-none/items/42", false),
-        ("methods", methods, "/shop/team-999/items/42", true),
+        ("conditions", conditions, "/shop/team-999/items/42", true),
         ("headers", headers, "/shop/items/42", true),
+        ("no-header", |number| headers(number + 1000), "/shop/items/42", false),
+        ("methods", methods, "/shop/items/42", true),
+        ("queries", queries, "/shop/items/42", true),
+        ("versions", versions, "/shop/items/42", true),
         ("regexes", regexes, "/shop/team-999/items/42", true),
+        ("endings", endings, "/shop/items/42.team-999", true),
     ];
     let mut group = criterion.benchmark_group("routes");
     for (name, matched, path, is_found) in cases {

@@ -71,11 +71,11 @@ impl Endpoint {
 
 /// The service behind a target, and what is said of requests to it.
 pub(crate) fn settle<'a>(
-    snapshot: &Snapshot,
+    snapshot: &'a Snapshot,
     mesh: &'a Mesh,
     target: &Target,
     subset: Option<&Arc<str>>,
-) -> Result<(&'a Arc<Service>, Settled), Unroutable> {
+) -> Result<(&'a Arc<Service>, Settled<'a>), Unroutable> {
     let hostname = || Arc::clone(&target.service.hostname);
     let service = mesh.service(&target.service).ok_or_else(|| Unroutable::Service(hostname()))?;
     if !service.ports.contains_key(&target.port) {
@@ -108,8 +108,8 @@ impl Pool {
         let key = ClusterKey { service: target.service.clone(), port: target.port, subset: subset.cloned() };
         let of = (&now.mesh, &**service, &*now.local);
         let cluster = worker.shared.clusters.get(worker.shared.now(), &key, &settled, of);
-        let way = Way::of(&now.snapshot, target, &settled.policy);
-        Ok(Self::Cluster { key, cluster, policy: settled.policy, way })
+        let way = Way::of(&now.snapshot, target, settled.policy);
+        Ok(Self::Cluster { key, cluster, policy: Arc::clone(settled.policy), way })
     }
 
     /// Draws an endpoint.

@@ -185,10 +185,10 @@ impl Clusters {
         &self,
         now: Instant,
         key: &ClusterKey,
-        settled: &Settled,
+        settled: &Settled<'_>,
         (mesh, service, local): (&Arc<Mesh>, &Service, &Workload),
     ) -> ClusterRef {
-        let policy = &settled.policy;
+        let policy = settled.policy;
         let mut shelves = lock(&self.0);
         let shelf = match shelves.get(key) {
             Some(shelf) => Arc::clone(shelf),
@@ -201,14 +201,14 @@ impl Clusters {
         };
         drop(shelves);
         let mut entry = lock(&shelf);
-        // Where nothing is said, each look gives another empty policy.
+        // What has been read again may be as it was.
         let known = entry.cluster.policy();
         let changed = !Arc::ptr_eq(known, policy) && known != policy;
         if changed {
             entry.cluster.handle_policy(Arc::clone(policy));
         }
         if changed || !std::ptr::eq(entry.gathered.as_ptr(), Arc::as_ptr(mesh)) {
-            let gathered = endpoints_of(mesh, (service, key.port), local, policy, settled.selector.as_ref());
+            let gathered = endpoints_of(mesh, (service, key.port), local, policy, settled.selector);
             entry.cluster.handle_endpoints(now, gathered);
             entry.gathered = Arc::downgrade(mesh);
         }

@@ -83,9 +83,8 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
     };
     let outlet = conn.outlet(&now.in_force);
     if let Err(denial) = admitted(&now, conn, name) {
-        let by = denial.details();
         tracing::info!(client = %conn.source, to = %conn.local, %denial, "a connection is denied");
-        facts.fail(ResponseFlags::NONE, Details::RbacDenied(by.into()), "");
+        facts.fail(ResponseFlags::NONE, Details::RbacDenied(denial.by().into()), "");
         return Opened { upstream: None, idle: None, outlet, facts };
     }
     let mut idle = None;

@@ -10,7 +10,7 @@ use super::request::Request;
 use super::text::TextMatch;
 
 /// A condition on one header or query parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Named {
     /// Its name; of a header in lower case.
     pub name: Box<str>,
@@ -59,6 +59,43 @@ impl fmt::Display for Condition {
             Self::Without(name, None) => write!(f, "header {name} is not there"),
             Self::Without(name, Some(value)) => write!(f, "header {name} is not {value}"),
             Self::Query(name) => write!(f, "query parameter {name} is there"),
+        }
+    }
+}
+
+/// What a condition may be on; an index of matches looks it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fact<N> {
+    /// The header of this name.
+    Header(N),
+    /// The first query parameter of this name.
+    Query(N),
+    /// The method.
+    Method,
+    /// `Host` or `:authority`.
+    Authority,
+}
+
+impl Fact<&str> {
+    /// The same, for good.
+    pub(super) fn into_owned(self) -> Fact<Box<str>> {
+        match self {
+            Self::Header(name) => Fact::Header(name.into()),
+            Self::Query(name) => Fact::Query(name.into()),
+            Self::Method => Fact::Method,
+            Self::Authority => Fact::Authority,
+        }
+    }
+}
+
+impl Fact<Box<str>> {
+    /// What it is for `request`, if it is there.
+    pub(super) fn of<'a>(&'a self, request: &'a impl Request) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Header(name) => header(request, name),
+            Self::Query(name) => parameter(request.query(), name),
+            Self::Method => Some(Cow::Borrowed(request.method().as_bytes())),
+            Self::Authority => Some(Cow::Borrowed(request.authority().as_bytes())),
         }
     }
 }
@@ -155,6 +192,23 @@ impl RouteMatch {
         self.rank
     }
 
+    /// Facts that must have exactly these values, beside the path.
+    pub(super) fn demands(&self) -> impl Iterator<Item = (Fact<&str>, &str)> {
+        let headers = self.headers.iter().map(|Named { name, value }| (Fact::Header(&**name), value));
+        let queries = self.queries.iter().map(|Named { name, value }| (Fact::Query(&**name), value));
+        let others = self.others.iter().filter_map(|condition| match condition {
+            Condition::Method(wanted) => Some((Fact::Method, wanted)),
+            Condition::Authority(wanted) => Some((Fact::Authority, wanted)),
+            Condition::Scheme(_) | Condition::Present(_) | Condition::Without(..) | Condition::Query(_) => None,
+        });
+        let exact = |(fact, value)| match value {
+            &TextMatch::Exact(ref text) => Some((fact, &**text)),
+            TextMatch::Regex(_) => None,
+        };
+        let method = self.method.iter().map(|method| (Fact::Method, &**method));
+        headers.chain(queries).chain(others).filter_map(exact).chain(method)
+    }
+
     /// Whether it is for `request`, else the first condition that is not true.
     ///
     /// # Errors
@@ -163,11 +217,6 @@ impl RouteMatch {
         if !self.path.matches(request.path()) {
             return Err(Mismatch::Path(&self.path));
         }
-        self.check_rest(request)
-    }
-
-    /// As [`check`](Self::check), where the path is known to be right.
-    pub(super) fn check_rest<'a>(&'a self, request: &impl Request) -> Result<(), Mismatch<'a>> {
         if let Some(method) = &self.method
             && **method != *request.method()
         {

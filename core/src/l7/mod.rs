@@ -31,6 +31,7 @@ mod hash;
 pub mod http1;
 pub mod jwt;
 mod limit;
+mod literal;
 mod matching;
 mod normalize;
 mod outlier;

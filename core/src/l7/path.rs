@@ -99,7 +99,30 @@ pub enum PathMatch {
     },
 }
 
+/// What a path must be for a condition to hold; it may not hold all the same.
+pub(super) enum Needs<'a> {
+    /// This.
+    Exact(Cow<'a, str>),
+    /// What begins with this.
+    Begins(Cow<'a, str>),
+}
+
 impl PathMatch {
+    /// What it needs, for an index.
+    pub(super) fn needs(&self) -> Needs<'_> {
+        match self {
+            Self::Exact(text) => Needs::Exact(Cow::Borrowed(text)),
+            Self::Prefix(prefix) => Needs::Begins(Cow::Borrowed(prefix.trimmed())),
+            Self::Begins(text) => Needs::Begins(Cow::Borrowed(text)),
+            Self::Regex(regex) => Needs::Begins(Cow::Owned(regex.literal_prefix())),
+            Self::Grpc { service: Some(TextMatch::Exact(service)), method } => match method {
+                Some(TextMatch::Exact(method)) => Needs::Exact(["/", service, "/", method].concat().into()),
+                Some(TextMatch::Regex(_)) | None => Needs::Begins(["/", service, "/"].concat().into()),
+            },
+            Self::Grpc { service: Some(TextMatch::Regex(_)) | None, .. } => Needs::Begins("/".into()),
+        }
+    }
+
     /// Whether it holds.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
@@ -117,15 +140,6 @@ impl PathMatch {
                 };
                 !named.contains('/') && holds(service, of) && holds(method, named)
             }
-        }
-    }
-
-    /// The prefix of segments, if it is one.
-    #[must_use]
-    pub const fn prefix(&self) -> Option<&Prefix> {
-        match self {
-            Self::Prefix(prefix) => Some(prefix),
-            Self::Exact(_) | Self::Begins(_) | Self::Regex(_) | Self::Grpc { .. } => None,
         }
     }
 

@@ -1,11 +1,13 @@
 //! Conditions on text: headers, query parameters, paths.
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use regex::bytes::RegexBuilder;
+
+use super::literal::literal_prefix;
 
 /// Octets that a compiled expression may take: a bound on what one resource can cost.
 pub(super) const MAX_PROGRAM: usize = 256 << 10;
@@ -50,6 +52,11 @@ impl Regex {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What every text begins with that it holds for, as far as that is easily known.
+    pub(super) fn literal_prefix(&self) -> String {
+        literal_prefix(&self.text)
     }
 
     /// Whether it holds for `text` as a whole.

@@ -12,10 +12,10 @@ pub(crate) fn report(
     now: Instant,
     key: &ClusterKey,
     speaks: Protocol,
-    settled: &Settled,
+    settled: &Settled<'_>,
     view: ClusterView,
 ) -> ClusterReport {
-    let policy = &settled.policy;
+    let policy = settled.policy;
     let Limits { connections, pending, requests } = view.limits;
     ClusterReport {
         name: key.name(true),

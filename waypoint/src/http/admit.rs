@@ -232,9 +232,6 @@ fn refused(head: &Head, refusal: &Refusal) -> Local {
 }
 
 fn denied(denial: &Denial) -> Local {
-    let by: Arc<str> = match denial {
-        Denial::Explicit(by) | Denial::Unusable { by, .. } => by.to_string().into(),
-        Denial::NoneAllowed => "none".into(),
-    };
-    Local::new(Denial::STATUS, ResponseFlags::NONE, Details::RbacDenied(by), Denial::BODY)
+    let details = Details::RbacDenied(denial.by().into());
+    Local::new(Denial::STATUS, ResponseFlags::NONE, details, Denial::BODY)
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use adit_waypoint::demo::world::Plan;
 
 use super::rig::servers::server;
-use super::rig::{Client, Rig, route};
+use super::rig::{Client, Rig, route, soon};
 
 /// Says its name, then back what it hears.
 fn named(last: u8, name: &'static str) -> std::net::SocketAddr {
@@ -28,7 +28,7 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
         servers: vec![
             ("one", named(20, "one"), vec!["tcp", "one", "tls"]),
             ("two", named(21, "two"), vec!["two"]),
-            ("greets", greets, vec!["greets"]),
+            ("greets", greets, vec!["greets", "shut", "narrow"]),
         ],
         ports: vec![80, 9000],
         ..Plan::default()
@@ -48,6 +48,10 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
         service("two", "tcp"),
         service("tls", "tls"),
         service("greets", "other"),
+        service("shut", "tcp"),
+        service("narrow", "tcp"),
+        policy("nobody", "shut", "DENY", "9000"),
+        policy("somebody", "narrow", "ALLOW", "9"),
         route("TCPRoute", "split", "tcp", split),
         route("TLSRoute", "a", "tls", &sni("a.example", "one")),
         route("TLSRoute", "b", "tls", &sni("\"*.b.example\"", "two")),
@@ -55,6 +59,14 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
     .concat();
     Rig::new(&plan, &manifests)
 });
+
+fn policy(name: &str, service: &str, action: &str, port: &str) -> String {
+    format!(
+        "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{ name: {name}, namespace: demo }}\n\
+         spec:\n  targetRefs: [{{ group: \"\", kind: Service, name: {service} }}]\n  action: {action}\n  \
+         rules: [{{ to: [{{ operation: {{ ports: [\"{port}\"] }} }}] }}]\n"
+    )
+}
 
 fn say(service: &str, octets: &[u8]) -> Vec<u8> {
     let mut client = Client::new(RIG.entry(service, 9000));
@@ -113,4 +125,14 @@ fn tls_goes_by_the_name_it_asks_for() {
     // Nobody is for these.
     assert_eq!(say("tls", &hello("c.example")), b"");
     assert_eq!(say("tls", b"no tls at all"), b"");
+}
+
+#[test]
+fn who_is_denied_hears_nothing_and_the_log_says_which_rule() {
+    for (service, by) in [("shut", "ns_demo_-policy_nobody_-rule_0_"), ("narrow", "none")] {
+        assert_eq!(Client::new(RIG.entry(service, 9000)).rest(), b"", "{service}");
+        let details = format!("rbac_access_denied_matched_policy[{by}]");
+        // The only one of its kind: no other test is denied anything.
+        soon(|| RIG.records.lines().iter().any(|line| line.split(' ').any(|word| word == details)));
+    }
 }

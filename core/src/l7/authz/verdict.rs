@@ -54,14 +54,19 @@ impl Denial {
     /// Body of the answer.
     pub const BODY: &str = "RBAC: access denied";
 
+    /// The rule that refuses; `none` where it is that no rule allows.
+    #[must_use]
+    pub fn by(&self) -> String {
+        match self {
+            Self::Explicit(by) | Self::Unusable { by, .. } => by.to_string(),
+            Self::NoneAllowed => "none".into(),
+        }
+    }
+
     /// For the access log (`%RESPONSE_CODE_DETAILS%`).
     #[must_use]
     pub fn details(&self) -> String {
-        let by = match self {
-            Self::Explicit(by) | Self::Unusable { by, .. } => by.to_string(),
-            Self::NoneAllowed => "none".into(),
-        };
-        format!("rbac_access_denied_matched_policy[{by}]")
+        format!("rbac_access_denied_matched_policy[{}]", self.by())
     }
 }
 

@@ -31,13 +31,26 @@ pub struct Destination {
     pub subsets: BTreeMap<Arc<str>, (Selector, PortPolicies)>,
 }
 
+impl Destination {
+    /// With `share` where nothing is said of retries.
+    fn fill_in(&mut self, share: RetryShare) {
+        let subsets = self.subsets.values_mut().map(|(_, policies)| policies);
+        for policies in core::iter::once(&mut self.policies).chain(subsets) {
+            let others = core::iter::once(&mut policies.others);
+            for policy in others.chain(policies.named.values_mut()).filter(|it| it.retries.is_none()) {
+                Arc::make_mut(policy).retries = Some(share);
+            }
+        }
+    }
+}
+
 /// What is said of a service, a port and a subset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// The policy.
-    pub policy: Arc<TrafficPolicy>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled<'a> {
+    /// The policy. The same from one look to the next, as long as the destinations are.
+    pub policy: &'a Arc<TrafficPolicy>,
     /// Which endpoints; `None`: all of the service.
-    pub selector: Option<Selector>,
+    pub selector: Option<&'a Selector>,
 }
 
 /// Hosts of one namespace's rules.
@@ -65,15 +78,17 @@ pub struct Destinations {
     /// The mesh's.
     root: Arc<str>,
     by_namespace: BTreeMap<Arc<str>, Hosts>,
-    /// What is said of retries beside: of services whose policy says nothing of them.
-    shares: BTreeMap<ServiceName, RetryShare>,
+    /// Of services of whose retries more is said beside: what else is said of them, with that.
+    shared: BTreeMap<ServiceName, Arc<Destination>>,
+    /// The policy of who has none.
+    nothing: Arc<TrafficPolicy>,
 }
 
 impl Destinations {
     /// Nothing is said yet, for a waypoint of the namespace `own` in a mesh whose common namespace is `root`.
     #[must_use]
     pub fn new(own: Arc<str>, root: Arc<str>) -> Self {
-        Self { own, root, by_namespace: BTreeMap::new(), shares: BTreeMap::new() }
+        Self { own, root, ..Self::default() }
     }
 
     /// The rule of `namespace`, which the waypoint may see, says this of `host`: a hostname, `*.` with the end of some, or `*`.
@@ -86,15 +101,22 @@ impl Destinations {
         };
     }
 
-    /// How many retries a service bears at one time, where its policy has no `retryBudget` (`XBackendTrafficPolicy`).
+    /// How many retries a service bears at one time, where its policy has no `retryBudget` (`XBackendTrafficPolicy`). What is
+    /// [inserted](Self::insert) later does not count for this service.
     pub fn insert_retry_share(&mut self, service: ServiceName, share: RetryShare) {
-        self.shares.insert(service, share);
+        let mut destination = self.of_rules(&service).map(|it| (**it).clone()).unwrap_or_default();
+        destination.fill_in(share);
+        self.shared.insert(service, Arc::new(destination));
     }
 
     /// What is said of a service: by the waypoint's own namespace, else by the service's, else by the mesh's; and in each, of
     /// the most specific host.
     #[must_use]
     pub fn find(&self, service: &ServiceName) -> Option<&Arc<Destination>> {
+        self.shared.get(service).or_else(|| self.of_rules(service))
+    }
+
+    fn of_rules(&self, service: &ServiceName) -> Option<&Arc<Destination>> {
         let namespaces = [&self.own, &service.namespace, &self.root];
         let of = |namespace: &Arc<str>| self.by_namespace.get(namespace)?.find(&service.hostname);
         namespaces.into_iter().find_map(of)
@@ -102,23 +124,14 @@ impl Destinations {
 
     /// The policy of a service's port and subset. `None`: there is no such subset, and what is sent to it fails (status 503).
     #[must_use]
-    pub fn settle(&self, service: &ServiceName, port: u16, subset: Option<&str>) -> Option<Settled> {
+    pub fn settle(&self, service: &ServiceName, port: u16, subset: Option<&str>) -> Option<Settled<'_>> {
         let destination = self.find(service);
         let Some(subset) = subset else {
-            let policy = destination.map(|it| Arc::clone(it.policies.of(port))).unwrap_or_default();
-            return Some(Settled { policy: self.shared(service, policy), selector: None });
+            let policy = destination.map_or(&self.nothing, |it| it.policies.of(port));
+            return Some(Settled { policy, selector: None });
         };
         let (selector, policies) = destination?.subsets.get(subset)?;
-        let policy = self.shared(service, Arc::clone(policies.of(port)));
-        Some(Settled { policy, selector: Some(selector.clone()) })
-    }
-
-    /// `policy`, with what is said of the service's retries beside.
-    fn shared(&self, service: &ServiceName, mut policy: Arc<TrafficPolicy>) -> Arc<TrafficPolicy> {
-        if let Some(share) = self.shares.get(service).filter(|_| policy.retries.is_none()) {
-            Arc::make_mut(&mut policy).retries = Some(*share);
-        }
-        policy
+        Some(Settled { policy: policies.of(port), selector: Some(selector) })
     }
 }
 
@@ -159,10 +172,10 @@ mod tests {
         for (name, expected) in [("web.shop", 1), ("other.shop", 2), ("special.shop", 4), ("web.bank", 5)] {
             assert_eq!(all.settle(&service(name), 80, None).unwrap().policy.max_retries, expected, "{name}");
         }
-        assert_eq!(
-            Destinations::default().settle(&service("web.shop"), 80, None).unwrap().policy,
-            Arc::default()
-        );
+        let nothing = Destinations::default();
+        let policy = || nothing.settle(&service("web.shop"), 80, None).unwrap().policy;
+        assert_eq!(policy(), &Arc::default());
+        assert!(Arc::ptr_eq(policy(), policy()));
     }
 
     #[test]
@@ -173,6 +186,8 @@ mod tests {
         web.policies
             .named
             .insert(80, Arc::new(TrafficPolicy { retries: Some(own), ..TrafficPolicy::default() }));
+        let subset = PortPolicies { others: policy(3), ..PortPolicies::default() };
+        web.subsets.insert("v1".into(), (Selector::Labels(vec![]), subset));
         all.insert("shop".into(), "web.shop.svc.cluster.local", web);
         all.insert_retry_share(service("web.shop"), beside);
         all.insert_retry_share(service("other.shop"), beside);
@@ -181,6 +196,9 @@ mod tests {
         assert_eq!((of("web.shop", 81).retries, of("web.shop", 81).max_retries), (Some(beside), 1));
         assert_eq!(of("other.shop", 80).retries, Some(beside));
         assert_eq!(of("third.shop", 80).retries, None);
+        let v1 = all.settle(&service("web.shop"), 80, Some("v1")).unwrap().policy;
+        assert_eq!((v1.retries, v1.max_retries), (Some(beside), 3));
+        assert!(Arc::ptr_eq(of("web.shop", 81), of("web.shop", 81)));
     }
 
     #[test]
@@ -196,7 +214,7 @@ mod tests {
         all.insert("shop".into(), "web.shop.svc.cluster.local", web);
         let of = |port, subset| {
             let found = all.settle(&service("web.shop"), port, subset)?;
-            Some((found.policy.max_retries, found.selector))
+            Some((found.policy.max_retries, found.selector.cloned()))
         };
         assert_eq!([of(80, None), of(81, None)], [Some((2, None)), Some((1, None))]);
         assert_eq!([of(80, Some("v1")), of(80, Some("v2"))], [Some((3, Some(selector))), None]);
