@@ -1,9 +1,10 @@
 //! Adit's test kit: models of the core's machines, pairs of tunnels and whole shards on simulated networks, a tunnel on a
-//! real socket for foreign peers, a control plane and a CNI agent by script, network namespaces with real redirection, oracles, and the bodies of
+//! real socket for foreign peers, their programs, a control plane and a CNI agent by script, network namespaces with real redirection, oracles, and the bodies of
 //! the fuzz targets.
 #![forbid(unsafe_code)]
 
 pub mod cni;
+pub mod foreign;
 pub mod fuzz;
 pub mod istiod;
 pub mod models;

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
 use tokio::sync::oneshot;
@@ -43,6 +44,10 @@ pub struct SeenSpan {
     pub span_id: u64,
     /// Its parent, if it has one.
     pub parent: Option<u64>,
+    /// Whether it is of the side that serves.
+    pub server: bool,
+    /// From its start to its end.
+    pub took: Duration,
     /// Whether its status is an error.
     pub error: bool,
     /// Its tags that are texts.
@@ -222,6 +227,8 @@ fn read(service: String, span: Span) -> SeenSpan {
         trace_id: number(&span.trace_id),
         span_id: id(&span.span_id),
         parent: Some(id(&span.parent_span_id)).filter(|parent| *parent != 0),
+        server: span.kind == i32::from(SpanKind::Server),
+        took: Duration::from_nanos(span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano)),
         error: span.status.is_some_and(|status| status.code == i32::from(StatusCode::Error)),
         tags: texts(span.attributes).collect(),
     }

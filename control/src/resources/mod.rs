@@ -18,6 +18,8 @@ mod object;
 mod problem;
 mod services;
 pub mod status;
+#[cfg(test)]
+mod testing;
 mod world;
 
 use std::collections::BTreeMap;

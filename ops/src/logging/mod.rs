@@ -19,6 +19,8 @@ pub use self::queue::{AccessLines, LogGuard, QUEUE_LINES, Queue};
 
 #[cfg(test)]
 pub(crate) use self::line::tests as line_tests;
+#[cfg(test)]
+pub(crate) use self::queue::tests::Shared;
 
 /// The target of access log events (`RUST_LOG=access=off` silences them).
 pub const ACCESS: &str = "access";

@@ -2,8 +2,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use adit_control::resources::{Object, Objects, World, compile};
-use serde::Deserialize;
+use adit_control::resources::{Objects, World, compile, documents};
 
 use crate::guide::{blocks, quoted};
 use crate::{read, root};
@@ -31,11 +30,8 @@ fn nothing_in_the_manifests_is_left_out() {
     let manifests: Vec<_> = files().into_iter().filter(|file| file.0.starts_with("manifests/")).collect();
     assert!(manifests.len() > 4, "{manifests:?}");
     for (name, text) in manifests {
-        let mut objects = Objects::default();
-        for document in serde_yaml_ng::Deserializer::from_str(&text) {
-            let body = serde_json::Value::deserialize(document).expect("YAML");
-            objects.insert(Arc::new(Object::new(body).expect("an object")));
-        }
+        let objects: Objects =
+            documents::read(&text, false).expect("objects").into_iter().map(Arc::new).collect();
         let compiled = compile(&objects, &World::new("shop", "waypoint"));
         let problems: Vec<String> = compiled.problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems, Vec::<String>::new(), "{name}");

@@ -30,6 +30,8 @@ pub struct Seen {
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: Vec<u8>,
+    /// Trailers, as headers.
+    pub trailers: BTreeMap<String, String>,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
 }
@@ -118,7 +120,7 @@ async fn connection(stream: TcpStream, name: Arc<str>, seen: Arc<Mutex<Vec<Seen>
 
 /// What a request may ask for by headers: `x-app-status` (a status), `x-app-fail-first` (status 503 unless it is a later
 /// attempt), `x-app-delay-ms`, `x-app-reset` (no answer at all), `x-app-header` (`name=value` on the answer),
-/// `x-app-trailers`.
+/// `x-app-trailers`, `x-app-size` (the body is so many octets, see [`octets`], 64 MiB at most).
 async fn answer(
     name: Arc<str>,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -128,7 +130,7 @@ async fn answer(
     let on_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let said = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = read(body).await;
+    let (body, trailers) = read(body).await;
     let host = parts.uri.authority().map(|authority| authority.to_string()).or_else(|| said("host"));
     let this = Seen {
         method: parts.method.to_string(),
@@ -136,6 +138,7 @@ async fn answer(
         host: host.unwrap_or_default(),
         headers: texts(&parts.headers),
         body,
+        trailers,
         version: format!("{:?}", parts.version),
     };
     {
@@ -171,7 +174,11 @@ async fn answer(
         "app": &*name, "method": this.method, "path": this.target, "host": this.host, "version": this.version,
         "headers": this.headers, "body": String::from_utf8_lossy(&this.body),
     });
-    let mut response = Response::new(Answer::of(format!("{told}\n")));
+    let body = match said("x-app-size").and_then(|text| text.parse::<usize>().ok()) {
+        Some(size) => octets(size.min(64 << 20)).into(),
+        None => format!("{told}\n").into(),
+    };
+    let mut response = Response::new(Answer { data: Some(body), trailers: None });
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response.headers_mut().insert("server", HeaderValue::from_static("adit-demo"));
@@ -191,16 +198,24 @@ async fn answer(
     Ok(response)
 }
 
-async fn read(mut body: Incoming) -> Vec<u8> {
-    let mut octets = Vec::new();
+/// So many octets, in which every displacement shows.
+#[must_use]
+pub fn octets(len: usize) -> Vec<u8> {
+    #[expect(clippy::cast_possible_truncation, reason = "any octet will do")]
+    (0..len).map(|i| (i.wrapping_mul(31) + i / 251) as u8).collect()
+}
+
+async fn read(mut body: Incoming) -> (Vec<u8>, BTreeMap<String, String>) {
+    let (mut octets, mut trailers) = (Vec::new(), BTreeMap::new());
     while let Some(Ok(frame)) =
         std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await
     {
-        if let Ok(data) = frame.into_data() {
-            octets.extend_from_slice(&data);
+        match frame.into_data() {
+            Ok(data) => octets.extend_from_slice(&data),
+            Err(frame) => trailers.extend(frame.trailers_ref().map(texts).unwrap_or_default()),
         }
     }
-    octets
+    (octets, trailers)
 }
 
 fn texts(headers: &HeaderMap) -> BTreeMap<String, String> {
@@ -218,12 +233,6 @@ fn texts(headers: &HeaderMap) -> BTreeMap<String, String> {
 pub(crate) struct Answer {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
-}
-
-impl Answer {
-    fn of(text: String) -> Self {
-        Self { data: Some(text.into()), trailers: None }
-    }
 }
 
 impl http_body::Body for Answer {

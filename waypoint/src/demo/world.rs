@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_control::jwks::Jwks;
-use adit_control::resources::{Object, Objects, Problem, World as Whose, compile};
+use adit_control::resources::documents::{self, DocumentError};
+use adit_control::resources::{Objects, Problem, World as Whose, compile};
 use adit_core::l7::SessionKey;
 use adit_core::mesh::{Change, Mesh, MeshError, ServiceName};
 use adit_core::proxy::{LocalWorkload, Observed};
@@ -20,7 +21,6 @@ use adit_process::instance::{Instance, Observe, Parts, StartError, load_mesh, se
 use adit_process::tables::Tables;
 use adit_process::thread::TokioThread;
 use adit_runtime::{Handle, Questions, ShardError};
-use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use super::app::App;
@@ -52,7 +52,7 @@ pub enum WorldError {
     System(#[from] io::Error),
     /// A manifest is none.
     #[error("a manifest cannot be read: {0}")]
-    Manifest(String),
+    Manifest(#[from] DocumentError),
 }
 
 /// Who is to be there.
@@ -147,15 +147,7 @@ impl Plan {
 /// # Errors
 /// One is none.
 pub fn objects(manifests: &str) -> Result<Objects, WorldError> {
-    let wrong = |error: &dyn std::fmt::Display| WorldError::Manifest(error.to_string());
-    let mut objects = Objects::default();
-    for document in serde_yaml_ng::Deserializer::from_str(manifests) {
-        let body = Option::<serde_json::Value>::deserialize(document).map_err(|error| wrong(&error))?;
-        // Nothing between two separators.
-        let Some(body) = body else { continue };
-        objects.insert(Arc::new(Object::new(body).map_err(|error| wrong(&error))?));
-    }
-    Ok(objects)
+    Ok(documents::read(manifests, false)?.into_iter().map(Arc::new).collect())
 }
 
 impl World {

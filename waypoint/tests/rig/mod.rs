@@ -23,7 +23,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A mesh under `manifests`, all of which must be honoured.
+    /// A mesh under `manifests`; `world.problems` says what is wrong with them.
     pub fn new(plan: &Plan, manifests: &str) -> Self {
         Self::with(plan, manifests, Settings::default())
     }

@@ -65,7 +65,6 @@ fn a_breaker_lets_no_more_through() {
     let mut third = rig.client("held", 80);
     soon(|| rig.records.lines().iter().any(|line| line.contains("/first")));
     third.send("GET /third HTTP/1.1\r\nhost: a\r\n\r\n");
-    std::io::Write::write_all(&mut answering, b"").unwrap();
     drop(answering);
     let mut again = inside.recv_timeout(super::rig::PATIENCE).unwrap();
     std::io::Write::write_all(&mut again, b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();

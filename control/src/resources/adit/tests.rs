@@ -6,7 +6,7 @@ use adit_core::l7::{Abort, FaultPolicy, Fraction, Kind, Rate, RouteId, Snapshot}
 use adit_core::time::UnixTime;
 
 use super::super::compile;
-use super::super::istio::testing::{indented, objects, world};
+use super::super::testing::{indented, objects, world};
 
 const SERVICE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {ports: [{name: http, port: 80}]}\n";
 

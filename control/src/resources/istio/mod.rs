@@ -8,8 +8,6 @@ mod request_authentication;
 mod target;
 pub(super) mod telemetry;
 #[cfg(test)]
-pub(super) mod testing;
-#[cfg(test)]
 mod tests;
 pub(super) mod values;
 pub(super) mod virtual_service;

@@ -1,7 +1,6 @@
 //! Istio's policies as they are written, and what they come to.
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use adit_core::identity::Identity;
 use adit_core::l7::authz::{Connection, Http, Subject, Verdict};
@@ -10,7 +9,8 @@ use adit_core::l7::{Request, Scheme, Snapshot};
 use adit_core::mesh::{Service, ServiceName};
 use serde::Deserialize;
 
-use super::super::{Compiled, Object, Objects, World, compile};
+use super::super::testing::objects;
+use super::super::{Compiled, World, compile};
 
 mod policies;
 mod providers;
@@ -91,12 +91,7 @@ fn world() -> World {
 
 /// The objects of a text with several documents, compiled.
 fn compiled(yaml: &str) -> Compiled {
-    let documents = serde_yaml_ng::Deserializer::from_str(yaml);
-    let bodies = documents.map(|document| serde_json::Value::deserialize(document).unwrap());
-    let objects = bodies
-        .filter(|body| !body.is_null())
-        .map(|body| Arc::new(Object::new(body).unwrap_or_else(|error| panic!("{error}: {yaml}"))));
-    compile(&Objects::from_iter(objects), &world())
+    compile(&objects(yaml), &world())
 }
 
 /// A document of Istio's.

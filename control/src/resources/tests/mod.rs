@@ -12,13 +12,12 @@ mod transposed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::l7::{
-    Action, Forward, Found, HeaderChanges, Headers, NoBackend, Persistence, Request, RetryPolicy, Scheme,
-};
+use adit_core::l7::{Action, Forward, Found, HeaderChanges, NoBackend, Persistence, RetryPolicy};
 use adit_core::rng::Rng;
 
 use super::status::{ConditionKind, Reason};
-use super::{Compiled, Objects, World, compile, documents};
+use super::testing::{Asked, objects};
+use super::{Compiled, World, compile};
 
 /// The namespace of the conformance suite's services, and of ours.
 const NS: &str = "gateway-conformance-mesh";
@@ -62,9 +61,7 @@ fn given(manifests: &str) -> Given {
 
 /// Manifests with nothing beside them.
 fn alone(manifests: &str) -> Given {
-    let read = documents::read(manifests, false).unwrap_or_else(|error| panic!("{error}\n{manifests}"));
-    let objects: Objects = read.into_iter().map(Arc::new).collect();
-    Given { compiled: compile(&objects, &World::new(NS, "waypoint")) }
+    Given { compiled: compile(&objects(manifests), &World::new(NS, "waypoint")) }
 }
 
 impl Given {
@@ -191,88 +188,7 @@ impl Given {
     }
 }
 
-/// A request.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Asked {
-    method: String,
-    authority: String,
-    path: String,
-    query: Option<String>,
-    headers: Vec<(String, String)>,
-}
-
 /// `GET` of a path and query at `echo`.
 fn get(target: &str) -> Asked {
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    Asked {
-        method: "GET".into(),
-        authority: "echo".into(),
-        path: path.into(),
-        query: query.map(Into::into),
-        headers: vec![],
-    }
-}
-
-impl Asked {
-    fn by(self, method: &str) -> Self {
-        Self { method: method.into(), ..self }
-    }
-
-    fn at(self, authority: &str) -> Self {
-        Self { authority: authority.into(), ..self }
-    }
-
-    /// With a further value of a header.
-    fn with(mut self, name: &str, value: &str) -> Self {
-        self.append(&name.to_ascii_lowercase(), value);
-        self
-    }
-
-    /// All values of a header; empty if it is not there.
-    fn value(&self, name: &str) -> String {
-        let values: Vec<_> =
-            self.headers.iter().filter(|(of, _)| of == name).map(|(_, value)| &**value).collect();
-        values.join(",")
-    }
-}
-
-impl Request for Asked {
-    fn method(&self) -> &str {
-        &self.method
-    }
-
-    fn scheme(&self) -> Scheme {
-        Scheme::Http
-    }
-
-    fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn query(&self) -> Option<&str> {
-        self.query.as_deref()
-    }
-
-    fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.iter().filter(move |(of, _)| of == name).map(|(_, value)| value.as_bytes())
-    }
-}
-
-impl Headers for Asked {
-    fn remove(&mut self, name: &str) {
-        self.headers.retain(|(of, _)| of != name);
-    }
-
-    fn set(&mut self, name: &str, value: &str) {
-        self.remove(name);
-        self.append(name, value);
-    }
-
-    fn append(&mut self, name: &str, value: &str) {
-        self.headers.push((name.into(), value.into()));
-    }
+    Asked::get(target)
 }

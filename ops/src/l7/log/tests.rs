@@ -1,5 +1,5 @@
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use adit_core::hbone::TraceParent;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::super::record::{Details, Octets, Peer, Protocol, ResponseFlags, Version};
 use super::*;
-use crate::logging::Queue;
+use crate::logging::{Queue, Shared};
 
 fn written(format: LogFormat, exchange: &Exchange<'_>) -> String {
     let mut out = Vec::new();
@@ -194,19 +194,6 @@ proptest! {
     }
 }
 
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn filters_decide_which_exchanges_have_a_line() {
     let out = Shared::default();
@@ -221,7 +208,7 @@ fn filters_decide_which_exchanges_have_a_line() {
         logger.log(&logs, &exchange);
     }
     guard.flush();
-    let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    let text = out.text();
     let starts: Vec<_> = text.lines().map(|line| line.chars().next().unwrap()).collect();
     assert_eq!(starts, ['{', '[', '{']);
     assert_eq!(guard.access().dropped(), 0);

@@ -7,7 +7,7 @@ use adit_core::l7::upstream::{
 use adit_core::l7::{Limits, OutlierDetection};
 use adit_core::mesh::ServiceName;
 
-use super::super::testing::{indented, objects, told, world};
+use super::super::super::testing::{indented, objects, told, world};
 use super::*;
 
 fn service(name: &str) -> ServiceName {

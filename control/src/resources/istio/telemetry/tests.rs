@@ -1,7 +1,7 @@
 use adit_core::l7::Fraction;
 use adit_core::l7::telemetry::{AccessLog, CollectorProtocol, CustomTag, Expression, LogFormat, Metric, Tag};
 
-use super::super::testing::{indented, objects, told, world};
+use super::super::super::testing::{indented, objects, told, world};
 use super::*;
 
 /// A policy's document; `created` is the second of its making.

@@ -4,8 +4,8 @@ use adit_core::l7::{
     Abort, Action, AllowOrigin, Allowed, Faults, Forward, Fraction, Frontends, RetryOn, RetryPolicy, Target,
 };
 
+use super::super::super::testing::{Asked, indented, objects, world};
 use super::super::super::{Problem, compile};
-use super::super::testing::{Asked, indented, objects, world};
 use super::*;
 
 const SUBSETS: &str = "---
