@@ -3,8 +3,6 @@
 mod rig;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -14,16 +12,7 @@ use adit_ops::l7::metrics::Reported;
 use adit_waypoint::demo::world::{Plan, World};
 use adit_waypoint::observe::{Recorder, Recorders, Told};
 use adit_waypoint::settings::Settings;
-use rig::{Rig, echo};
-
-fn ask(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
+use rig::{Client, PATIENCE, Rig, echo};
 
 #[test]
 fn a_request_goes_through() {
@@ -62,13 +51,12 @@ fn messages_of_grpc_are_counted_while_a_call_goes_on() {
     let settings = Settings { tcp_interval: Duration::from_nanos(1), ..Settings::default() };
     let world = World::start(&plan, "", settings, recorders).unwrap();
     let entry = world.entry("web", "echo", 80).unwrap();
-    let head =
-        "POST /a.B/C HTTP/1.1\r\nhost: echo\r\ncontent-type: application/grpc\r\ncontent-length: 11\r\n";
-    let answer = ask(entry, &format!("{head}connection: close\r\n\r\n\0\0\0\0\x01a\0\0\0\0\0"));
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let headers = [("content-type", "application/grpc"), ("connection", "close")];
+    let reply = Client::new(entry).ask("POST", "/a.B/C", &headers, b"\0\0\0\0\x01a\0\0\0\0\0");
+    assert_eq!(reply.status, 200, "{reply:?}");
     let mut all = Vec::new();
     while all.last().is_none_or(|(ended, _)| !ended) {
-        all.push(hear.recv_timeout(Duration::from_secs(60)).unwrap());
+        all.push(hear.recv_timeout(PATIENCE).unwrap());
     }
     // What the application answers is text, which begins one message that never ends.
     let counted = |grpc: Grpc| (grpc.request_messages, grpc.response_messages);

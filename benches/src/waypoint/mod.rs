@@ -1,9 +1,10 @@
 //! `adit-bench waypoint`: our waypoint and Envoy in the same position, in one run.
 //!
 //! The client is an `adit-node` for both, with an entry that leads to a service; the waypoint of that service terminates its
-//! tunnels, finds the last of the routes, sets a header and asks the application over plain HTTP/1.1, which is no part of the
-//! mesh: HBONE out is left out on both sides. One worker thread each.
+//! tunnels, finds the last of the routes, sets a header and asks the application over HTTP/1.1: in plaintext (`--out plain`), or
+//! through a tunnel of its own to a further `adit-node` (`--out hbone`). One worker thread each.
 mod config;
+mod envoy;
 mod load;
 mod systems;
 
@@ -17,6 +18,7 @@ use crate::measure::{Cpu, median, resident};
 use crate::peers::Site;
 use crate::scenario::settle;
 use crate::{Failure, pki, place};
+use config::Out;
 use systems::System;
 
 /// What is run.
@@ -46,6 +48,9 @@ pub(crate) struct Options {
     /// Routes of those that carry load.
     #[arg(long, default_value_t = 100)]
     loaded: usize,
+    /// How the application is reached.
+    #[arg(long, value_enum, default_value_t = Out::Plain)]
+    out: Out,
     /// The waypoint on CPU 0, everybody else on CPU 1.
     #[arg(long)]
     pinned: bool,
@@ -73,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         place::on(place::LOAD)?;
     }
     let site = Site { scratch: scratch.clone(), pinned: options.pinned };
-    let result = pki::write(&scratch, &["client", "waypoint"]).and_then(|()| measured(options, &site));
+    let result = pki::write(&scratch, &["client", "waypoint", "app"]).and_then(|()| measured(options, &site));
     std::fs::remove_dir_all(&scratch)?;
     print(options, &result?);
     Ok(())
@@ -92,7 +97,7 @@ fn measured(options: &Options, site: &Site) -> Result<Results, Failure> {
     for round in 0..options.rounds {
         for &routes in &options.routes {
             for system in systems.iter().filter(|system| **system != System::Nobody) {
-                let (running, entry) = system.start(site, &node, app, routes)?;
+                let (running, entry) = system.start(site, &node, app, options.out, routes)?;
                 load::requests(entry, &config::path(routes - 1), 1, Duration::from_millis(200))?;
                 settle();
                 for &pid in &running.pids {
@@ -132,7 +137,7 @@ fn loaded(
     system: &System,
     results: &mut Results,
 ) -> Result<(), Failure> {
-    let (running, entry) = system.start(site, node, app, options.loaded)?;
+    let (running, entry) = system.start(site, node, app, options.out, options.loaded)?;
     let path = config::path(options.loaded - 1);
     load::requests(entry, &path, connections, Duration::from_millis(500))?;
     let cpu = || running.pids.iter().map(|&pid| Cpu::of(pid)).collect::<Result<Vec<_>, _>>();
@@ -155,7 +160,14 @@ fn loaded(
 }
 
 fn print(options: &Options, results: &Results) {
-    println!("Medians of {} rounds; load with {} routes.", options.rounds, options.loaded);
+    let out = match options.out {
+        Out::Plain => "plain",
+        Out::Hbone => "HBONE",
+    };
+    println!(
+        "Medians of {} rounds; HBONE in, {out} out; load with {} routes.",
+        options.rounds, options.loaded
+    );
     println!("| what | adit | envoy | ratio |\n|---|---|---|---|");
     let row = |test: &str, base: f64| {
         let of = |system| results.median(test, system).map(|value| value - base);

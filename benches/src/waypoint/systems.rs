@@ -1,12 +1,23 @@
 //! What stands where a waypoint stands, behind the same node proxy.
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{config, load};
+use super::config::Out;
+use super::{config, envoy, load};
 use crate::Failure;
 use crate::peers::{Running, Site, Start, free};
+
+/// A port that is free at every proxy: those of one mesh dial each other at the port that they listen on themselves.
+fn tunnels() -> Result<u16, Failure> {
+    loop {
+        let port = free(config::WAYPOINT)?.port();
+        if [config::CLIENT, config::APP].iter().all(|&host| TcpListener::bind((host, port)).is_ok()) {
+            return Ok(port);
+        }
+    }
+}
 
 /// Who is between the client's proxy and the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +45,12 @@ impl System {
         site: &Site,
         node: &PathBuf,
         app: SocketAddr,
+        out: Out,
         routes: usize,
     ) -> Result<(Running, SocketAddr), Failure> {
-        let (entry, hbone) = (free(config::CLIENT)?, free(config::WAYPOINT)?);
+        let (entry, hbone) = (free(config::CLIENT)?, tunnels()?);
         let mesh = site.scratch.join("mesh.yaml");
-        fs::write(&mesh, config::mesh(hbone.port(), app.port()))?;
+        fs::write(&mesh, config::mesh(hbone, app.port(), out))?;
         let mut start = Start::new(site, entry, None);
         let ours = |program: &PathBuf, name: &str| -> Result<Command, Failure> {
             let mut command = Command::new(program);
@@ -49,6 +61,7 @@ impl System {
                 .env("PROXY_WORKLOAD_INFO", format!("bench/{name}/{name}"))
                 .env("LOCAL_XDS_PATH", &mesh)
                 .env("ADIT_CERTIFICATE_DIR", config::certificates(&site.scratch, name)?)
+                .env("ADIT_HBONE_PORT", hbone.to_string())
                 .env("ADIT_READINESS_PORT", "0")
                 .env("ADIT_STATS_PORT", "0")
                 .env("ADIT_ADMIN_PORT", "0")
@@ -68,24 +81,27 @@ impl System {
                 command
                     .arg("--config")
                     .arg(&manifests)
-                    .env("ADIT_BIND_ADDRESS", config::WAYPOINT.to_string())
-                    .env("ADIT_HBONE_PORT", hbone.port().to_string());
+                    .env("ADIT_BIND_ADDRESS", config::WAYPOINT.to_string());
                 start.spawn(&mut command, true)?;
             }
             Self::Envoy(program) => {
                 let file = site.scratch.join("envoy-waypoint.yaml");
-                fs::write(&file, config::envoy(&site.scratch, hbone, app, routes))?;
+                let listen = (config::WAYPOINT, hbone).into();
+                let proxy = (out == Out::Hbone).then(|| (config::APP, hbone).into());
+                fs::write(&file, envoy::config(&site.scratch, listen, app, proxy, routes))?;
                 let mut command = Command::new(program);
                 command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"]).arg(&file);
                 start.spawn(&mut command, true)?;
             }
             Self::Nobody => {}
         }
+        if out == Out::Hbone {
+            start.spawn(ours(node, "app")?.env("ADIT_BIND_ADDRESS", config::APP.to_string()), false)?;
+        }
         let to = if *self == Self::Nobody { app } else { config::SERVICE };
         let mut client = ours(node, "client")?;
         client
             .env("ADIT_BIND_ADDRESS", config::CLIENT.to_string())
-            .env("ADIT_HBONE_PORT", "0")
             .env("ADIT_ENTRY", format!("{entry}={to}"));
         start.spawn(&mut client, false)?;
         let path = config::path(routes - 1);

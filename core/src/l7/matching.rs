@@ -199,7 +199,9 @@ impl RouteMatch {
         let others = self.others.iter().filter_map(|condition| match condition {
             Condition::Method(wanted) => Some((Fact::Method, wanted)),
             Condition::Authority(wanted) => Some((Fact::Authority, wanted)),
-            Condition::Scheme(_) | Condition::Present(_) | Condition::Without(..) | Condition::Query(_) => None,
+            Condition::Scheme(_) | Condition::Present(_) | Condition::Without(..) | Condition::Query(_) => {
+                None
+            }
         });
         let exact = |(fact, value)| match value {
             &TextMatch::Exact(ref text) => Some((fact, &**text)),

@@ -121,7 +121,9 @@ async fn connection(stream: TcpStream, peer: IpAddr, name: Arc<str>, seen: Arc<M
     // A visitor who leaves early is no fault of the application.
     let _ = match http2 {
         true => {
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            // As much as the waypoint takes.
+            builder.max_header_list_size(60 << 10);
             builder.serve_connection(TokioIo::new(stream), service).await
         }
         false => {
@@ -190,11 +192,18 @@ async fn answer(
         "headers": this.headers, "body": String::from_utf8_lossy(&this.body),
         "peer": peer,
     });
-    let body = match said("x-app-size").and_then(|text| text.parse::<usize>().ok()) {
+    let body: Bytes = match said("x-app-size").and_then(|text| text.parse::<usize>().ok()) {
         Some(size) => octets(size.min(64 << 20)).into(),
         None => format!("{told}\n").into(),
     };
-    let mut response = Response::new(Answer { data: Some(body), trailers: None });
+    let mut response = Response::new(Answer::default());
+    match parts.method {
+        // In HTTP/2 hyper would send what nobody waits for.
+        http::Method::HEAD => {
+            drop(response.headers_mut().insert("content-length", HeaderValue::from(body.len())))
+        }
+        _ => response.body_mut().data = Some(body),
+    }
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response.headers_mut().insert("server", HeaderValue::from_static("adit-demo"));

@@ -11,7 +11,7 @@ use adit_core::time::Instant;
 use adit_ops::l7::trace::{RequestId, Traced};
 use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
@@ -21,7 +21,7 @@ use super::admit::Admitted;
 use super::body::{Body, Kept};
 use super::decide::{self, Decision, Finish, Plan};
 use super::failed::Failed;
-use super::local::Local;
+use super::local::{Local, without_content};
 use super::outgoing::{NoRequest, outgoing};
 use super::trying::Trying;
 use super::view::Head;
@@ -207,6 +207,9 @@ fn answered(mut report: Report, local: Local, finish: &Finish) -> Response<Body>
     report.flags |= local.flags;
     report.details = Some(local.details.clone());
     let mut response = local.into_response(report.head.grpc);
+    if report.head.method == Method::HEAD {
+        response = without_content(response);
+    }
     finish.apply(response.headers_mut());
     named(response.headers_mut());
     report.status = response.status().as_u16();

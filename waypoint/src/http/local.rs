@@ -106,6 +106,15 @@ impl Local {
     }
 }
 
+/// The answer to a HEAD: how long it would be, and nothing of it (RFC 9110 §9.3.2). hyper sees to that in HTTP/1.1 alone, and
+/// clients of HTTP/2 take it as a breach.
+pub(crate) fn without_content(mut response: Response<Body>) -> Response<Body> {
+    if let Body::Text(text) = std::mem::replace(response.body_mut(), Body::Empty) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+    }
+    response
+}
+
 /// The status of gRPC that means what a status of HTTP does, as Envoy has it.
 pub(crate) const fn grpc_status(status: StatusCode) -> u16 {
     match status.as_u16() {
@@ -151,6 +160,14 @@ mod tests {
         assert_eq!(grpc.headers()["grpc-message"], "no 100%25 up%0A");
         assert_eq!(grpc.headers()["x-a"], "b");
         assert!(matches!(grpc.into_body(), Body::Empty));
+    }
+
+    #[test]
+    fn a_head_is_told_how_long_the_answer_would_be() {
+        let local = Local::new(404, ResponseFlags::NONE, Details::RouteNotFound, "12345");
+        let response = without_content(local.into_response(false));
+        assert_eq!(response.headers()["content-length"], "5");
+        assert!(matches!(response.into_body(), Body::Empty));
     }
 
     #[test]

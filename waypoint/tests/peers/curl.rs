@@ -1,4 +1,7 @@
 //! curl, in HTTP/1.1 and in HTTP/2 with prior knowledge.
+//!
+//! In HTTP/2 each request has a curl of its own: that of Debian 12 (7.88) breaks a connection off when it is to use it once more,
+//! whoever the server is. Several streams of one connection are [`nghttp2`](super::nghttp2)'s business.
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -58,44 +61,20 @@ fn seen(target: &str) -> Seen {
 
 #[test]
 fn several_urls_share_a_connection() {
-    for (version, named) in VERSIONS {
-        let curl = Curl::new("several", "echo", version);
-        let each = "%{http_code} %{http_version} %{num_connects}\\n";
-        let out = [
-            "-w",
-            each,
-            "http://echo/a",
-            "-o",
-            "/dev/null",
-            "http://echo/b?c",
-            "-o",
-            "/dev/null",
-            "http://echo/d",
-            "-o",
-            "/dev/null",
-        ];
-        assert_eq!(curl.run(&out).text(), format!("200 {named} 1\n200 {named} 0\n200 {named} 0\n"));
-    }
+    let curl = Curl::new("several", "echo", "--http1.1");
+    let each = "%{http_code} %{num_connects}\\n";
+    let (a, b, c) = ("http://echo/a", "http://echo/b?c", "http://echo/d");
+    let ran = curl.run(&["-w", each, a, "-o", "/dev/null", b, "-o", "/dev/null", c, "-o", "/dev/null"]);
+    assert_eq!(ran.text(), "200 1\n200 0\n200 0\n");
 }
 
 #[test]
-fn streams_run_beside_each_other() {
-    let curl = Curl::new("parallel", "echo", "--http2-prior-knowledge");
+fn many_connections_are_served_beside_each_other() {
+    let curl = Curl::new("parallel", "echo", "--http1.1");
     let each = "%{http_code} %{size_download}\\n";
-    let from = "http://echo/parallel?[1-40]";
-    let ran = curl.run(&[
-        "-Z",
-        "--parallel-max",
-        "40",
-        "-H",
-        "x-app-size: 100000",
-        "-w",
-        each,
-        "-o",
-        "/dev/null",
-        from,
-    ]);
-    assert_eq!(ran.text(), "200 100000\n".repeat(40));
+    let more = ["-Z", "--parallel-max", "40", "--parallel-immediate", "-H", "x-app-size: 100000"];
+    let to = ["-w", each, "-o", "/dev/null", "http://echo/parallel?[1-40]"];
+    assert_eq!(curl.run(&[&more[..], &to].concat()).text(), "200 100000\n".repeat(40));
 }
 
 #[test]
@@ -108,12 +87,15 @@ fn uploads_arrive_whole_and_are_sent_back() {
         let from = format!("@{file}");
         for (way, arguments) in [
             ("sized", vec!["--data-binary", &from, "-H", "expect:"]),
-            (
-                "expecting",
-                vec!["--data-binary", &from, "-H", "expect: 100-continue", "--expect100-timeout", "60", "-v"],
-            ),
+            ("expecting", vec!["--data-binary", &from, "-H", "expect: 100-continue", "-v"]),
             ("chunked", vec!["-T", &file, "-H", "transfer-encoding: chunked", "-H", "expect:"]),
         ] {
+            // Over HTTP/2 nobody tells it to go on: it does so by itself, after a second (docs/compatibility.md).
+            let mut arguments = arguments;
+            let told_to_go_on = way == "expecting" && named == "1.1";
+            if told_to_go_on {
+                arguments.extend(["--expect100-timeout", "60"]);
+            }
             let target = format!("/upload-{way}-{named}");
             let ran = curl.run(&[&arguments[..], &[&format!("http://echo{target}")]].concat());
             let told: Value = serde_json::from_slice(&ran.stdout).unwrap();
@@ -125,9 +107,8 @@ fn uploads_arrive_whole_and_are_sent_back() {
             assert_eq!(sized.is_some(), way != "chunked", "{target}: {sized:?}");
             assert_eq!(seen.method, if way == "chunked" { "PUT" } else { "POST" });
             assert_eq!(seen.version, if named == "2" { "HTTP/2.0" } else { "HTTP/1.1" });
-            if way == "expecting" {
-                let told = ran.stderr.lines().any(|line| line.starts_with(&format!("< HTTP/{named} 100")));
-                assert!(told, "{target}: {}", ran.stderr);
+            if told_to_go_on {
+                assert!(ran.stderr.contains("< HTTP/1.1 100"), "{target}: {}", ran.stderr);
             }
         }
     }
@@ -158,42 +139,36 @@ fn large_downloads_arrive_whole() {
     }
 }
 
+/// Whoever answers: the application, or the waypoint (a path that is refused).
 #[test]
-fn a_head_has_no_body_and_leaves_the_connection_usable() {
+fn a_head_has_no_body() {
     for (version, named) in VERSIONS {
         let curl = Curl::new("head", "echo", version);
-        let ran = curl.run(&[
-            "-I",
-            "-H",
-            "x-app-size: 1234",
-            "http://echo/head",
-            "-w",
-            "%{num_connects} %{size_download}\\n",
-            "http://echo/head",
-        ]);
-        let text = ran.text().to_ascii_lowercase();
-        assert_eq!(text.matches(&format!("http/{named} 200")).count(), 2, "{text}");
-        assert_eq!(text.matches("content-length: 1234\r\n").count(), 2, "{text}");
-        assert!(text.contains("1 0\n") && text.ends_with("0 0\n"), "{text}");
+        for (path, status, length) in [("/head", 200, 1234), ("/../x", 400, 19)] {
+            let size = "%{size_download}";
+            let ran = curl.run(&["-I", "-H", "x-app-size: 1234", "-w", size, &format!("http://echo{path}")]);
+            let text = ran.text().to_ascii_lowercase();
+            assert!(text.starts_with(&format!("http/{named} {status} ")), "{text}");
+            assert!(text.contains(&format!("\r\ncontent-length: {length}\r\n")), "{text}");
+            assert!(text.ends_with("\r\n0"), "{text}");
+        }
     }
+    // The next request on the connection is understood.
+    let curl = Curl::new("head", "echo", "--http1.1");
+    let ran = curl.run(&["-I", "-w", "%{num_connects} ", "http://echo/first", "http://echo/second"]);
+    assert!(ran.text().ends_with("\r\n0 ") && ran.text().contains("\r\n1 HTTP/1.1 200"), "{}", ran.text());
 }
 
 #[test]
 fn redirects_are_followed() {
-    for (version, named) in VERSIONS {
-        let curl = Curl::new("redirects", "echo", version);
-        let target = format!("/old/{named}?x=y");
-        let ran = curl.run(&[
-            "-L",
-            "-w",
-            "%{num_redirects} %{http_code} %{url_effective}",
-            "-o",
-            "/dev/null",
-            &format!("http://echo{target}"),
-        ]);
-        assert_eq!(ran.text(), format!("1 200 http://echo/new/{named}?x=y"));
-        assert_eq!(seen(&format!("/new/{named}?x=y")).host, "echo");
-    }
+    let curl = Curl::new("redirects", "echo", "--http1.1");
+    let told = "%{num_redirects} %{http_code} %{url_effective}";
+    let ran = curl.run(&["-L", "-w", told, "-o", "/dev/null", "http://echo/old/a?x=y"]);
+    assert_eq!(ran.text(), "1 200 http://echo/new/a?x=y");
+    assert_eq!(seen("/new/a?x=y").host, "echo");
+    let curl = Curl::new("redirects", "echo", "--http2-prior-knowledge");
+    let ran = curl.run(&["-w", "%{http_code} %{redirect_url}", "-o", "/dev/null", "http://echo/old/b"]);
+    assert_eq!(ran.text(), "302 http://echo/new/b");
 }
 
 #[test]
