@@ -85,13 +85,12 @@ fn uploads_arrive_whole_and_are_sent_back() {
         let curl = Curl::new("uploads", "echo", version);
         let file = curl.file("body", &body);
         let from = format!("@{file}");
-        for (way, arguments) in [
+        for (way, mut arguments) in [
             ("sized", vec!["--data-binary", &from, "-H", "expect:"]),
             ("expecting", vec!["--data-binary", &from, "-H", "expect: 100-continue", "-v"]),
             ("chunked", vec!["-T", &file, "-H", "transfer-encoding: chunked", "-H", "expect:"]),
         ] {
             // Over HTTP/2 nobody tells it to go on: it does so by itself, after a second (docs/compatibility.md).
-            let mut arguments = arguments;
             let told_to_go_on = way == "expecting" && named == "1.1";
             if told_to_go_on {
                 arguments.extend(["--expect100-timeout", "60"]);
@@ -116,26 +115,15 @@ fn uploads_arrive_whole_and_are_sent_back() {
 
 #[test]
 fn large_downloads_arrive_whole() {
-    const SIZE: usize = 32 << 20;
+    const SIZE: usize = 8 << 20;
     for (version, named) in VERSIONS {
         let curl = Curl::new("downloads", "echo", version);
         let ran = curl.run(&["-H", &format!("x-app-size: {SIZE}"), &format!("http://echo/download-{named}")]);
         assert!(ran.stdout == octets(SIZE), "{} octets by {version}", ran.stdout.len());
         // Without its length, in chunks where there are such.
-        let chunked = curl.run(&[
-            "-D",
-            "-",
-            "-o",
-            "/dev/null",
-            "-H",
-            "x-app-trailers: 1",
-            "-H",
-            &format!("x-app-size: {SIZE}"),
-            "-w",
-            "%{size_download}",
-            &format!("http://echo/chunked-{named}"),
-        ]);
-        assert!(chunked.text().ends_with(&format!("\r\n{SIZE}")), "{}", chunked.text());
+        let (size, url) = (format!("x-app-size: {SIZE}"), format!("http://echo/chunked-{named}"));
+        let ran = curl.run(&["-H", "x-app-trailers: 1", "-H", &size, &url]);
+        assert!(ran.stdout == octets(SIZE), "{} octets by {version}, unsized", ran.stdout.len());
     }
 }
 

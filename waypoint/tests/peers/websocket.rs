@@ -40,7 +40,6 @@ fn silent(mut stream: &TcpStream) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
-// The type is tungstenite's.
 #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "tungstenite's callback")]
 fn greet(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     if request.uri().path() == "/refused" {
@@ -187,7 +186,9 @@ fn who_closes_says_why_on_both_sides() {
 fn a_websocket_outlives_the_timeouts_of_its_route() {
     let timeouts = "  rules:\n  - timeouts: { request: 2s, backendRequest: 2s }\n    backendRefs: [{ name: socket, port: 80 }]";
     let (rig, _told) = rig(42, &route("HTTPRoute", "timed", "socket", timeouts));
-    let mut socket = opened(&rig, "socket");
+    // On a slow machine the first may come too late for the timeouts itself.
+    let mut tries = (0..20).map(|_| open(&rig, "socket", "/socket", &[]));
+    let (mut socket, _) = tries.find_map(Result::ok).expect("a WebSocket");
     echoes(&mut socket, Message::text("before"));
     // That this ends shows that the timeouts hold, and that they are over for the WebSocket as well, which is older.
     let timed_out = rig.get("socket", "/silent", &[]);
