@@ -252,7 +252,11 @@ pub(super) const CASES: &[Case] = &[
         },
         asks: &[
             preflight(
-                &[("origin", "https://www.foo.com"), ("access-control-request-method", "GET")],
+                &[
+                    ("origin", "https://www.foo.com"),
+                    ("access-control-request-method", "GET"),
+                    ("access-control-request-headers", "x-header-1, x-header-2"),
+                ],
                 &[
                     ("access-control-allow-origin", Some("https://www.foo.com")),
                     ("access-control-allow-methods", Some("GET, OPTIONS")),

@@ -86,7 +86,7 @@ pub(super) struct Place {
     /// Waypoints that run, by their pods.
     pub(super) waypoints: BTreeMap<&'static str, Node>,
     pub(super) machines: Vec<Machine>,
-    pub(super) apps: BTreeMap<&'static str, App>,
+    _apps: BTreeMap<&'static str, App>,
     hosts: BTreeMap<&'static str, Host>,
     services: Vec<(&'static str, Behind)>,
     manifests: PathBuf,
@@ -118,7 +118,7 @@ impl Place {
         let mut place = Self {
             waypoints: BTreeMap::new(),
             machines: Vec::new(),
-            apps,
+            _apps: apps,
             hosts,
             services,
             manifests: directory,
