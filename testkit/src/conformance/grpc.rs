@@ -1,5 +1,5 @@
 //! gRPC. The messages are not looked at, so that any octets do.
-use super::{Behind, Case, Share, V1, V2, basic, call, route};
+use super::{Behind, Case, Share, V1, basic, call, route};
 
 const ECHO: &str = "/gateway_api_conformance.echo_basic.grpcecho.GrpcEcho/Echo";
 
@@ -49,25 +49,6 @@ pub(super) const CASES: &[Case] = &[
         shares: &[Share { ask: call("grpc-weight", ECHO).times(500), app: V1, least: 289, most: 411 }],
     },
 ];
-
-pub(super) const GATEWAY_CASES: &[Case] = &[Case {
-    name: "GRPCRouteExactMethodMatching",
-    services: &[("grpc-methods", Behind::Both)],
-    manifests: || {
-        let rules = format!(
-            "  rules:\n  - matches: [{{ method: {{ service: a.B, method: C }} }}]\n    backendRefs: [{{ name: {V1}, port: 7070 }}]\n  \
-             - matches: [{{ method: {{ service: a.B }} }}]\n    backendRefs: [{{ name: {V2}, port: 7070 }}]"
-        );
-        route("GRPCRoute", "grpc-methods", &rules)
-    },
-    asks: &[
-        call("grpc-methods", "/a.B/C").by(V1),
-        call("grpc-methods", "/a.B/D").by(V2),
-        // "Unimplemented", to clients of gRPC.
-        call("grpc-methods", "/a.X/C").is(200).told(&[("grpc-status", Some("12"))]),
-    ],
-    shares: &[],
-}];
 
 /// By which header, and the change.
 const HEADERS: [(&str, &str); 4] = [

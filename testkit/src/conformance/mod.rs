@@ -6,6 +6,7 @@
 //! All cases share one mesh, in which each has services of its own; so they may be played at the same time.
 mod answer;
 mod basic;
+mod gateway;
 mod grpc;
 mod headers;
 mod matching;
@@ -50,6 +51,10 @@ pub enum Behind {
 pub const V1: &str = "echo-v1";
 /// The second.
 pub const V2: &str = "echo-v2";
+/// The third, of which only the gateway suite's cases know.
+pub const V3: &str = "echo-v3";
+/// All applications.
+pub const APPS: [&str; 3] = [V1, V2, V3];
 /// Ports of every service: the suite's for HTTP, and for HTTP/2 without TLS.
 pub const PORTS: [u16; 3] = [80, 8080, 7070];
 
@@ -131,6 +136,12 @@ impl Seen {
 }
 
 impl Ask {
+    /// By that method.
+    #[must_use]
+    pub const fn method(self, method: &'static str) -> Self {
+        Self { method, ..self }
+    }
+
     /// With that path and query.
     #[must_use]
     pub const fn path(self, path: &'static str) -> Self {
@@ -174,6 +185,12 @@ impl Ask {
     #[must_use]
     pub const fn is(self, status: u16) -> Self {
         Self { expected: Expected { status, seen: None, ..self.expected }, ..self }
+    }
+
+    /// The application answers with that status.
+    #[must_use]
+    pub const fn status(self, status: u16) -> Self {
+        Self { expected: Expected { status, ..self.expected }, ..self }
     }
 
     /// The answer leads there.
@@ -299,7 +316,7 @@ pub fn mesh_cases() -> impl Iterator<Item = &'static Case> {
 
 /// Those of the gateway suite.
 pub fn gateway_cases() -> impl Iterator<Item = &'static Case> {
-    [grpc::GATEWAY_CASES].into_iter().flatten()
+    gateway::CASES.into_iter().flatten()
 }
 
 /// The case of that name.
@@ -310,7 +327,7 @@ pub fn case(name: &str) -> Option<&'static Case> {
 
 /// All services, and who is behind each: the suite's own three, and those of the cases.
 pub fn services() -> impl Iterator<Item = (&'static str, Behind)> {
-    let base = [("echo", Behind::Both), (V1, Behind::One(V1)), (V2, Behind::One(V2))];
+    let base = [("echo", Behind::Both), (V1, Behind::One(V1)), (V2, Behind::One(V2)), (V3, Behind::One(V3))];
     base.into_iter().chain(cases().flat_map(|case| case.services.iter().copied()))
 }
 
@@ -318,7 +335,7 @@ pub fn services() -> impl Iterator<Item = (&'static str, Behind)> {
 #[must_use]
 pub fn services_of(app: &str) -> Vec<&'static str> {
     let behind = |behind| match behind {
-        Behind::Both => true,
+        Behind::Both => app != V3,
         Behind::One(one) => one == app,
     };
     services().filter(|(_, who)| behind(*who)).map(|(service, _)| service).collect()
@@ -338,4 +355,12 @@ fn route(kind: &str, service: &str, spec: &str) -> String {
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: {service}, namespace: {MESH} }}\nspec:\n  \
          parentRefs: [{{ group: \"\", kind: Service, name: {service} }}]\n{spec}\n"
     )
+}
+
+/// An HTTPRoute on `service` with a rule for each: what matches, and the service that answers.
+fn routed(service: &str, rules: &[(&str, &str)]) -> String {
+    let rules = rules.iter().map(|(matches, to)| {
+        format!("  - matches: [{matches}]\n    backendRefs: [{{ name: {to}, port: 80 }}]\n")
+    });
+    route("HTTPRoute", service, &format!("  rules:\n{}", rules.collect::<String>()))
 }

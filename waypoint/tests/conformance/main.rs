@@ -8,7 +8,7 @@ mod gateway;
 use std::sync::LazyLock;
 
 use adit_testkit::conformance::{
-    self, Answer, Ask, Client as From, PORTS, To, V1, V2, case, cases, services_of,
+    self, APPS, Answer, Ask, Client as From, PORTS, To, case, cases, services_of,
 };
 use adit_waypoint::demo::world::{NAMESPACE, Plan};
 use rig::Rig;
@@ -20,7 +20,7 @@ const CONSUMER: &str = "consumer";
 static RIG: LazyLock<Rig> = LazyLock::new(|| {
     let plan = Plan {
         clients: vec!["web", "shop.consumer"],
-        apps: [V1, V2].map(|app| (app, services_of(app))).into(),
+        apps: APPS.map(|app| (app, services_of(app))).into(),
         ports: PORTS.into(),
         threads: 2,
         ..Plan::default()
@@ -85,7 +85,24 @@ played! {
     mesh_http_route_308_redirect: "MeshHTTPRoute308Redirect";
     mesh_grpc_route_request_header_modifier: "MeshGRPCRouteRequestHeaderModifier";
     mesh_grpc_route_weight: "MeshGRPCRouteWeight";
-    grpc_route_exact_method_matching: "GRPCRouteExactMethodMatching";
+    http_route_exact_path_matching: "HTTPRouteExactPathMatching";
+    http_route_header_matching: "HTTPRouteHeaderMatching";
+    http_route_matching_across_routes: "HTTPRouteMatchingAcrossRoutes";
+    http_route_method_matching: "HTTPRouteMethodMatching";
+    http_route_query_param_matching: "HTTPRouteQueryParamMatching";
+    http_route_path_match_order: "HTTPRoutePathMatchOrder";
+    http_route_precedence_by_age: "HTTPRoutePrecedenceByAge";
+    http_route_cross_namespace: "HTTPRouteCrossNamespace";
+    http_route_redirect_port_and_scheme: "HTTPRouteRedirectPortAndScheme";
+    http_route_response_header_modifier: "HTTPRouteResponseHeaderModifier";
+    http_route_rewrite_host: "HTTPRouteRewriteHost";
+    http_route_cors: "HTTPRouteCORS";
+    http_route_timeout_request: "HTTPRouteTimeoutRequest";
+    http_route_timeout_backend_request: "HTTPRouteTimeoutBackendRequest";
+    http_route_retry: "HTTPRouteRetry";
+    grpc_exact_method_matching: "GRPCExactMethodMatching";
+    grpc_service_matching: "GRPCServiceMatching";
+    grpc_route_header_matching: "GRPCRouteHeaderMatching";
 }
 
 /// The log names the rule.

@@ -10,7 +10,7 @@ use adit_control::proto::istio::workload::{
     GatewayAddress, NamespacedHostname, Port, PortList, Service, Workload, WorkloadStatus,
 };
 use adit_testkit::cni::Pod;
-use adit_testkit::conformance::{Behind, CONSUMER, MESH, PORTS, V1, V2};
+use adit_testkit::conformance::{APPS, Behind, CONSUMER, MESH, PORTS, V1, V2, V3};
 use adit_testkit::netns::{Backend, HarnessError, Host, Node, NodeSpec, Result, Runtime, wait_until};
 use adit_waypoint::demo::app::App;
 use serde_json::Value;
@@ -22,11 +22,12 @@ use crate::site::{Machine, on, told};
 use crate::world::APP;
 
 /// Pods, and the machine of each; those without one are not of the mesh.
-const PODS: [(&str, Option<usize>); 7] = [
+const PODS: [(&str, Option<usize>); 8] = [
     ("client", Some(0)),
     ("consumer", Some(0)),
     (V1, Some(1)),
     (V2, Some(1)),
+    (V3, Some(1)),
     ("waypoint-1", Some(1)),
     ("waypoint-2", Some(1)),
     ("outside", None),
@@ -85,7 +86,7 @@ pub(super) struct Place {
     /// Waypoints that run, by their pods.
     pub(super) waypoints: BTreeMap<&'static str, Node>,
     pub(super) machines: Vec<Machine>,
-    pub(super) apps: BTreeMap<&'static str, App>,
+    _apps: BTreeMap<&'static str, App>,
     hosts: BTreeMap<&'static str, Host>,
     services: Vec<(&'static str, Behind)>,
     manifests: PathBuf,
@@ -108,7 +109,7 @@ impl Place {
         let directory = PathBuf::from(cluster.path("manifests"));
         fs::create_dir(&directory).map_err(HarnessError::io("making the directory of manifests"))?;
         let mut apps = BTreeMap::new();
-        for name in [V1, V2] {
+        for name in APPS {
             // Both families.
             let everywhere = SocketAddr::from(([0_u16; 8], APP));
             let app = hosts[name].namespace().enter(|| App::listen(name, everywhere))?;
@@ -117,7 +118,7 @@ impl Place {
         let mut place = Self {
             waypoints: BTreeMap::new(),
             machines: Vec::new(),
-            apps,
+            _apps: apps,
             hosts,
             services,
             manifests: directory,
@@ -187,7 +188,7 @@ impl Place {
         workload.service_account = account(name).to_owned();
         workload.node = MACHINES[machine.expect("of the mesh")].to_owned();
         let own = self.services.iter().filter(|(_, behind)| match behind {
-            Behind::Both => self.apps.contains_key(name),
+            Behind::Both => name == V1 || name == V2,
             Behind::One(app) => *app == name,
         });
         for (service, _) in own {
@@ -209,7 +210,7 @@ impl Place {
     /// Tells everybody of everything: there is one waypoint.
     fn push_all(&self) {
         let services = self.services.iter().map(|(name, _)| self.service(name));
-        let pods = ["client", "consumer", V1, V2].map(|name| self.workload(name));
+        let pods = ["client", "consumer", V1, V2, V3].map(|name| self.workload(name));
         let workloads = pods.into_iter().chain([self.replica("waypoint-1", true)]);
         self.cluster.push(workloads, services.chain([self.service(WAYPOINT)]), []);
     }

@@ -1,40 +1,12 @@
-//! Times and further attempts.
+//! Further attempts: who has seen which. What a client sees of them, and of timeouts, is in a table.
 use super::super::rig::route;
 use super::{RIG, get};
 
 pub(super) fn manifests() -> String {
-    let timed = |path: &str, timeouts: &str| {
-        format!(
-            "  - matches: [{{ path: {{ value: {path} }} }}]\n    timeouts: {{ {timeouts} }}\n    backendRefs: [{{ name: echo-v1, port: 80 }}]\n"
-        )
-    };
-    let timeouts = [
-        timed("/request-timeout", "request: 500ms"),
-        timed("/disable-request-timeout", "request: 0s"),
-        timed("/backend-timeout", "backendRequest: 500ms"),
-        timed("/disable-backend-timeout", "backendRequest: 0s"),
-    ];
     let retries = "  rules:\n  - matches: [{ path: { value: /retry } }]\n    retry: { attempts: 3, codes: [500, 503], backoff: 1ms }\n    \
                    backendRefs: [{ name: retries, port: 80 }]\n  \
                    - matches: [{ path: { value: /once } }]\n    retry: { attempts: 0 }\n    backendRefs: [{ name: retries, port: 80 }]\n";
-    [
-        route("HTTPRoute", "timeouts", "timeouts", &format!("  rules:\n{}", timeouts.concat())),
-        route("HTTPRoute", "retries", "retries", retries),
-    ]
-    .concat()
-}
-
-#[test]
-fn http_route_timeout_request() {
-    assert_eq!(get("timeouts", "/request-timeout", &[("x-app-delay-ms", "600000")]).status, 504);
-    assert_eq!(get("timeouts", "/disable-request-timeout", &[("x-app-delay-ms", "1000")]).status, 200);
-    assert_eq!(RIG.seen("v1", "/request-timeout").len(), 1);
-}
-
-#[test]
-fn http_route_timeout_backend_request() {
-    assert_eq!(get("timeouts", "/backend-timeout", &[("x-app-delay-ms", "600000")]).status, 504);
-    assert_eq!(get("timeouts", "/disable-backend-timeout", &[("x-app-delay-ms", "1000")]).status, 200);
+    route("HTTPRoute", "retries", "retries", retries)
 }
 
 /// Each attempt's number, and who has seen it.
