@@ -46,10 +46,8 @@ use crate::proxy;
 use crate::settings::Settings;
 use crate::shared::{Parts, Shared};
 
-/// How long spans that wait may take to leave at the end.
-const LAST_SPANS: Duration = Duration::from_secs(2);
-/// How long the last push of metrics may take.
-const LAST_METRICS: Duration = Duration::from_secs(2);
+/// How long spans that wait, and the last push of metrics, may take to leave at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why the waypoint ended.
 #[derive(Debug, thiserror::Error)]
@@ -262,11 +260,14 @@ fn run(
     listening.done();
     control.spawn(settle(readiness));
     let ended = instance.join();
-    control.wait(exporters.finish(LAST_SPANS));
-    // After everything that counts has ended.
-    if let Some(pushing) = pushing {
-        control.wait(pushing.finish(LAST_METRICS));
-    }
+    control.wait(async {
+        let metrics = async {
+            if let Some(pushing) = pushing {
+                pushing.finish(LAST_WORDS).await;
+            }
+        };
+        tokio::join!(exporters.finish(LAST_WORDS), metrics);
+    });
     tracing::info!("drained");
     Ok(ended?)
 }

@@ -121,7 +121,8 @@ pub(super) fn translate(
 
 /// The services of a policy that cannot be read, as far as that can be told.
 fn salvage(object: &Object, context: Context<'_>) -> Vec<(ServiceName, String)> {
-    let references = object.body.pointer("/spec/targetRefs").and_then(Value::as_array);
+    let body = object.body();
+    let references = body.pointer("/spec/targetRefs").and_then(Value::as_array);
     let names = references.into_iter().flatten().filter_map(|reference| reference.get("name")?.as_str());
     let why = || format!("{} cannot be read", object.id());
     names.map(|name| (context.world.service(&object.namespace, name), why())).collect()
@@ -248,7 +249,7 @@ fn settings(
 fn authority(object: &Object, of: &LocalRef, context: Context<'_>) -> Result<Vec<Box<[u8]>>, String> {
     let text = |part: &str| -> Option<String> {
         let found = context.objects.get("", &of.kind, &object.namespace, &of.name)?;
-        Some(found.body.get(part)?.get("ca.crt")?.as_str()?.to_owned())
+        Some(found.body().get(part)?.get("ca.crt")?.as_str()?.to_owned())
     };
     let place = format!("{} {}/{}", of.kind, object.namespace, of.name);
     let pem = match (&*of.group, &*of.kind) {

@@ -62,7 +62,8 @@ impl MeshConfig {
         let malformed = |field: String, text: String, problems: &mut Problems| {
             problems.push(object.id(), field, Severity::Malformed, text);
         };
-        let text = object.body.get("data").and_then(|data| data.get(KEY)).and_then(Value::as_str);
+        let body = object.body();
+        let text = body.get("data").and_then(|data| data.get(KEY)).and_then(Value::as_str);
         let Some(text) = text else {
             let text = "expected a text with the mesh's settings in YAML".to_owned();
             malformed(format!("data.{KEY}"), text, problems);

@@ -51,7 +51,8 @@ pub(super) fn attached(
     problems: &mut Problems,
 ) -> Attached {
     let nothing = Attached { targets: Vec::new(), malformed: false };
-    let Some(spec) = object.body.get("spec").filter(|spec| !spec.is_null()) else {
+    let body = object.body();
+    let Some(spec) = body.get("spec").filter(|spec| !spec.is_null()) else {
         problems.push(object.id(), "spec", Severity::Note, UNTARGETED);
         return nothing;
     };
