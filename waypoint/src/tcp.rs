@@ -17,7 +17,7 @@ use adit_tokio::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::conn::Conn;
-use crate::http::{connection, service};
+use crate::http::connection;
 use crate::observe::Told;
 use crate::prefixed::Prefixed;
 use crate::route::{self, Now};
@@ -122,7 +122,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
 }
 
 fn admitted(now: &Now, conn: &Conn, name: Option<&str>) -> Result<(), Denial> {
-    let policies = now.snapshot.policies.of(service(conn));
+    let policies = now.snapshot().policies.of(conn.service().map(|service| &**service));
     if policies.is_empty() {
         return Ok(());
     }

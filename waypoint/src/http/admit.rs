@@ -8,8 +8,6 @@ use adit_core::l7::authz::{
     self, BodyInCheck, Connection, Denial, Http, Protocol, Provider, Subject, Verdict,
 };
 use adit_core::l7::jwt::{Authenticated, JwtRules, Refusal};
-use adit_core::mesh::Service;
-use adit_core::route::Fronted;
 use adit_ops::l7::{Details, ResponseFlags};
 use http::{Request, StatusCode};
 
@@ -39,14 +37,6 @@ pub(crate) struct Admitted {
     pub(crate) remote_ip: Option<IpAddr>,
 }
 
-/// The service that a connection is for, if it is for one.
-pub(crate) fn service(conn: &Conn) -> Option<&Service> {
-    match &conn.target {
-        Fronted::Service(service) => Some(service),
-        Fronted::Workload(_) => None,
-    }
-}
-
 /// Who calls whom, as policies look at it.
 pub(crate) fn connection<'a>(conn: &'a Conn, sni: Option<&'a str>) -> Connection<'a> {
     Connection {
@@ -65,10 +55,10 @@ pub(crate) async fn admit(
     head: &mut Head,
     kept: &Kept,
 ) -> Result<Admitted, Local> {
-    let service = service(conn);
-    let policies = now.snapshot.policies.of(service);
-    let rules = now.snapshot.authentications.of(service);
-    let remote_ip = authz::client_ip(&*head, conn.source.ip(), now.snapshot.trusted_hops);
+    let service = conn.service().map(|service| &**service);
+    let policies = now.snapshot().policies.of(service);
+    let rules = now.snapshot().authentications.of(service);
+    let remote_ip = authz::client_ip(&*head, conn.source.ip(), now.snapshot().trusted_hops);
     let mut admitted = Admitted { remote_ip: Some(remote_ip), ..Admitted::default() };
     if policies.is_empty() && rules.is_empty() {
         return Ok(admitted);

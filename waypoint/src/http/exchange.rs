@@ -74,7 +74,7 @@ pub(crate) async fn serve(
     };
     // Nobody else has it yet: nothing is copied.
     let head = Rc::make_mut(&mut report.head);
-    if now.snapshot.client_identity {
+    if now.snapshot().client_identity {
         head.vouch(now.local.identity_ref(), &conn.client);
     }
     let admitted = admit::admit(&worker, &now, &conn, head, &kept).await;
@@ -91,7 +91,7 @@ pub(crate) async fn serve(
         Ok(plan) => plan,
         Err(local) => return answered(report, local, &finish),
     };
-    if let Some(service) = admit::service(&conn) {
+    if let Some(service) = conn.service() {
         let asking = Asking {
             request: &*head,
             source: Some(&conn.client),
@@ -104,14 +104,14 @@ pub(crate) async fn serve(
         };
         let matched = matched.as_ref().map(|(route, rule)| (route, rule.as_ref()));
         let rates: Vec<_> =
-            now.snapshot.rates.of(&service.name, conn.port, matched).into_iter().map(Arc::clone).collect();
+            now.snapshot().rates.of(&service.name, conn.port, matched).into_iter().map(Arc::clone).collect();
         if !rates.is_empty() {
             match limits::pass(&worker, &now, &conn, &rates, &asking, &mut finish).await {
                 Ok(headers) => plan.more = headers,
                 Err(local) => return answered(report, local, &finish),
             }
         }
-        let faults = now.snapshot.faults.of(&service.name, conn.port, matched);
+        let faults = now.snapshot().faults.of(&service.name, conn.port, matched);
         let time = decide::wall();
         // The nearest to the request counts.
         if let Some(injected) =
@@ -412,7 +412,7 @@ impl Going {
                 _ => {}
             }
         }
-        let declared = self.plan.target.as_ref().map(|target| self.now.snapshot.protocols.of(target));
+        let declared = self.plan.target.as_ref().map(|target| self.now.snapshot().protocols.of(target));
         match declared {
             Some(Protocol::Http2 | Protocol::Grpc) => UpstreamVersion::Http2,
             // As the client does: whoever serves it on such a port speaks what its clients do.

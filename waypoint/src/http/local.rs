@@ -100,7 +100,7 @@ impl Local {
         if !text.is_empty() {
             let plain = HeaderValue::from_static("text/plain");
             response.headers_mut().entry(header::CONTENT_TYPE).or_insert(plain);
-            *response.body_mut() = Body::Text(text);
+            *response.body_mut() = text.into();
         }
         response
     }

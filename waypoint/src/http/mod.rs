@@ -25,7 +25,7 @@ mod upgrade;
 mod view;
 mod watch;
 
-pub(crate) use self::admit::{connection, service};
+pub(crate) use self::admit::connection;
 pub(crate) use self::body::Body;
 pub(crate) use self::clean::{clean as clean_request, strip_request};
 pub(crate) use self::decide::{name as route_name, unroutable};
