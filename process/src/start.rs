@@ -41,6 +41,19 @@ pub struct Begun {
     pub stopping: Stopping,
 }
 
+/// Logs of a demo, whose screen says most things better: what the environment asks for, or `quiet`.
+///
+/// # Errors
+/// Logging cannot be started.
+pub fn quiet_logs(quiet: &str) -> Result<LogGuard, LoggingError> {
+    let vars = environment();
+    let mut log = LogConfig::from_vars(&vars);
+    if !vars.contains_key("RUST_LOG") {
+        quiet.clone_into(&mut log.filter);
+    }
+    logging::init(&log.filter, log.format).map(|(guard, _)| guard)
+}
+
 /// Begins: logs, which `hello` is the first to write to, configuration, the limit of open files, signals.
 ///
 /// # Errors
@@ -64,8 +77,7 @@ pub fn begin(hello: impl FnOnce()) -> Result<Begun, BeginError> {
 }
 
 /// The process's environment. What is not Unicode is shown as such in errors.
-#[must_use]
-pub fn environment() -> BTreeMap<String, String> {
+fn environment() -> BTreeMap<String, String> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
