@@ -10,16 +10,16 @@ use adit_ops::access;
 use adit_ops::admin::Admin;
 use adit_ops::counters::Counters;
 use adit_ops::http::ServerError;
-use adit_ops::logging::{self, Levels, LoggingError};
+use adit_ops::logging::Levels;
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
 use adit_runtime::{NoDemands, PodAccessError, Questions, ShardError, check_pod_access};
 
 use crate::certificates::NodeCertificates;
 use crate::cli::Proxy;
-use crate::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
+use crate::config::{Config, Mode};
 use crate::demands::OnDemand;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, First};
 use crate::handover::{Handover, Sockets};
 use crate::inpod::{self, Pods};
 use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
@@ -29,27 +29,21 @@ use crate::tables::Tables;
 use crate::thread::TokioThread;
 use adit_process::admin::ProcessState;
 use adit_process::pages;
-use adit_process::start::{drain_on_panic, environment, settle};
+use adit_process::start::{BeginError, Begun, begin, drain_on_panic, settle};
 
 /// Why the proxy ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// Logging cannot be started.
+    /// The process cannot begin.
     #[error(transparent)]
-    Logging(#[from] LoggingError),
-    /// The environment cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
+    Begin(#[from] BeginError),
     /// The servers of readiness, metrics and admin pages cannot be started.
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The instance cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Signals cannot be caught.
-    #[error("signals cannot be caught: {0}")]
-    Signals(std::io::Error),
     /// A shard failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -66,23 +60,10 @@ pub enum RunError {
 /// # Errors
 /// It could not start, or a shard failed.
 pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
-    let vars = environment();
-    let log = LogConfig::from_vars(&vars);
-    let (guard, levels) = logging::init(&log.filter, log.format)?;
-    let guard = Arc::new(guard);
-    let mut config = Config::from_vars(&vars, Cpus::detect())?;
+    let extra = arguments.extra.join(" ");
+    let Begun { guard, levels, mut config, stopping, .. } =
+        begin(|| tracing::info!(version = env!("CARGO_PKG_VERSION"), %extra, "adit-node starts"))?;
     config.runtime = arguments.runtime.unwrap_or(config.runtime);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), extra = %arguments.extra.join(" "), "adit-node starts");
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    match adit_runtime::raise_fd_limit() {
-        Ok(limit) => tracing::debug!(before = limit.before, now = limit.now, "limit of open files"),
-        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
-    }
-
-    // Before anything else is under way: a signal that comes now must not be lost.
-    let stopping = Stopping::on_signals(Arc::clone(&guard)).map_err(RunError::Signals)?;
     let ended = run(&config, levels, &stopping);
     guard.flush();
     ended?;
@@ -126,25 +107,8 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
     }
-    let discovery = match &config.control.xds {
-        None => None,
-        Some(upstream) => {
-            let random = seed().map_err(system)?;
-            let discovery = Discovery::start(config, upstream, &tables, random, names, &control);
-            let discovery = discovery.map_err(StartError::from)?;
-            metrics.xds.tell(discovery.figures());
-            let begun = control.wait(async {
-                tokio::select! {
-                    () = stopping.asked() => None,
-                    begun = discovery.begun(config, &tables) => Some(begun),
-                }
-            });
-            // Told to end before there was anything to drain.
-            let Some(begun) = begun else { return Ok(()) };
-            begun?;
-            Some(discovery)
-        }
-    };
+    let first = Discovery::first(config, &tables, names, &control, &metrics, stopping)?;
+    let First::Known(discovery) = first else { return Ok(()) };
     known.done();
     // In shared mode questions are asked in pods.
     let dns = match &config.mode {

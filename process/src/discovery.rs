@@ -8,10 +8,11 @@ use adit_control::xds::{Demands, Settings, Stats, Xds, node};
 use adit_core::mesh::Workload;
 use adit_core::proxy::LocalWorkload;
 use adit_core::xds::{Config as Machine, Reason, Subscription};
-use adit_ops::metrics::XdsFigures;
+use adit_ops::metrics::{Metrics, XdsFigures};
 
 use crate::config::{Config, Mode, Upstream};
-use crate::instance::{StartError, local_workload};
+use crate::instance::{StartError, local_workload, seed};
+use crate::stopping::Stopping;
 use crate::tables::Tables;
 use crate::thread::TokioThread;
 
@@ -25,9 +26,46 @@ pub struct Discovery {
     demands: Demands,
 }
 
+/// What has become of the first wait for the mesh.
+#[derive(Debug)]
+pub enum First {
+    /// The mesh is known well enough; with who follows the control plane, if there is one.
+    Known(Option<Discovery>),
+    /// The end was asked for before there was anything to drain.
+    Ended,
+}
+
 impl Discovery {
+    /// Follows the control plane, where `config` names one, and waits until the mesh is known well enough to begin.
+    ///
+    /// # Errors
+    /// The control plane cannot be followed, or its mesh knows our workload otherwise than we were told.
+    pub fn first(
+        config: &Config,
+        tables: &Arc<Tables>,
+        names: Option<Names>,
+        thread: &TokioThread,
+        metrics: &Metrics,
+        stopping: &Stopping,
+    ) -> Result<First, StartError> {
+        let Some(upstream) = &config.control.xds else { return Ok(First::Known(None)) };
+        let random = seed().map_err(StartError::System)?;
+        let discovery = Self::start(config, upstream, tables, random, names, thread)?;
+        metrics.xds.tell(discovery.figures());
+        let begun = thread.wait(async {
+            tokio::select! {
+                () = stopping.asked() => None,
+                begun = discovery.begun(config, tables) => Some(begun),
+            }
+        });
+        match begun {
+            None => Ok(First::Ended),
+            Some(begun) => begun.map(|()| First::Known(Some(discovery))),
+        }
+    }
+
     /// Follows `upstream` on `thread`, from the tables there are, for as long as the thread lives.
-    pub fn start(
+    fn start(
         config: &Config,
         upstream: &Upstream,
         tables: &Arc<Tables>,
@@ -62,7 +100,7 @@ impl Discovery {
     }
 
     /// What metrics tell of it.
-    pub fn figures(&self) -> impl XdsFigures + use<> {
+    fn figures(&self) -> impl XdsFigures + use<> {
         Figures(Arc::clone(&self.stats))
     }
 
@@ -71,7 +109,7 @@ impl Discovery {
     ///
     /// # Errors
     /// The mesh knows our workload, but of another trust domain than we were told.
-    pub async fn begun(&self, config: &Config, tables: &Tables) -> Result<(), StartError> {
+    async fn begun(&self, config: &Config, tables: &Tables) -> Result<(), StartError> {
         match &config.mode {
             Mode::Dedicated(asked) => self.known(config, asked, tables).await.map(drop),
             Mode::Shared(_) => {

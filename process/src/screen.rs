@@ -1,6 +1,7 @@
 //! Text for people who watch a demo: lines on standard output, with colour only where it is a terminal.
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 /// Where the demo writes.
 pub struct Screen {
@@ -71,4 +72,17 @@ impl Style {
     pub fn cyan(self, text: impl Display) -> String {
         self.paint("36", text)
     }
+}
+
+/// Ends the process when a tour takes longer than `limit`, so that a hang is a failure and not a riddle.
+///
+/// # Errors
+/// There is no thread to be had.
+pub fn watch_the_clock(limit: Duration) -> io::Result<()> {
+    let work = move || {
+        std::thread::sleep(limit);
+        let _ = writeln!(io::stderr(), "error: the tour took longer than {} s", limit.as_secs());
+        std::process::exit(1);
+    };
+    std::thread::Builder::new().name("demo-clock".to_owned()).spawn(work).map(drop)
 }

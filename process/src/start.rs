@@ -1,13 +1,83 @@
-//! What every start has: the environment, the end of a thread that panics, memory given back.
+//! What every start has: environment, logs, signals, the end of a thread that panics, memory given back.
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use adit_ops::logging::{self, Levels, LogGuard, LoggingError};
 use adit_ops::readiness::Readiness;
 use signal_hook::consts::SIGTERM;
 
+use crate::config::{Config, ConfigErrors, Cpus, LogConfig};
+use crate::stopping::Stopping;
+
+/// Why a process cannot even begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BeginError {
+    /// Logging cannot be started.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The environment cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Signals cannot be caught.
+    #[error("signals cannot be caught: {0}")]
+    Signals(io::Error),
+}
+
+/// What a process has before anything else is under way.
+#[derive(Debug)]
+pub struct Begun {
+    /// Who writes logs; to be flushed at the end.
+    pub guard: Arc<LogGuard>,
+    /// To change what is logged.
+    pub levels: Levels,
+    /// The environment.
+    pub vars: BTreeMap<String, String>,
+    /// What it says.
+    pub config: Config,
+    /// When to end: a signal that comes from now on is not lost.
+    pub stopping: Stopping,
+}
+
+/// Logs of a demo, whose screen says most things better: what the environment asks for, or `quiet`.
+///
+/// # Errors
+/// Logging cannot be started.
+pub fn quiet_logs(quiet: &str) -> Result<LogGuard, LoggingError> {
+    let vars = environment();
+    let mut log = LogConfig::from_vars(&vars);
+    if !vars.contains_key("RUST_LOG") {
+        quiet.clone_into(&mut log.filter);
+    }
+    logging::init(&log.filter, log.format).map(|(guard, _)| guard)
+}
+
+/// Begins: logs, which `hello` is the first to write to, configuration, the limit of open files, signals.
+///
+/// # Errors
+/// See [`BeginError`].
+pub fn begin(hello: impl FnOnce()) -> Result<Begun, BeginError> {
+    let vars = environment();
+    let log = LogConfig::from_vars(&vars);
+    let (guard, levels) = logging::init(&log.filter, log.format)?;
+    let guard = Arc::new(guard);
+    let config = Config::from_vars(&vars, Cpus::detect())?;
+    hello();
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    match adit_runtime::raise_fd_limit() {
+        Ok(limit) => tracing::debug!(before = limit.before, now = limit.now, "limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
+    let stopping = Stopping::on_signals(Arc::clone(&guard)).map_err(BeginError::Signals)?;
+    Ok(Begun { guard, levels, vars, config, stopping })
+}
+
 /// The process's environment. What is not Unicode is shown as such in errors.
-#[must_use]
-pub fn environment() -> BTreeMap<String, String> {
+fn environment() -> BTreeMap<String, String> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }

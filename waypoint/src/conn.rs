@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use adit_core::hbone::TraceParent;
 use adit_core::identity::Identity;
-use adit_core::mesh::Mesh;
+use adit_core::mesh::{Mesh, Service};
 use adit_core::proxy::Delivered;
 use adit_core::proxy::observed::ServiceLabels;
 use adit_core::route::Fronted;
@@ -28,7 +28,8 @@ pub(crate) struct Conn {
     /// Where the caller is: the client's own proxy opens tunnels from the client's address.
     pub(crate) source: SocketAddr,
     pub(crate) peer: Arc<Peer>,
-    pub(crate) service: Option<Arc<ServiceLabels>>,
+    /// The service's, if it is one that is called.
+    labels: Option<Arc<ServiceLabels>>,
     /// What all of its client's connections have.
     pub(crate) share: Arc<Share>,
     /// This one among them.
@@ -48,14 +49,7 @@ impl Conn {
             Some(workload) => Peer::of(workload, Some(&client)),
             None => Peer::described(request.baggage.as_ref(), Some(&client)),
         };
-        let service = match &plan.target {
-            Fronted::Service(service) => Some(Arc::new(ServiceLabels {
-                hostname: Arc::clone(&service.name.hostname),
-                name: Arc::clone(&service.object_name),
-                namespace: Arc::clone(&service.name.namespace),
-            })),
-            Fronted::Workload(_) => None,
-        };
+        let labels = plan.target.service().map(|service| Arc::new(ServiceLabels::of(service)));
         Self {
             local: plan.address.unwrap_or_else(|| SocketAddr::new(local.ip(), plan.port)),
             port: plan.port,
@@ -63,7 +57,7 @@ impl Conn {
             client,
             source,
             peer: Arc::new(peer),
-            service,
+            labels,
             share,
             _place: place,
             trace: request.traceparent,
@@ -75,13 +69,14 @@ impl Conn {
         self.client.namespace()
     }
 
+    /// The service that is called, if it is one.
+    pub(crate) const fn service(&self) -> Option<&Arc<Service>> {
+        self.target.service()
+    }
+
     /// Where requests and connections of the service that is called are told of.
     pub(crate) fn outlet(&self, now: &InForce) -> Arc<Outlet> {
-        let service = match &self.target {
-            Fronted::Service(service) => Some(&service.name),
-            Fronted::Workload(_) => None,
-        };
-        Arc::clone(now.outlets.of(service))
+        Arc::clone(now.outlets.of(self.service().map(|service| &service.name)))
     }
 
     /// What is known beforehand of everything on this connection.
@@ -89,7 +84,7 @@ impl Conn {
         Exchange {
             downstream: Downstream { local: Some(self.local), remote: Some(self.source), server_name: "" },
             source: Some(&self.peer),
-            service: self.service.as_ref(),
+            service: self.labels.as_ref(),
             // Streams come in tunnels alone.
             security: Security::MutualTls,
             connection: self.trace,

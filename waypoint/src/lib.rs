@@ -10,6 +10,7 @@
 //! | `local` | tasks of hyper's, on the thread they belong to |
 //! | [`observe`] | what is told of requests, and to whom |
 //! | [`pages`] | admin pages that only a waypoint has |
+//! | `percent` | percent-encoding |
 //! | `prefixed` | a stream of which the beginning has been read |
 //! | [`proxy`] | a running waypoint |
 //! | `route` | from a target to an endpoint |
@@ -31,6 +32,7 @@ mod http;
 mod local;
 pub mod observe;
 pub mod pages;
+mod percent;
 mod prefixed;
 pub mod proxy;
 mod route;

@@ -16,7 +16,6 @@ use crate::worker::Worker;
 /// What is decided by, as it was when a request came.
 #[derive(Clone)]
 pub(crate) struct Now {
-    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) in_force: Arc<InForce>,
     pub(crate) mesh: Arc<Mesh>,
     /// Ourselves.
@@ -51,7 +50,11 @@ impl Now {
         let mesh = worker.shared.tables.current();
         let local = worker.shared.local.found_in(&mesh).cloned().ok_or(Unroutable::Ourselves)?;
         let in_force = Arc::clone(&worker.shared.in_force.borrow());
-        Ok(Self { snapshot: Arc::clone(&in_force.snapshot), in_force, mesh, local })
+        Ok(Self { in_force, mesh, local })
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.in_force.snapshot
     }
 }
 
@@ -104,11 +107,11 @@ impl Pool {
         target: &Target,
         subset: Option<&Arc<str>>,
     ) -> Result<Self, Unroutable> {
-        let (service, settled) = settle(&now.snapshot, &now.mesh, target, subset)?;
+        let (service, settled) = settle(now.snapshot(), &now.mesh, target, subset)?;
         let key = ClusterKey { service: target.service.clone(), port: target.port, subset: subset.cloned() };
         let of = (&now.mesh, &**service, &*now.local);
         let cluster = worker.shared.clusters.get(worker.shared.now(), &key, &settled, of);
-        let way = Way::of(&now.snapshot, target, settled.policy);
+        let way = Way::of(now.snapshot(), target, settled.policy);
         Ok(Self::Cluster { key, cluster, policy: Arc::clone(settled.policy), way })
     }
 
@@ -177,7 +180,8 @@ pub(crate) fn endpoint_of_connection(
     let pool = match &conn.target {
         Fronted::Workload(workload) => Pool::Workload(Arc::clone(workload), conn.port),
         Fronted::Service(service) => {
-            let table = now.snapshot.frontends.connections(&service.name, conn.port, Some(conn.namespace()));
+            let table =
+                now.snapshot().frontends.connections(&service.name, conn.port, Some(conn.namespace()));
             let (target, subset) = match table {
                 None => (Target { service: service.name.clone(), port: conn.port }, None),
                 Some(table) => {

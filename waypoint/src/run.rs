@@ -22,17 +22,17 @@ use adit_ops::l7::log::AccessLogger;
 use adit_ops::l7::metrics::HttpMetrics;
 use adit_ops::l7::otlp::{ExportFigures, Exporters, Limits, Push, PushError, Pushing, Resource};
 use adit_ops::l7::trace::Own;
-use adit_ops::logging::{self, Levels, LogGuard, LoggingError};
+use adit_ops::logging::{Levels, LogGuard};
 use adit_ops::metrics::Metrics;
 use adit_ops::readiness::Readiness;
 use adit_process::admin::ProcessState;
 use adit_process::certificates::NodeCertificates;
-use adit_process::config::{Config, ConfigErrors, Cpus, LogConfig, Mode};
-use adit_process::discovery::Discovery;
+use adit_process::config::{Config, Mode};
+use adit_process::discovery::{Discovery, First};
 use adit_process::handover::Sockets;
 use adit_process::instance::{self, StartError, load_mesh, seed};
 use adit_process::pages;
-use adit_process::start::{drain_on_panic, environment, settle};
+use adit_process::start::{BeginError, Begun, begin, drain_on_panic, settle};
 use adit_process::stopping::Stopping;
 use adit_process::tables::Tables;
 use adit_process::thread::TokioThread;
@@ -53,12 +53,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// Logging cannot be started.
+    /// The process cannot begin.
     #[error(transparent)]
-    Logging(#[from] LoggingError),
-    /// The environment cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
+    Begin(#[from] BeginError),
     /// The environment says of metrics what cannot be done.
     #[error(transparent)]
     Push(#[from] PushError),
@@ -92,9 +89,6 @@ pub enum RunError {
     /// The waypoint cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Signals cannot be caught.
-    #[error("signals cannot be caught: {0}")]
-    Signals(io::Error),
     /// A shard failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -105,20 +99,8 @@ pub enum RunError {
 /// # Errors
 /// It could not start, or a shard failed.
 pub fn proxy(arguments: &Proxy) -> Result<ExitCode, RunError> {
-    let vars = environment();
-    let log = LogConfig::from_vars(&vars);
-    let (guard, levels) = logging::init(&log.filter, log.format)?;
-    let guard = Arc::new(guard);
-    let config = Config::from_vars(&vars, Cpus::detect())?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "adit-waypoint starts");
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    if let Err(error) = adit_runtime::raise_fd_limit() {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
-    // Before anything else is under way: a signal that comes now must not be lost.
-    let stopping = Stopping::on_signals(Arc::clone(&guard)).map_err(RunError::Signals)?;
+    let hello = || tracing::info!(version = env!("CARGO_PKG_VERSION"), "adit-waypoint starts");
+    let Begun { guard, levels, vars, config, stopping } = begin(hello)?;
     let ended = run(arguments, &config, &vars, levels, &guard, &stopping);
     guard.flush();
     ended?;
@@ -188,25 +170,8 @@ fn run(
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
     }
-    let _discovery = match &config.control.xds {
-        None => None,
-        Some(upstream) => {
-            let random = seed().map_err(system)?;
-            let discovery = Discovery::start(config, upstream, &tables, random, None, &control);
-            let discovery = discovery.map_err(StartError::from)?;
-            metrics.xds.tell(discovery.figures());
-            let begun = control.wait(async {
-                tokio::select! {
-                    () = stopping.asked() => None,
-                    begun = discovery.begun(config, &tables) => Some(begun),
-                }
-            });
-            // Told to end before there was anything to drain.
-            let Some(begun) = begun else { return Ok(()) };
-            begun?;
-            Some(discovery)
-        }
-    };
+    let first = Discovery::first(config, &tables, None, &control, &metrics, stopping)?;
+    let First::Known(_discovery) = first else { return Ok(()) };
     known.done();
 
     let (drained, draining) = watch::channel(false);

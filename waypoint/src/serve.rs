@@ -3,8 +3,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use adit_core::l7::{Protocol, Sniffed, Target, sniff};
-use adit_core::route::Fronted;
+use adit_core::l7::{Protocol, Sniffed, sniff};
 use adit_tokio::Stream;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
@@ -22,7 +21,8 @@ const LONGEST_HELLO: usize = 32 * 1024;
 
 /// Serves a stream until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, conn: Rc<Conn>, stream: Stream) {
-    match declared(&worker, &conn) {
+    let declared = worker.shared.in_force.borrow().snapshot.protocol(&conn.target, conn.port);
+    match declared {
         Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => {
             let (sniffed, stream) = first_octets(&worker, stream).await;
             // Who speaks the other version is understood all the same.
@@ -49,14 +49,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, conn: Rc<Conn>, stream: Stream) {
     }
 }
 
-/// What the port is said to speak. Of a workload's own ports nobody says.
-fn declared(worker: &Worker, conn: &Conn) -> Protocol {
-    match &conn.target {
-        Fronted::Service(service) => {
-            let target = Target { service: service.name.clone(), port: conn.port };
-            worker.shared.in_force.borrow().snapshot.protocols.of(&target)
-        }
-        Fronted::Workload(_) => Protocol::of_number(conn.port),
+/// Serves a stream of which it is known what it speaks.
+async fn speaks(worker: &Rc<Worker>, conn: &Rc<Conn>, sniffed: Sniffed, stream: Prefixed<Stream>) {
+    match sniffed {
+        Sniffed::Http1 => http::serve_http1(worker, conn, stream).await,
+        Sniffed::Http2 => http::serve_http2(worker, conn, stream).await,
+        Sniffed::Tcp | Sniffed::More => tcp::serve(worker, conn, stream, None).await,
     }
 }
 
@@ -66,19 +64,11 @@ async fn detect(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Stream) {
     let mut octets = Vec::with_capacity(512);
     let looked = tokio::time::timeout(worker.shared.settings.silence, look(&mut stream, &mut octets)).await;
     match looked {
-        Ok(Sniffed::Http1) => return http::serve_http1(worker, conn, Prefixed::new(octets, stream)).await,
-        Ok(Sniffed::Http2) => return http::serve_http2(worker, conn, Prefixed::new(octets, stream)).await,
-        Ok(Sniffed::Tcp | Sniffed::More) => {
-            return tcp::serve(worker, conn, Prefixed::new(octets, stream), None).await;
-        }
+        Ok(sniffed) => return speaks(worker, conn, sniffed, Prefixed::new(octets, stream)).await,
         Err(_) if !octets.is_empty() => {
             // It speaks, slowly.
             let (sniffed, stream) = more_octets(worker, stream, octets).await;
-            return match sniffed {
-                Sniffed::Http1 => http::serve_http1(worker, conn, stream).await,
-                Sniffed::Http2 => http::serve_http2(worker, conn, stream).await,
-                Sniffed::Tcp | Sniffed::More => tcp::serve(worker, conn, stream, None).await,
-            };
+            return speaks(worker, conn, sniffed, stream).await;
         }
         Err(_) => {}
     }
@@ -93,13 +83,9 @@ async fn detect(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Stream) {
         biased;
         _ = readable(&mut upstream, &mut greeting) => false,
         sniffed = look(&mut stream, &mut octets) => match sniffed {
-            Sniffed::Http1 => {
+            Sniffed::Http1 | Sniffed::Http2 => {
                 drop(upstream);
-                return http::serve_http1(worker, conn, Prefixed::new(octets, stream)).await;
-            }
-            Sniffed::Http2 => {
-                drop(upstream);
-                return http::serve_http2(worker, conn, Prefixed::new(octets, stream)).await;
+                return speaks(worker, conn, sniffed, Prefixed::new(octets, stream)).await;
             }
             Sniffed::Tcp | Sniffed::More => true,
         },

@@ -17,7 +17,7 @@ use adit_tokio::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::conn::Conn;
-use crate::http::{connection, service};
+use crate::http::{ask_about, connection};
 use crate::observe::Told;
 use crate::prefixed::Prefixed;
 use crate::route::{self, Now};
@@ -82,9 +82,9 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
         }
     };
     let outlet = conn.outlet(&now.in_force);
-    if let Err(denial) = admitted(&now, conn, name) {
-        tracing::info!(client = %conn.source, to = %conn.local, %denial, "a connection is denied");
-        facts.fail(ResponseFlags::NONE, Details::RbacDenied(denial.by().into()), "");
+    if let Err((flags, details)) = admitted(worker, &now, conn, name).await {
+        tracing::info!(client = %conn.source, to = %conn.local, %details, "a connection is denied");
+        facts.fail(flags, details, "");
         return Opened { upstream: None, idle: None, outlet, facts };
     }
     let mut idle = None;
@@ -121,19 +121,26 @@ pub(crate) async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, name: Option<&str
     Opened { upstream, idle, outlet, facts }
 }
 
-fn admitted(now: &Now, conn: &Conn, name: Option<&str>) -> Result<(), Denial> {
-    let policies = now.snapshot.policies.of(service(conn));
+/// Lets a connection in, or says why not.
+async fn admitted(
+    worker: &Worker,
+    now: &Now,
+    conn: &Conn,
+    name: Option<&str>,
+) -> Result<(), (ResponseFlags, Details)> {
+    let denied = |denial: Denial| (ResponseFlags::NONE, Details::RbacDenied(denial.by().into()));
+    let policies = now.snapshot().policies.of(conn.service().map(|service| &**service));
     if policies.is_empty() {
         return Ok(());
     }
     let subject = Subject::tcp(connection(conn, name));
-    // Nobody who cannot be asked says yes.
-    if let Some(asked) = policies.custom(&subject)?.first() {
-        return Err(Denial::Explicit(asked.by.clone()));
+    for asked in policies.custom(&subject).map_err(denied)? {
+        let answer = ask_about(worker, now, conn, name, asked.provider).await;
+        answer.map_err(|details| (ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE, details))?;
     }
     match policies.judge(&subject).verdict {
         Verdict::Allow { .. } => Ok(()),
-        Verdict::Deny(denial) => Err(denial),
+        Verdict::Deny(denial) => Err(denied(denial)),
     }
 }
 

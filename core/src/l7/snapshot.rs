@@ -1,15 +1,16 @@
 //! All that a waypoint decides by, as it was at one time: made from resources elsewhere, whole, and exchanged whole.
-
 use super::authz::Policies;
 use super::backend_tls::BackendTlsRules;
+use super::backends::Target;
 use super::fault::FaultPolicy;
 use super::frontends::Frontends;
 use super::jwt::Authentications;
-use super::protocol::Protocols;
+use super::protocol::{Protocol, Protocols};
 use super::rate::RatePolicy;
 use super::scope::Scoped;
 use super::telemetry::Telemetries;
 use super::upstream::Destinations;
+use crate::route::Fronted;
 
 /// What is configured. A change of resources makes a new one; what is under way goes on by the one it began with.
 #[derive(Clone, Debug, Default)]
@@ -38,4 +39,15 @@ pub struct Snapshot {
     pub rates: Scoped<RatePolicy>,
     /// What is told of requests: metrics, log lines, spans (`Telemetry`).
     pub telemetry: Telemetries,
+}
+
+impl Snapshot {
+    /// What is said to be spoken on a `port` of whoever is asked for. Of a workload's own ports nobody says: their numbers count.
+    #[must_use]
+    pub fn protocol(&self, asked: &Fronted, port: u16) -> Protocol {
+        match asked.service() {
+            Some(service) => self.protocols.of(&Target { service: service.name.clone(), port }),
+            None => Protocol::of_number(port),
+        }
+    }
 }

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use crate::hbone::{Authority, TraceParent};
 use crate::identity::Identity;
+use crate::mesh::Service;
 use crate::policy::{DenyReason, DryRun, Verdict};
 
 mod traffic;
@@ -122,6 +123,18 @@ pub struct ServiceLabels {
     pub name: Arc<str>,
     /// `destination_service_namespace`.
     pub namespace: Arc<str>,
+}
+
+impl ServiceLabels {
+    /// Those of `service`.
+    #[must_use]
+    pub fn of(service: &Service) -> Self {
+        Self {
+            hostname: Arc::clone(&service.name.hostname),
+            name: Arc::clone(&service.object_name),
+            namespace: Arc::clone(&service.name.namespace),
+        }
+    }
 }
 /// How the octets of a connection cross the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

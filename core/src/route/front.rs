@@ -16,6 +16,17 @@ pub enum Fronted {
     Workload(Arc<Workload>),
 }
 
+impl Fronted {
+    /// The service, if it is one.
+    #[must_use]
+    pub const fn service(&self) -> Option<&Arc<Service>> {
+        match self {
+            Self::Service(service) => Some(service),
+            Self::Workload(_) => None,
+        }
+    }
+}
+
 /// What a CONNECT to a waypoint asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontPlan {

@@ -10,17 +10,17 @@ use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use adit_ops::logging::{self, LoggingError};
+use adit_ops::logging::LoggingError;
 use adit_runtime::{Handle, ShardError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use self::world::World;
 use crate::cli::Demo;
-use crate::config::{ConfigErrors, LogConfig};
+use crate::config::ConfigErrors;
 use crate::instance::StartError;
 use adit_process::screen::Screen;
-use adit_process::start::environment;
+use adit_process::start::quiet_logs;
 
 /// Why the demo ended.
 #[derive(Debug, thiserror::Error)]
@@ -48,13 +48,7 @@ pub enum DemoError {
 /// # Errors
 /// It could not start, or a proxy failed.
 pub fn main(arguments: &Demo) -> Result<ExitCode, DemoError> {
-    let vars = environment();
-    let mut log = LogConfig::from_vars(&vars);
-    if !vars.contains_key("RUST_LOG") {
-        // The story on the screen says it better than the log.
-        log.filter = "warn,access=off".to_owned();
-    }
-    let (_guard, _levels) = logging::init(&log.filter, log.format)?;
+    let _guard = quiet_logs("warn,access=off")?;
     let mut screen = Screen::stdout();
     if arguments.once { tour::run(arguments.runtime, &mut screen) } else { visit(arguments, &mut screen) }
 }

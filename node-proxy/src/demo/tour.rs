@@ -14,7 +14,7 @@ use super::DemoError;
 use super::story::{Event, tell};
 use super::world::{HTTP, POLICY, RAW, VIP, Who, World, identity};
 use crate::config::Runtime;
-use adit_process::screen::Screen;
+use adit_process::screen::{Screen, watch_the_clock};
 
 /// The whole tour takes no longer than this, whatever happens.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ const STEPS: &[Step] = &[
 /// Runs the tour.
 pub(super) fn run(runtime: Runtime, screen: &mut Screen) -> Result<ExitCode, DemoError> {
     let started = Instant::now();
-    watch_the_clock()?;
+    watch_the_clock(LIMIT)?;
     let (events, heard) = channel();
     let world = World::start(runtime, &events)?;
     let style = screen.style();
@@ -78,16 +78,6 @@ pub(super) fn run(runtime: Runtime, screen: &mut Screen) -> Result<ExitCode, Dem
     let seconds = started.elapsed().as_secs_f64();
     screen.line(&style.green(format_args!("all {} steps were seen to work, in {seconds:.1} s", STEPS.len())));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ends the process when the tour takes too long, so that a hang is a failure and not a riddle.
-fn watch_the_clock() -> io::Result<()> {
-    let work = || {
-        std::thread::sleep(LIMIT);
-        let _ = writeln!(io::stderr(), "error: the tour took longer than {} s", LIMIT.as_secs());
-        std::process::exit(1);
-    };
-    std::thread::Builder::new().name("demo-clock".to_owned()).spawn(work).map(drop)
 }
 
 struct Tour<'a> {

@@ -7,10 +7,9 @@ pub mod world;
 use std::io;
 use std::process::ExitCode;
 
-use adit_ops::logging::{self, LoggingError};
-use adit_process::config::LogConfig;
+use adit_ops::logging::LoggingError;
 use adit_process::screen::Screen;
-use adit_process::start::environment;
+use adit_process::start::quiet_logs;
 
 use self::world::WorldError;
 use crate::cli::Demo;
@@ -35,13 +34,7 @@ pub enum DemoError {
 /// # Errors
 /// It could not start.
 pub fn main(arguments: &Demo) -> Result<ExitCode, DemoError> {
-    let vars = environment();
-    let mut log = LogConfig::from_vars(&vars);
-    if !vars.contains_key("RUST_LOG") {
-        // The story on the screen says it better than the log.
-        log.filter = "error,access=off".to_owned();
-    }
-    let (_guard, _levels) = logging::init(&log.filter, log.format)?;
+    let _guard = quiet_logs("error,access=off")?;
     let mut screen = Screen::stdout();
     if arguments.once { tour::run(&mut screen) } else { tour::visit(&mut screen) }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_ops::l7::metrics::Reported;
-use adit_process::screen::{Screen, Style};
+use adit_process::screen::{Screen, Style, watch_the_clock};
 
 use super::DemoError;
 use super::token::Issuer;
@@ -137,7 +137,7 @@ pub(super) fn visit(screen: &mut Screen) -> Result<ExitCode, DemoError> {
 /// Runs the tour.
 pub(super) fn run(screen: &mut Screen) -> Result<ExitCode, DemoError> {
     let started = Instant::now();
-    watch_the_clock()?;
+    watch_the_clock(LIMIT)?;
     let tour = world(Arc::new(|| Rc::new(Silent)))?;
     let style = screen.style();
     screen.line(&style.bold(format_args!("Adit's waypoint, the tour: {} steps", STEPS.len())));
@@ -165,16 +165,6 @@ pub(super) fn run(screen: &mut Screen) -> Result<ExitCode, DemoError> {
     screen.line("");
     screen.line(&style.green(format_args!("all steps were seen to work, in {seconds:.1} s")));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ends the process when the tour takes too long, so that a hang is a failure and not a riddle.
-fn watch_the_clock() -> io::Result<()> {
-    let work = || {
-        std::thread::sleep(LIMIT);
-        let _ = writeln!(io::stderr(), "error: the tour took longer than {} s", LIMIT.as_secs());
-        std::process::exit(1);
-    };
-    std::thread::Builder::new().name("demo-clock".to_owned()).spawn(work).map(drop)
 }
 
 /// A client that keeps its connection.

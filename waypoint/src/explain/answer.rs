@@ -7,7 +7,7 @@ use adit_core::hbone::Authority;
 use adit_core::identity::{Identity, IdentityError};
 use adit_core::l7::authz::{self, Connection, Denial, Http, Subject, Verdict as Judged};
 use adit_core::l7::jwt::{Authenticated, JwtError};
-use adit_core::l7::{Action, Found, Normalization, Protocol, Snapshot, Target};
+use adit_core::l7::{Action, Found, Normalization, Protocol, Snapshot};
 use adit_core::mesh::{Mesh, Service, Workload};
 use adit_core::route::{FrontError, FrontPlan, Fronted, front};
 use adit_core::time::{Instant, UnixTime};
@@ -99,13 +99,7 @@ pub(crate) fn answer(tables: &Tables<'_>, question: &Question) -> Result<Report,
     }
     let remote = authz::client_ip(&head, client.address, tables.snapshot.trusted_hops);
     let client = Client { remote, ..client };
-    let speaks = match &plan.target {
-        Fronted::Service(service) => {
-            let target = Target { service: service.name.clone(), port: plan.port };
-            tables.snapshot.protocols.of(&target)
-        }
-        Fronted::Workload(_) => Protocol::of_number(plan.port),
-    };
+    let speaks = tables.snapshot.protocol(&plan.target, plan.port);
     let (target, is_workload) = match &plan.target {
         Fronted::Service(service) => (service.name.to_string(), false),
         Fronted::Workload(workload) => (workload.uid.to_string(), true),
@@ -231,10 +225,7 @@ impl Making<'_> {
     /// In the order of traffic: authorizers, token, policies, route (waypoint.md §6.1).
     fn decide(&mut self, plan: &FrontPlan) {
         let snapshot = self.tables.snapshot;
-        let service = match &plan.target {
-            Fronted::Service(service) => Some(&**service),
-            Fronted::Workload(_) => None,
-        };
+        let service = plan.target.service().map(|service| &**service);
         let destination =
             plan.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, plan.port)));
         let policies = snapshot.policies.of(service);

@@ -6,6 +6,8 @@ use adit_core::hbone::Authority;
 use adit_core::identity::{Identity, IdentityError};
 use adit_ops::http::Query;
 
+use crate::percent;
+
 /// The most headers that a question may have: the admin pages look at so many parts of a query.
 pub const MAX_HEADERS: usize = 20;
 
@@ -174,25 +176,16 @@ impl Question {
         let headers = headers.iter().map(|it| ("header", format!("{}: {}", it.name, it.value)));
         let from = from.iter().map(|from| ("from", from.to_string()));
         let parts = own.into_iter().chain(host).chain(headers).chain(from);
-        parts.map(|(name, value)| format!("{name}={}", encoded(&value))).collect::<Vec<_>>().join("&")
+        parts
+            .map(|(name, value)| format!("{name}={}", percent::encoded(value.as_bytes(), is_plain)))
+            .collect::<Vec<_>>()
+            .join("&")
     }
 }
 
-/// Percent-encoded but for what nobody mistakes (RFC 3986 §2.3, and what paths are written with).
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, octet| {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' => {
-                encoded.push(char::from(octet));
-            }
-            _ => {
-                use fmt::Write as _;
-                // Writing to a text cannot fail.
-                let _ = write!(encoded, "%{octet:02X}");
-            }
-        }
-        encoded
-    })
+/// Whether nobody mistakes it in a query (RFC 3986 §2.3, and what paths are written with).
+const fn is_plain(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'/' | b':')
 }
 
 #[cfg(test)]

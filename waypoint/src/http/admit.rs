@@ -3,24 +3,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_control::ext_authz::{self, Answer, Change, Changes, HttpQuestion, Question};
-use adit_core::l7::authz::{
-    self, BodyInCheck, Connection, Denial, Http, Protocol, Provider, Subject, Verdict,
-};
+use adit_control::ext_authz::Change;
+use adit_core::l7::authz::{self, Connection, Denial, Http, Subject, Verdict};
 use adit_core::l7::jwt::{Authenticated, JwtRules, Refusal};
-use adit_core::mesh::Service;
-use adit_core::route::Fronted;
 use adit_ops::l7::{Details, ResponseFlags};
-use http::{Request, StatusCode};
 
-use super::body::{Broken, Kept};
-use super::call::{Whole, call, target};
+use super::authorizer;
+use super::body::Kept;
 use super::decide::wall;
 use super::local::Local;
 use super::view::{Changed, Head};
 use crate::conn::Conn;
 use crate::route::Now;
-use crate::upstream::UpstreamVersion;
 use crate::worker::Worker;
 
 /// How long a request waits for keys that its token may be signed with.
@@ -37,14 +31,6 @@ pub(crate) struct Admitted {
     pub(crate) response: Vec<Change>,
     /// Whose request it is.
     pub(crate) remote_ip: Option<IpAddr>,
-}
-
-/// The service that a connection is for, if it is for one.
-pub(crate) fn service(conn: &Conn) -> Option<&Service> {
-    match &conn.target {
-        Fronted::Service(service) => Some(service),
-        Fronted::Workload(_) => None,
-    }
 }
 
 /// Who calls whom, as policies look at it.
@@ -65,10 +51,10 @@ pub(crate) async fn admit(
     head: &mut Head,
     kept: &Kept,
 ) -> Result<Admitted, Local> {
-    let service = service(conn);
-    let policies = now.snapshot.policies.of(service);
-    let rules = now.snapshot.authentications.of(service);
-    let remote_ip = authz::client_ip(&*head, conn.source.ip(), now.snapshot.trusted_hops);
+    let service = conn.service().map(|service| &**service);
+    let policies = now.snapshot().policies.of(service);
+    let rules = now.snapshot().authentications.of(service);
+    let remote_ip = authz::client_ip(&*head, conn.source.ip(), now.snapshot().trusted_hops);
     let mut admitted = Admitted { remote_ip: Some(remote_ip), ..Admitted::default() };
     if policies.is_empty() && rules.is_empty() {
         return Ok(admitted);
@@ -79,7 +65,7 @@ pub(crate) async fn admit(
             policies.custom(&Subject::http(connection(conn, None), http)).map_err(|denial| denied(&denial))?
         };
         for asked in asked {
-            let changes = authorized(worker, now, conn, head, kept, asked.provider).await?;
+            let changes = authorizer::request(worker, now, conn, head, kept, asked.provider).await?;
             changes.apply(&mut head.headers);
             if !changes.query_set.is_empty() || !changes.query_remove.is_empty() {
                 head.query = changes.query(head.query.as_deref()).map(String::into_boxed_str);
@@ -105,100 +91,6 @@ pub(crate) async fn admit(
         }
         Verdict::Deny(denial) => Err(denied(&denial)),
     }
-}
-
-/// Asks an authorizer. Nobody who cannot be asked says yes, unless its configuration does (`failOpen`).
-async fn authorized(
-    worker: &Worker,
-    now: &Now,
-    conn: &Conn,
-    head: &Head,
-    kept: &Kept,
-    provider: &Provider,
-) -> Result<Changes, Local> {
-    let body = match provider.body {
-        None => None,
-        Some(shown) => Some(beginning(kept, shown).await?),
-    };
-    let path = head.target(&head.path);
-    let question = Question {
-        time: wall(),
-        source: Some(&conn.client),
-        source_address: conn.source,
-        own: Some(now.local.identity_ref()),
-        destination: conn.local,
-        sni: None,
-        http: Some(HttpQuestion {
-            method: &head.method,
-            scheme: "http",
-            authority: &head.authority,
-            path: &path,
-            headers: &head.headers,
-            protocol: if head.version == http::Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
-            body,
-        }),
-    };
-    let answer = ask(worker, now, conn, provider, &question).await;
-    if let Answer::Failed(why) = &answer {
-        tracing::warn!(provider = %provider.name, why, "an authorizer does not answer");
-    }
-    answer.settled(provider).map_err(|denied| {
-        let error = denied.details == "ext_authz_error";
-        let details = if error { Details::ExtAuthzError } else { Details::ExtAuthzDenied };
-        let flags = ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE;
-        let mut local = Local::new(denied.status.as_u16(), flags, details, denied.body);
-        local.headers = denied.headers;
-        local
-    })
-}
-
-async fn ask(
-    worker: &Worker,
-    now: &Now,
-    conn: &Conn,
-    provider: &Provider,
-    question: &Question<'_>,
-) -> Answer {
-    let Some(target) = target(now, &provider.host, provider.namespace.as_deref(), provider.port) else {
-        return Answer::Failed(format!("the mesh has no service {}", provider.host));
-    };
-    let (request, version) = match (&provider.protocol, &question.http) {
-        (Protocol::Grpc, _) => (ext_authz::grpc::call(question, provider), UpstreamVersion::Http2),
-        (Protocol::Http(check), Some(http)) => {
-            (ext_authz::http::request(http, check), UpstreamVersion::Http1)
-        }
-        (Protocol::Http(_), None) => return Answer::Failed("it is asked about requests alone".to_owned()),
-    };
-    let request: Request<_> = match request {
-        Ok(request) => request,
-        Err(error) => return Answer::Failed(error.to_string()),
-    };
-    let whole = match call(worker, now, conn, &target, version, request, provider.timeout).await {
-        Ok(whole) => whole,
-        Err(why) => return Answer::Failed(why),
-    };
-    let Whole { status, headers, body, trailers } = whole;
-    match &provider.protocol {
-        Protocol::Grpc => ext_authz::grpc::answered(status, &headers, &body, trailers.as_ref()),
-        Protocol::Http(check) => ext_authz::http::answer(status, &headers, body, check),
-    }
-}
-
-/// As much of the body as an authorizer is shown.
-async fn beginning(kept: &Kept, shown: BodyInCheck) -> Result<ext_authz::Body, Local> {
-    let max = usize::try_from(shown.max).unwrap_or(usize::MAX);
-    let kept = kept.beginning(max).await.map_err(Broken::local)?;
-    let (octets, partial) = kept.ok_or_else(Local::overloaded)?;
-    if partial && !shown.allow_partial {
-        let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
-        return Err(Local::new(
-            status,
-            ResponseFlags::NONE,
-            Details::RequestPayloadTooLarge,
-            "Payload Too Large",
-        ));
-    }
-    Ok(ext_authz::Body { octets, partial })
 }
 
 /// Looks at the request's tokens.

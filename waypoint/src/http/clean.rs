@@ -107,15 +107,6 @@ fn is_grpc(content_type: &HeaderValue) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b';' | b'+')))
 }
 
-/// What an `Upgrade` asks for, if it is one that is served: WebSockets.
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let tokens = headers.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    let wanted =
-        tokens.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let to = headers.get(header::UPGRADE).filter(|_| wanted)?;
-    to.as_bytes().eq_ignore_ascii_case(b"websocket").then(|| to.clone())
-}
-
 /// Whether a head is larger than heads may be. hyper has seen to those of HTTP/1.1.
 pub(crate) fn is_too_large(head: &Head, settings: &Settings) -> bool {
     let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();

@@ -113,7 +113,7 @@ pub(crate) fn decide(worker: &Worker, now: &Now, conn: &Conn, head: &Head) -> De
         }
         Fronted::Service(service) => service,
     };
-    let table = now.snapshot.frontends.table(&service.name, conn.port, Some(conn.namespace()));
+    let table = now.snapshot().frontends.table(&service.name, conn.port, Some(conn.namespace()));
     let Some(table) = table else {
         let target = Target { service: service.name.clone(), port: conn.port };
         let outcome = pooled(worker, now, &target, None)

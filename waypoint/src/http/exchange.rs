@@ -13,7 +13,6 @@ use adit_ops::l7::{Details, Peer, ResetReason, ResponseFlags};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
 use super::activity::Busy;
@@ -24,9 +23,10 @@ use super::failed::Failed;
 use super::local::{Local, without_content};
 use super::outgoing::{NoRequest, outgoing};
 use super::trying::Trying;
+use super::upgrade::Upgrade;
 use super::view::Head;
 use super::watch::{self, Report, Until, Watched};
-use super::{admit, clean, limits, mirror, upgrade};
+use super::{admit, clean, limits, mirror};
 use crate::conn::Conn;
 use crate::route::{Endpoint, Now, Pool, Unroutable};
 use crate::share::What;
@@ -45,8 +45,7 @@ pub(crate) async fn serve(
     busy: Busy,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let upgrade = clean::upgrade(request.headers());
-    let upgrade = upgrade.map(|to| (to, hyper::upgrade::on(&mut request)));
+    let upgrade = Upgrade::asked(&worker, &mut request);
     let (parts, body) = request.into_parts();
     let settings = &worker.shared.settings;
     let (mut head, refused) = clean::clean(parts, settings.normalization);
@@ -74,7 +73,7 @@ pub(crate) async fn serve(
     };
     // Nobody else has it yet: nothing is copied.
     let head = Rc::make_mut(&mut report.head);
-    if now.snapshot.client_identity {
+    if now.snapshot().client_identity {
         head.vouch(now.local.identity_ref(), &conn.client);
     }
     let admitted = admit::admit(&worker, &now, &conn, head, &kept).await;
@@ -91,7 +90,7 @@ pub(crate) async fn serve(
         Ok(plan) => plan,
         Err(local) => return answered(report, local, &finish),
     };
-    if let Some(service) = admit::service(&conn) {
+    if let Some(service) = conn.service() {
         let asking = Asking {
             request: &*head,
             source: Some(&conn.client),
@@ -104,14 +103,14 @@ pub(crate) async fn serve(
         };
         let matched = matched.as_ref().map(|(route, rule)| (route, rule.as_ref()));
         let rates: Vec<_> =
-            now.snapshot.rates.of(&service.name, conn.port, matched).into_iter().map(Arc::clone).collect();
+            now.snapshot().rates.of(&service.name, conn.port, matched).into_iter().map(Arc::clone).collect();
         if !rates.is_empty() {
             match limits::pass(&worker, &now, &conn, &rates, &asking, &mut finish).await {
                 Ok(headers) => plan.more = headers,
                 Err(local) => return answered(report, local, &finish),
             }
         }
-        let faults = now.snapshot.faults.of(&service.name, conn.port, matched);
+        let faults = now.snapshot().faults.of(&service.name, conn.port, matched);
         let time = decide::wall();
         // The nearest to the request counts.
         if let Some(injected) =
@@ -248,11 +247,11 @@ struct Attempted {
 }
 
 impl Going {
-    async fn go(mut self, upgrade: Option<(HeaderValue, OnUpgrade)>) -> Response<Body> {
+    async fn go(mut self, upgrade: Option<Upgrade>) -> Response<Body> {
         let mut trying = Trying::begin(&self.plan.pool, &self.plan.retry);
         let mut stale = 0;
         loop {
-            let upgraded = upgrade.as_ref().map(|(to, _)| to);
+            let upgraded = upgrade.as_ref().map(|upgrade| &upgrade.to);
             let (worker, kept) = (Rc::clone(&self.worker), self.kept.clone());
             let attempt = self.attempt(trying.exchange.attempts(), upgraded);
             let attempted = match timed(&worker, &mut trying.exchange, &kept, attempt).await {
@@ -291,7 +290,7 @@ impl Going {
                     }
                     let until = self.until(&trying.exchange);
                     drop(trying);
-                    return self.deliver(attempted, upgrade.map(|(_, on)| on), until);
+                    return self.deliver(attempted, upgrade, until);
                 }
             }
         }
@@ -412,7 +411,7 @@ impl Going {
                 _ => {}
             }
         }
-        let declared = self.plan.target.as_ref().map(|target| self.now.snapshot.protocols.of(target));
+        let declared = self.plan.target.as_ref().map(|target| self.now.snapshot().protocols.of(target));
         match declared {
             Some(Protocol::Http2 | Protocol::Grpc) => UpstreamVersion::Http2,
             // As the client does: whoever serves it on such a port speaks what its clients do.
@@ -458,7 +457,7 @@ impl Going {
     fn deliver(
         mut self,
         attempted: Attempted,
-        upgrade: Option<OnUpgrade>,
+        upgrade: Option<Upgrade>,
         until: Option<Until>,
     ) -> Response<Body> {
         let Attempted { outcome, lease } = attempted;
@@ -469,6 +468,10 @@ impl Going {
                 return answered(self.report, failed.local(), &self.finish);
             }
         };
+        if upgrade.as_ref().is_some_and(|upgrade| upgrade.is_mistaken(response.status())) {
+            let flags = ResponseFlags::UPSTREAM_PROTOCOL_ERROR;
+            return answered(self.report, Local::new(502, flags, Details::UpgradeFailed, ""), &self.finish);
+        }
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upstream = switched.then(|| hyper::upgrade::on(&mut response));
         let (mut parts, body) = response.into_parts();
@@ -484,12 +487,8 @@ impl Going {
         self.report.details = Some(Details::ViaUpstream);
         self.report.grpc_status = watch::grpc_status(&parts.headers);
         self.report.answered = parts.headers.clone();
-        if let (Some(upstream), Some(downstream)) = (upstream, upgrade) {
-            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            if let Some(to) = to {
-                parts.headers.insert(header::UPGRADE, to);
-            }
-            upgrade::relay(downstream, upstream, self.report, self.under_way);
+        if let (Some(upstream), Some(upgrade)) = (upstream, upgrade) {
+            upgrade.agree(&mut parts, to, upstream, self.report, self.under_way);
             return Response::from_parts(parts, Body::Empty);
         }
         parts.version = self.head.version;

@@ -69,18 +69,19 @@ impl Failed {
             }
         };
         let body = match kind {
-        AttemptFailure::Timeout => "upstream request timeout".to_owned(),
-        AttemptFailure::Connect => {
-            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
-                .to_owned()
-        }
-        AttemptFailure::Refused | AttemptFailure::Reset => {
-            let reason = reason.as_str().replace('_', " ");
-            format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
-        }
-    };
+            AttemptFailure::Timeout => "upstream request timeout".to_owned(),
+            AttemptFailure::Connect => before_headers("remote connection failure"),
+            AttemptFailure::Refused | AttemptFailure::Reset => {
+                before_headers(&reason.as_str().replace('_', " "))
+            }
+        };
         Local::new(status, flags, details, body)
     }
+}
+
+/// Envoy's text for an endpoint that was lost before its answer began.
+fn before_headers(reason: &str) -> String {
+    format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
 }
 
 /// Whether a stream was refused unseen (RFC 9113 §8.7).

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::body::Body;
+use crate::percent;
 
 /// An answer that no backend has given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Local {
                 "grpc-status",
                 HeaderValue::from(own.map_or_else(|| grpc_status(status), |(status, _)| status)),
             );
-            if let Ok(message) = HeaderValue::from_str(&percent_encoded(&text)) {
+            if let Ok(message) = HeaderValue::from_str(&percent::encoded(&text, is_plain)) {
                 headers.insert("grpc-message", message);
             }
             return response;
@@ -100,7 +101,7 @@ impl Local {
         if !text.is_empty() {
             let plain = HeaderValue::from_static("text/plain");
             response.headers_mut().entry(header::CONTENT_TYPE).or_insert(plain);
-            *response.body_mut() = Body::Text(text);
+            *response.body_mut() = text.into();
         }
         response
     }
@@ -127,19 +128,9 @@ pub(crate) const fn grpc_status(status: StatusCode) -> u16 {
     }
 }
 
-/// `grpc-message` (gRPC over HTTP/2, "Responses").
-fn percent_encoded(text: &[u8]) -> String {
-    text.iter().fold(String::with_capacity(text.len()), |mut encoded, octet| {
-        match octet {
-            b' '..=b'~' if *octet != b'%' => encoded.push(char::from(*octet)),
-            _ => {
-                use std::fmt::Write as _;
-                // Writing to a text cannot fail.
-                let _ = write!(encoded, "%{octet:02X}");
-            }
-        }
-        encoded
-    })
+/// Of `grpc-message` (gRPC over HTTP/2, "Responses").
+const fn is_plain(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~') && octet != b'%'
 }
 
 #[cfg(test)]

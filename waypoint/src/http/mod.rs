@@ -7,6 +7,7 @@
 //! ```
 mod activity;
 mod admit;
+mod authorizer;
 mod body;
 mod call;
 mod clean;
@@ -25,7 +26,8 @@ mod upgrade;
 mod view;
 mod watch;
 
-pub(crate) use self::admit::{connection, service};
+pub(crate) use self::admit::connection;
+pub(crate) use self::authorizer::connection as ask_about;
 pub(crate) use self::body::Body;
 pub(crate) use self::clean::{clean as clean_request, strip_request};
 pub(crate) use self::decide::{name as route_name, unroutable};

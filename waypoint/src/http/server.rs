@@ -129,6 +129,8 @@ pub(crate) async fn serve_http2(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: Pr
     let connection = http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
+        // WebSockets (RFC 8441).
+        .enable_connect_protocol()
         .max_header_list_size(u32::try_from(largest).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);

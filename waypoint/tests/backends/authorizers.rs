@@ -1,7 +1,14 @@
 //! Whoever is asked first (CUSTOM policies): yes, no, no answer.
-use adit_waypoint::demo::world::Plan;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, channel};
 
-use crate::rig::Rig;
+use adit_waypoint::demo::world::Plan;
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+
+use crate::rig::servers::server;
+use crate::rig::{Client, PATIENCE, Rig, soon};
 
 /// An authorizer by HTTP, which is one of the mesh's applications: its status is what the client asks it to be.
 fn manifests(fail_open: bool) -> String {
@@ -73,4 +80,115 @@ fn who_cannot_be_asked_says_no_unless_told_otherwise() {
     assert!(closed.lines("/asked", 1)[0].contains(" 403 UAEX ext_authz_error"));
     let open = Rig::new(&plan(false), &manifests(true));
     assert_eq!(open.get("echo", "/asked", &[]).status, 200);
+}
+
+/// An authorizer by gRPC: to each question `answer`, a message of the type CheckResponse. The questions are given as they came.
+fn authorizer(last: u8, answer: &'static [u8]) -> (SocketAddr, Receiver<Vec<u8>>) {
+    let (asked, questions) = channel();
+    let address = server(last, move |stream| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            stream.set_nonblocking(true).unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let asked = asked.clone();
+                tokio::spawn(async move {
+                    assert_eq!(request.uri().path(), "/envoy.service.auth.v3.Authorization/Check");
+                    let (mut body, mut octets) = (request.into_body(), Vec::new());
+                    while let Some(Ok(data)) = body.data().await {
+                        octets.extend_from_slice(&data);
+                    }
+                    let _ = asked.send(octets);
+                    let head = Response::builder().header("content-type", "application/grpc");
+                    let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+                    let message = [&[0, 0, 0, 0, u8::try_from(answer.len()).unwrap()][..], answer].concat();
+                    stream.send_data(Bytes::from(message), false).unwrap();
+                    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), 0.into())]);
+                    stream.send_trailers(trailers).unwrap();
+                });
+            }
+        });
+    });
+    (address, questions)
+}
+
+const TCP: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: istio, namespace: istio-system }
+data:
+  mesh: |
+    extensionProviders:
+    - { name: grpc, envoyExtAuthzGrpc: { service: authorizer.demo.svc.cluster.local, port: 80 } }
+    - { name: http, envoyExtAuthzHttp: { service: authorizer.demo.svc.cluster.local, port: 80 } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: one, namespace: demo }
+spec: { ports: [{ name: tcp, port: 80 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: other, namespace: demo }
+spec: { ports: [{ name: tcp, port: 80 }] }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: ask, namespace: demo }
+spec:
+  targetRefs: [{ group: '', kind: Service, name: one }]
+  action: CUSTOM
+  provider: { name: grpc }
+  rules: [{}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: cannot, namespace: demo }
+spec:
+  targetRefs: [{ group: '', kind: Service, name: other }]
+  action: CUSTOM
+  provider: { name: http }
+  rules: [{}]
+";
+
+#[test]
+fn an_authorizer_says_who_may_connect() {
+    // CheckResponse.status: google.rpc.Status of code 0, then of code 7.
+    for (last, answer, expected) in [(60, &[0x0a, 0][..], &b"one:x"[..]), (62, &[0x0a, 2, 0x08, 7], b"")] {
+        let (authorizer, questions) = authorizer(last, answer);
+        let one = server(last + 1, |mut stream| {
+            let mut heard = Vec::new();
+            let _ = stream.read_to_end(&mut heard);
+            let _ = stream.write_all(&[b"one:", &heard[..]].concat());
+        });
+        let plan = Plan {
+            clients: vec!["web"],
+            servers: vec![("authorizer", authorizer, vec!["authorizer"]), ("one", one, vec!["one", "other"])],
+            ports: vec![80],
+            ..Plan::default()
+        };
+        let rig = Rig::new(&plan, TCP);
+        let say = |service: &str| {
+            let mut client = Client::new(rig.entry(service, 80));
+            client.send("x");
+            client.end();
+            client.rest()
+        };
+        assert_eq!(say("one"), expected);
+        let question = questions.recv_timeout(PATIENCE).unwrap();
+        let says = |text: &str| question.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(
+            says("spiffe://cluster.local/ns/demo/sa/web")
+                && says("spiffe://cluster.local/ns/demo/sa/waypoint")
+        );
+        let told = |flags: &str| rig.records.lines().iter().any(|line| line.contains(flags));
+        if expected.is_empty() {
+            soon(|| told(" UAEX ext_authz_denied"));
+        }
+        // Of one that is asked about requests alone there is no answer for a connection.
+        assert_eq!(say("other"), b"");
+        soon(|| told(" - rbac_access_denied_matched_policy[ns[demo]-policy[cannot]-rule[0]]"));
+        assert!(questions.try_recv().is_err());
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{LazyLock, OnceLock};
 use http::HeaderMap;
 
 use super::rig::servers::server;
-use super::rig::{Rig, echo, h2c, soon};
+use super::rig::{PATIENCE, Rig, echo, h2c, soon};
 
 static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::new(&echo(), ""));
 
@@ -58,6 +58,73 @@ fn a_websocket_is_relayed() {
     client.end();
     assert_eq!(client.rest(), b"");
     assert!(RIG.lines("/ws", 1)[0].starts_with("GET /ws 101 "));
+}
+
+/// A client of HTTP/2 that asks for a WebSocket (RFC 8441).
+async fn extended(
+    entry: SocketAddr,
+    path: &str,
+) -> (http::Response<h2::RecvStream>, h2::SendStream<bytes::Bytes>) {
+    let stream = tokio::net::TcpStream::connect(entry).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    while !sender.is_extended_connect_protocol_enabled() {
+        // Until its settings are there.
+        tokio::task::yield_now().await;
+    }
+    let mut request = h2c::request("CONNECT", path, &[("sec-websocket-version", "13")]);
+    request.extensions_mut().insert(h2::ext::Protocol::from("websocket"));
+    let (response, stream) = sender.send_request(request, false).unwrap();
+    (response.await.unwrap(), stream)
+}
+
+#[test]
+fn a_websocket_over_http2_is_relayed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let talking = async {
+        let (response, mut stream) = extended(RIG.entry("echo-v1", 80), "/ws-2").await;
+        assert_eq!(response.status(), 200);
+        assert!(!response.headers().contains_key("sec-websocket-accept"));
+        let mut incoming = response.into_body();
+        for octets in [&b"hello\n\0\r\n\r\n"[..], b"\n\n"] {
+            stream.send_data(octets.into(), false).unwrap();
+            let mut echoed = Vec::new();
+            while echoed.len() < octets.len() {
+                let data = incoming.data().await.unwrap().unwrap();
+                incoming.flow_control().release_capacity(data.len()).unwrap();
+                echoed.extend_from_slice(&data);
+            }
+            assert_eq!(echoed, octets);
+        }
+        stream.send_data(bytes::Bytes::new(), true).unwrap();
+        // The end may come in a frame of its own.
+        while let Some(data) = incoming.data().await {
+            assert_eq!(data.unwrap(), "");
+        }
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, talking).await.unwrap() });
+    let seen = RIG.seen("v1", "/ws-2").remove(0);
+    assert_eq!((&*seen.method, &*seen.headers["upgrade"]), ("GET", "websocket"));
+    assert_eq!(seen.headers["sec-websocket-key"].len(), 24);
+    assert!(RIG.lines("/ws-2", 1)[0].starts_with("GET /ws-2 101 "));
+}
+
+#[test]
+fn a_backend_that_answers_as_if_nobody_had_asked_for_a_websocket_is_no_yes() {
+    let plain = server(45, |mut stream| {
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let mut plan = echo();
+    plan.servers = vec![("plain", plain, vec!["plain"])];
+    let rig = Rig::new(&plan, "");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asking = async { extended(rig.entry("plain", 80), "/no-ws").await.0.status().as_u16() };
+    let status = runtime.block_on(async { tokio::time::timeout(PATIENCE, asking).await.unwrap() });
+    assert_eq!(status, 502);
+    assert!(rig.lines("/no-ws", 1)[0].starts_with("GET /no-ws 502 UPE upgrade_failed"));
 }
 
 #[test]

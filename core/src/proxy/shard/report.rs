@@ -72,14 +72,6 @@ pub(super) fn behind_gateway(baggage: Option<&Baggage>, identity: Identity) -> N
     }
 }
 
-fn named(service: Option<&Service>) -> Option<ServiceLabels> {
-    service.map(|service| ServiceLabels {
-        hostname: Arc::clone(&service.name.hostname),
-        name: Arc::clone(&service.object_name),
-        namespace: Arc::clone(&service.name.namespace),
-    })
-}
-
 /// A captured connection of the local workload.
 pub(super) fn outbound(
     parties: &mut Parties,
@@ -111,7 +103,7 @@ pub(super) fn outbound(
         source,
         destination,
         hbone_authority,
-        service: named(plan.service.as_deref()),
+        service: plan.service.as_deref().map(ServiceLabels::of),
         carrier,
         target: Some(target),
         forwarded_host: None,
@@ -140,7 +132,7 @@ pub(super) fn inbound_plain(
         },
         destination: Party { address: Some(plan.destination), names: parties.of(local, None) },
         hbone_authority: None,
-        service: named(plan.service.as_deref()),
+        service: plan.service.as_deref().map(ServiceLabels::of),
         carrier: Carrier::Tcp,
         target: Some(plan.to),
         forwarded_host: None,
@@ -173,7 +165,7 @@ pub(super) fn inbound_hbone(
         source: Party { address: Some(peer), names: from },
         destination: Party { address: Some(connected), names: to },
         hbone_authority: Some(request.authority.clone()),
-        service: named(service),
+        service: service.map(ServiceLabels::of),
         carrier: Carrier::Hbone,
         target: Some(plan.to),
         forwarded_host: request.forwarded.as_ref().and_then(|forwarded| forwarded.host.clone()),

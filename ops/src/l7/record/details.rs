@@ -183,7 +183,8 @@ struct Word<'a>(&'a str);
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
-        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '[' | ']' | '{' | '}' | '"' | '\\');
+        // Names of policies have brackets of their own, as with Istio: `ns[shop]-policy[p]-rule[0]`.
+        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}' | '"' | '\\');
         self.0.chars().try_for_each(|c| f.write_char(if plain(c) { c } else { '_' }))
     }
 }
@@ -218,8 +219,8 @@ mod tests {
         );
         let text = |details: Details| details.to_string();
         assert_eq!(
-            text(Details::RbacDenied("shop/deny".into())),
-            "rbac_access_denied_matched_policy[shop/deny]"
+            text(Details::RbacDenied("ns[shop]-policy[p]-rule[0]".into())),
+            "rbac_access_denied_matched_policy[ns[shop]-policy[p]-rule[0]]"
         );
         assert_eq!(
             text(Details::UpstreamResetBefore(ResetReason::Overflow, "".into())),
