@@ -169,8 +169,10 @@ fn an_endpoint_that_does_not_answer_in_time_is_left_out() {
                     host: echo\n  trafficPolicy: { outlierDetection: { consecutive5xxErrors: 1, baseEjectionTime: 1h, maxEjectionPercent: 100 } }\n";
     // Of an attempt, and of the whole.
     for timeouts in ["{ request: 60s, backendRequest: 300ms }", "{ request: 300ms }"] {
-        let rules =
-            format!("  rules:\n  - timeouts: {timeouts}\n    backendRefs: [{{ name: echo, port: 80 }}]");
+        let rules = format!(
+            "  rules:\n  - matches: [{{ path: {{ value: /slow }} }}]\n    timeouts: {timeouts}\n    backendRefs: [{{ name: echo, port: 80 }}]\n  \
+             - backendRefs: [{{ name: echo, port: 80 }}]"
+        );
         let rig = Rig::new(&echo(), &(route("HTTPRoute", "o", "echo", &rules) + outliers));
         assert_eq!(rig.get("echo", "/slow", &[("x-app-delay-ms", "120000")]).status, 504);
         let other = if rig.seen("v1", "/slow").is_empty() { "v1" } else { "v2" };
