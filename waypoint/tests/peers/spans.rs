@@ -161,7 +161,7 @@ fn b3_goes_on_as_it_came() {
     assert_eq!((span.trace_id, span.parent), (TRACE, Some(PARENT)));
     let told = ["traceid", "spanid", "parentspanid", "sampled"]
         .map(|name| several.saw(&format!("x-b3-{name}")).unwrap());
-    assert_eq!(told, [trace.clone(), format!("{:016x}", span.span_id), parent, "1".to_owned()]);
+    assert_eq!(told, [trace, format!("{:016x}", span.span_id), parent, "1".to_owned()]);
     // Of 64 bits, as old clients have them.
     let span = of(&spans, "/short");
     assert_eq!(span.trace_id, TRACE & u128::from(u64::MAX));

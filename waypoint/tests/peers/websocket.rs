@@ -40,7 +40,7 @@ fn silent(mut stream: &TcpStream) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
-#[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "tungstenite's callback")]
+#[expect(clippy::result_large_err, reason = "tungstenite's callback")]
 fn greet(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     if request.uri().path() == "/refused" {
         let refused = http::Response::builder().status(418).header("x-why", "because");
