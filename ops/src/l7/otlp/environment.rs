@@ -37,6 +37,8 @@ pub struct PushError {
 
 /// Variables of one subject: that of metrics, which wins, and that of all signals.
 type Names = [&'static str; 2];
+/// Headers by name.
+type Headers = Vec<(Arc<str>, Arc<str>)>;
 
 const ENDPOINT: Names = ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOL: Names = ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
@@ -165,7 +167,7 @@ fn endpoint((variable, value): (&'static str, &str), grpc: bool) -> Result<(Stri
 }
 
 /// Headers of a message: `name=value,…`, values percent-encoded.
-fn headers(variable: &'static str, text: &str) -> Result<Vec<(Arc<str>, Arc<str>)>, PushError> {
+fn headers(variable: &'static str, text: &str) -> Result<Headers, PushError> {
     let expected = "name=value,name=value, with octets such as a comma written as %2C";
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=')?;
