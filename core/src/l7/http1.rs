@@ -6,8 +6,8 @@
 //! folded fields, blanks before a colon, CR or LF by itself, and NUL and its like anywhere but in a body. What methods, targets
 //! and fields mean, and how many there may be, is the parser's to judge.
 use smallvec::SmallVec;
-use crate::http2::is_token;
 
+use crate::http2::is_token;
 
 /// The longest value of a field that bears on framing, in octets: none that counts is longer.
 const LONGEST_VALUE: usize = 100;
