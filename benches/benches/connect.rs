@@ -4,11 +4,9 @@
 //! dials, three octets go there and one comes back, both sides finish. `told` is what metrics, totals and a silent access
 //! log then make of it. The allocations of one connection are printed before; under callgrind,
 //! `--toggle-collect='connect::cycle*'` counts instructions.
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use adit_control::ca::{CertificateStore, LocalCa};
 use adit_control::local;
@@ -23,33 +21,8 @@ use adit_ops::metrics::{Bounds, Metrics};
 use adit_runtime::{Clock, Engine, crypto, wall_clock};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "a global allocator cannot be written without")]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as our caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: as our caller promises.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as our caller promises.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+#[path = "common/counting.rs"]
+mod counting;
 
 const MESH: &str = r#"
 workloads:
@@ -276,13 +249,13 @@ fn connect(criterion: &mut Criterion) {
         cycle(&mut pair);
         tell(&pages, &mut pair);
     }
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = counting::allocations();
     for _ in 0..100 {
         cycle(&mut pair);
     }
-    let shards = ALLOCATIONS.load(Ordering::Relaxed);
+    let shards = counting::allocations();
     tell(&pages, &mut pair);
-    let told = ALLOCATIONS.load(Ordering::Relaxed);
+    let told = counting::allocations();
     println!("allocations of 100 connections: shards {}, told {}", shards - before, told - shards);
 
     let mut group = criterion.benchmark_group("connect");

@@ -14,6 +14,9 @@ use adit_core::l7::{
 use adit_core::time::UnixTime;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
+#[path = "common/counting.rs"]
+mod counting;
+
 const COUNTS: [usize; 3] = [1, 100, 1000];
 
 /// A request of a browser's, more or less: it has some headers that nobody asks for.
@@ -156,6 +159,10 @@ fn finding(criterion: &mut Criterion) {
             let table = Table::new((1000 - count..1000).map(|number| route(number, matched(number))));
             let asked = Asked::new(path);
             assert_eq!(table.find(&asked).is_some(), is_found, "{name} {count}");
+            // The first look has made what expressions keep.
+            let before = counting::allocations();
+            _ = table.find(std::hint::black_box(&asked));
+            assert_eq!(counting::allocations(), before, "{name} {count}: finding a rule allocates nothing");
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
                 bencher.iter(|| table.find(std::hint::black_box(&asked)).is_some());
             });

@@ -120,23 +120,22 @@ where
     O: Observer,
     C: CertificateSource,
 {
-    drive_on(&runtime()?, clock, setup)
+    runtime()?.block_on(driven(clock, setup))
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_io().build()
 }
 
-fn drive_on<E, O, C>(runtime: &tokio::runtime::Runtime, clock: Clock, setup: Setup<E, O, C>) -> io::Result<()>
+/// Drives a shard until it is drained.
+async fn driven<E, O, C>(clock: Clock, setup: Setup<E, O, C>) -> io::Result<()>
 where
     E: Engine,
     O: Observer,
     C: CertificateSource,
 {
-    runtime.block_on(async {
-        tokio::task::unconstrained(drive(Runtime::new(clock), setup)?).await;
-        Ok(())
-    })
+    tokio::task::unconstrained(drive(Runtime::new(clock), setup)?).await;
+    Ok(())
 }
 
 /// As [`spawn_shards`], for shards whose streams end in this process: `setup` gives a future as well, which runs beside the shard
@@ -152,19 +151,12 @@ where
     O: Observer,
     C: CertificateSource,
 {
-    let clock = Clock::start();
-    adit_runtime::spawn_shards(count, move |index, mailbox| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (setup, serve) = {
-            let _entered = runtime.enter();
-            setup(index, mailbox)?
-        };
+    // Those who serve have timers.
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    spawn(count, runtime, setup, |runtime, clock, (setup, serve)| {
         let local = tokio::task::LocalSet::new();
         local.spawn_local(serve);
-        local.block_on(&runtime, async {
-            tokio::task::unconstrained(drive(Runtime::new(clock), setup)?).await;
-            Ok(())
-        })
+        runtime.block_on(local.run_until(driven(clock, setup)))
     })
 }
 
@@ -180,13 +172,23 @@ where
     O: Observer,
     C: CertificateSource,
 {
+    spawn(count, runtime, setup, |runtime, clock, setup| runtime.block_on(driven(clock, setup)))
+}
+
+/// Starts threads that each make a runtime, in its context what it is to `run`, and run that.
+fn spawn<T>(
+    count: usize,
+    runtime: impl Fn() -> io::Result<tokio::runtime::Runtime> + Send + Sync + 'static,
+    setup: impl Fn(usize, Mailbox) -> io::Result<T> + Send + Sync + 'static,
+    run: impl Fn(&tokio::runtime::Runtime, Clock, T) -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<Shards> {
     let clock = Clock::start();
     adit_runtime::spawn_shards(count, move |index, mailbox| {
         let runtime = runtime()?;
-        let setup = {
+        let made = {
             let _entered = runtime.enter();
             setup(index, mailbox)?
         };
-        drive_on(&runtime, clock, setup)
+        run(&runtime, clock, made)
     })
 }

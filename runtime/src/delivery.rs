@@ -2,7 +2,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use adit_core::proxy::observed::Flag;
@@ -10,15 +10,7 @@ use adit_core::proxy::shard::Failure;
 use adit_core::proxy::{Delivered, SocketError};
 
 use crate::pipe;
-use crate::stream::TunnelStream;
-
-/// The most delivered streams that nobody has taken; more are refused, as a full listen queue does.
-const BACKLOG: usize = 1024;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Consistent between any two statements, so a panic elsewhere does not spoil it.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::stream::{BACKLOG, TunnelStream, lock};
 
 /// A stream that a peer has opened to this process, and what it asked for.
 #[derive(Debug)]

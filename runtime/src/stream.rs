@@ -13,8 +13,8 @@ use adit_core::proxy::shard::Failure;
 use crate::delivery::Opening;
 use crate::pipe::{self, Leaving};
 
-/// The most accepted streams that wait for [`Incoming::accept`]; more are refused, as a full listen queue does.
-const BACKLOG: usize = 1024;
+/// The most streams that nobody has taken yet; more are refused, as a full listen queue does.
+pub(crate) const BACKLOG: usize = 1024;
 
 /// A byte stream through the mesh. The adapters make it an `AsyncRead` and `AsyncWrite` of their runtime.
 ///
@@ -112,7 +112,8 @@ struct Queue {
     acceptor: Option<Waker>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Consistent between any two statements, so a panic elsewhere does not spoil it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -3,6 +3,8 @@
 mod establish;
 #[path = "models/flow.rs"]
 mod flow;
+#[path = "models/limits.rs"]
+mod limits;
 #[path = "models/pool.rs"]
 mod pool;
 #[path = "models/relay.rs"]

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use super::Authority;
 use super::authority::fmt_address;
 use super::baggage::visible;
+use crate::http2::is_token;
 
 /// Who opened the user connection, and which host it meant. Unproven: good for telemetry, never for policy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -99,11 +100,6 @@ fn split_pair(text: &str) -> (&str, Option<(char, &str)>) {
         }
     }
     (text, None)
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
 fn is_carried(host: &str) -> bool {

@@ -148,7 +148,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// A token character (RFC 9110 §5.6.2).
-fn is_token(octet: u8) -> bool {
+pub(crate) fn is_token(octet: u8) -> bool {
     #[expect(clippy::indexing_slicing, reason = "made by the compiler, which would stop")]
     const TOKENS: [bool; 256] = {
         let (mut all, mut octet) = ([false; 256], 0_u8);

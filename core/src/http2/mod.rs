@@ -28,7 +28,8 @@ pub use budgets::{Allowance, Budget, Budgets};
 pub use config::Config;
 pub use connection::Connection;
 pub use error::{ConnectionError, ErrorCode, OpenError};
-pub(crate) use headers::are_all;
+pub(crate) use frame::PREFACE;
+pub(crate) use headers::{are_all, is_token};
 pub(crate) use stream_map::StreamMap;
 
 /// Identifies a stream of one connection (RFC 9113 §5.1.1): odd when the client opened it; 0 is the connection itself.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::filters::Fraction;
-use super::matching::{Named, header};
+use super::matching::Named;
 use super::rate::Asking;
 use super::request::Request;
 use super::text::TextMatch;
@@ -66,12 +66,10 @@ pub struct FaultPolicy {
 impl FaultPolicy {
     /// Throws the dice for a request; `None`: the policy is not for it, or is over.
     pub fn draw(&self, asking: &Asking<'_, impl Request>, now: UnixTime, rng: &mut Rng) -> Option<Injected> {
-        let right =
-            |named: &Named| header(asking.request, &named.name).is_some_and(|it| named.value.matches(&it));
         let source = || asking.source.map(alloc::string::ToString::to_string);
         let called = |by: &str| self.principals.iter().any(|one| one.matches(by.as_bytes()));
         let applies = now < self.expires
-            && self.headers.iter().all(right)
+            && self.headers.iter().all(|named| named.holds_header(asking.request))
             && (self.principals.is_empty() || source().is_some_and(|source| called(&source)));
         applies.then(|| self.faults.draw(rng))
     }

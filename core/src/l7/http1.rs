@@ -7,7 +7,7 @@
 //! and fields mean, and how many there may be, is the parser's to judge.
 use smallvec::SmallVec;
 
-use super::sniff::is_token;
+use crate::http2::is_token;
 
 /// The longest value of a field that bears on framing, in octets: none that counts is longer.
 const LONGEST_VALUE: usize = 100;

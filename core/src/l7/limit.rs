@@ -38,10 +38,13 @@ impl Verdict {
     }
 }
 
-/// Tokens, one for each request. Full at first.
+/// Tokens, one for each request. Full at first. Under another rate, what was taken stays taken: whoever changes a limit back and
+/// forth (requests that came before a change, and after it) gets no more tokens by that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bucket {
-    tokens: u32,
+    rate: Rate,
+    /// Tokens that were taken and have not come again. A lower rate may have less than these.
+    taken: u32,
     /// When it was filled last.
     filled: Instant,
 }
@@ -50,15 +53,19 @@ impl Bucket {
     /// A full one.
     #[must_use]
     pub const fn new(now: Instant, rate: Rate) -> Self {
-        Self { tokens: rate.max_tokens, filled: now }
+        Self { rate, taken: 0, filled: now }
     }
 
     /// Takes a token, if there is one.
     pub fn take(&mut self, now: Instant, rate: Rate) -> Verdict {
-        self.fill(now, rate);
-        match self.tokens.checked_sub(1) {
+        self.fill(now);
+        if self.rate != rate {
+            self.handle_rate(now, rate);
+        }
+        let left = rate.max_tokens.checked_sub(self.taken).and_then(|left| left.checked_sub(1));
+        match left {
             Some(remaining) => {
-                self.tokens = remaining;
+                self.taken = self.taken.saturating_add(1);
                 Verdict::Pass { remaining }
             }
             None => {
@@ -68,23 +75,30 @@ impl Bucket {
         }
     }
 
+    /// Another rate counts from now on. Part of an interval is none of another's.
+    fn handle_rate(&mut self, now: Instant, rate: Rate) {
+        if interval(self.rate) != interval(rate) {
+            self.filled = self.filled.max(now);
+        }
+        self.rate = rate;
+    }
+
     /// Whether it is as good as new.
-    fn is_full(&mut self, now: Instant, rate: Rate) -> bool {
-        self.fill(now, rate);
-        self.tokens >= rate.max_tokens
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.taken == 0
     }
 
     /// Adds what has come since; part of an interval counts when it is whole.
-    fn fill(&mut self, now: Instant, rate: Rate) {
-        let interval = nanos(interval(rate));
+    fn fill(&mut self, now: Instant) {
+        let interval = nanos(interval(self.rate));
         let passed = nanos(now.saturating_since(self.filled));
         let fills = passed.checked_div(interval).unwrap_or_default();
         if fills == 0 {
             return;
         }
-        let more = fills.saturating_mul(rate.tokens_per_fill.into());
-        let tokens = u64::from(self.tokens).saturating_add(more).min(rate.max_tokens.into());
-        self.tokens = u32::try_from(tokens).unwrap_or(rate.max_tokens);
+        let more = fills.saturating_mul(self.rate.tokens_per_fill.into());
+        self.taken = self.taken.saturating_sub(u32::try_from(more).unwrap_or(u32::MAX));
         self.filled = self.filled + Duration::from_nanos(fills.saturating_mul(interval));
     }
 }
@@ -99,7 +113,7 @@ fn nanos(duration: Duration) -> u64 {
 
 /// One bucket for each key, such as the client's identity. So many keys are told apart; all that come when there are as many
 /// share one more bucket, so that nobody gets past a limit by having many names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limiter<K> {
     rate: Rate,
     max_keys: usize,
@@ -114,6 +128,11 @@ impl<K: Ord + Clone> Limiter<K> {
         Self { rate, max_keys, buckets: BTreeMap::new(), rest: None }
     }
 
+    /// Other bounds count from now on; what was taken stays taken. Of keys that are too many now, each goes when it has rested.
+    pub const fn handle_bounds(&mut self, rate: Rate, max_keys: usize) {
+        (self.rate, self.max_keys) = (rate, max_keys);
+    }
+
     /// A request of `key`.
     pub fn take(&mut self, now: Instant, key: &K) -> Verdict {
         let rate = self.rate;
@@ -122,10 +141,10 @@ impl<K: Ord + Clone> Limiter<K> {
         }
         if self.buckets.len() >= self.max_keys {
             // A full bucket need not be remembered.
-            self.buckets.retain(|_, bucket| !bucket.is_full(now, rate));
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
         }
         // Who gets a bucket of its own may have used the common one: it begins where that is, or it would have both.
-        self.rest.take_if(|rest| rest.is_full(now, rate));
+        self.rest.take_if(|rest| rest.is_full(now));
         let rest = self.rest.clone().unwrap_or_else(|| Bucket::new(now, rate));
         if self.buckets.len() < self.max_keys {
             return self.buckets.entry(key.clone()).or_insert(rest).take(now, rate);
@@ -184,6 +203,27 @@ mod tests {
         // Who has rested is forgotten, and makes room.
         assert!(limiter.take(at(1000), &5).passes());
         assert!(limiter.len() == 1 && !limiter.is_empty());
+    }
+
+    #[test]
+    fn another_rate_gives_back_nothing_that_was_taken() {
+        let wide = Rate { max_tokens: 5, ..RATE };
+        let narrow = Rate { max_tokens: 1, ..RATE };
+        let mut bucket = Bucket::new(at(0), RATE);
+        let mut take = |millis, rate| bucket.take(at(millis), rate).passes();
+        assert_eq!([take(0, RATE), take(0, RATE), take(0, RATE), take(0, RATE)], [true, true, true, false]);
+        assert_eq!([take(0, wide), take(0, wide), take(0, wide)], [true, true, false]);
+        assert_eq!([take(0, RATE), take(0, narrow), take(0, wide)], [false; 3]);
+        // Two come each 100 ms.
+        assert_eq!([take(100, narrow), take(100, RATE), take(200, narrow)], [false; 3]);
+        assert_eq!([take(200, RATE), take(200, wide), take(300, narrow)], [true, true, false]);
+        // Part of an interval is none of a shorter one.
+        let fast = Rate { fill_interval: Duration::from_millis(1), ..wide };
+        assert!(take(399, RATE));
+        assert_eq!(
+            [take(399, fast), take(399, fast), take(399, fast), take(399, fast)],
+            [true, true, true, false]
+        );
     }
 
     #[test]

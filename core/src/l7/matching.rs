@@ -1,10 +1,10 @@
 //! Which requests a rule is for, and which of several rules that are for one request is taken (Gateway API:
 //! `HTTPRouteMatch`, `GRPCRouteMatch`).
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::facts::{Fact, header, parameter};
 use super::path::{PathMatch, Prefix};
 use super::request::Request;
 use super::text::TextMatch;
@@ -16,6 +16,18 @@ pub struct Named {
     pub name: Box<str>,
     /// What its value must be.
     pub value: TextMatch,
+}
+
+impl Named {
+    /// Whether the header of this name is there and right.
+    pub(super) fn holds_header(&self, request: &impl Request) -> bool {
+        header(request, &self.name).is_some_and(|value| self.value.matches(&value))
+    }
+
+    /// Whether the first query parameter of this name is there and right.
+    pub(super) fn holds_query(&self, request: &impl Request) -> bool {
+        parameter(request.query(), &self.name).is_some_and(|value| self.value.matches(&value))
+    }
 }
 
 /// A condition that Gateway API does not have (Istio: `HTTPMatchRequest`).
@@ -59,43 +71,6 @@ impl fmt::Display for Condition {
             Self::Without(name, None) => write!(f, "header {name} is not there"),
             Self::Without(name, Some(value)) => write!(f, "header {name} is not {value}"),
             Self::Query(name) => write!(f, "query parameter {name} is there"),
-        }
-    }
-}
-
-/// What a condition may be on; an index of matches looks it up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fact<N> {
-    /// The header of this name.
-    Header(N),
-    /// The first query parameter of this name.
-    Query(N),
-    /// The method.
-    Method,
-    /// `Host` or `:authority`.
-    Authority,
-}
-
-impl Fact<&str> {
-    /// The same, for good.
-    pub(super) fn into_owned(self) -> Fact<Box<str>> {
-        match self {
-            Self::Header(name) => Fact::Header(name.into()),
-            Self::Query(name) => Fact::Query(name.into()),
-            Self::Method => Fact::Method,
-            Self::Authority => Fact::Authority,
-        }
-    }
-}
-
-impl Fact<Box<str>> {
-    /// What it is for `request`, if it is there.
-    pub(super) fn of<'a>(&'a self, request: &'a impl Request) -> Option<Cow<'a, [u8]>> {
-        match self {
-            Self::Header(name) => header(request, name),
-            Self::Query(name) => parameter(request.query(), name),
-            Self::Method => Some(Cow::Borrowed(request.method().as_bytes())),
-            Self::Authority => Some(Cow::Borrowed(request.authority().as_bytes())),
         }
     }
 }
@@ -224,13 +199,10 @@ impl RouteMatch {
         {
             return Err(Mismatch::Method(method));
         }
-        let header =
-            |named: &&Named| header(request, &named.name).is_none_or(|value| !named.value.matches(&value));
-        if let Some(named) = self.headers.iter().find(header) {
+        if let Some(named) = self.headers.iter().find(|named| !named.holds_header(request)) {
             return Err(Mismatch::Header(named));
         }
-        let query = |named: &&Named| !query(request.query(), named);
-        if let Some(named) = self.queries.iter().find(query) {
+        if let Some(named) = self.queries.iter().find(|named| !named.holds_query(request)) {
             return Err(Mismatch::Query(named));
         }
         let other = self.others.iter().find(|condition| !condition.holds(request));
@@ -252,58 +224,6 @@ fn first_of_each(conditions: Vec<Named>) -> Vec<Named> {
         }
     }
     kept
-}
-
-/// A header, if the request has it. Several values are one with commas between (RFC 9110 §5.3).
-pub(super) fn header<'a>(request: &'a impl Request, name: &'a str) -> Option<Cow<'a, [u8]>> {
-    let mut values = request.header(name);
-    let first = values.next()?;
-    let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
-    let mut all = [first, second].join(&b","[..]);
-    for value in values {
-        all.push(b',');
-        all.extend_from_slice(value);
-    }
-    Some(Cow::Owned(all))
-}
-
-/// Whether the first parameter of this name is right.
-fn query(query: Option<&str>, wanted: &Named) -> bool {
-    parameter(query, &wanted.name).is_some_and(|value| wanted.value.matches(&value))
-}
-
-/// The first query parameter of this name, decoded.
-pub(super) fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, [u8]>> {
-    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let found = pairs.find(|(found, _)| *decoded(found) == *name.as_bytes());
-    found.map(|(_, value)| decoded(value))
-}
-
-/// Without percent encoding (RFC 3986 §2.1); a percent sign that encodes nothing is one.
-fn decoded(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&octet, after)) = rest.split_first() {
-        let code = (octet == b'%').then(|| after.get(..2)).flatten();
-        let code = code.and_then(|code| core::str::from_utf8(code).ok());
-        // A sign is no digit, whatever the parser takes.
-        let code = code.filter(|code| code.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(value) => {
-                octets.push(value);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                octets.push(octet);
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(octets)
 }
 
 impl fmt::Display for Mismatch<'_> {
@@ -423,9 +343,10 @@ mod tests {
             ("", "a", "", false),
             ("A=1", "a", "1", false),
         ] {
-            assert_eq!(query(Some(text), &exact(name, value)), holds, "{text}");
+            let asked = Asked::get(&alloc::format!("/?{text}"));
+            assert_eq!(exact(name, value).holds_query(&asked), holds, "{text}");
         }
-        assert!(!query(None, &exact("a", "")));
+        assert!(!exact("a", "").holds_query(&Asked::get("/")));
     }
 
     // waypoint.md §10.4: path, method, headers, parameters, each only where those before are equal.

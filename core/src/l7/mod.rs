@@ -24,6 +24,7 @@ mod backends;
 mod breaker;
 mod budget;
 mod connections;
+mod facts;
 mod fault;
 mod filters;
 mod frontends;

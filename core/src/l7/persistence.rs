@@ -11,6 +11,7 @@ use core::fmt::Write as _;
 use core::time::Duration;
 
 use super::backends::Target;
+use super::facts::cookies;
 use super::request::Request;
 use super::siphash::Key;
 use crate::time::UnixTime;
@@ -93,11 +94,7 @@ impl Persistence {
         let valid = |token: &[u8]| self.open(token, now, key);
         match &self.keeper {
             Keeper::Header { name } => request.header(name).find_map(valid),
-            Keeper::Cookie { name, .. } => {
-                let pairs = request.header("cookie").flat_map(|value| value.split(|octet| *octet == b';'));
-                let pairs = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes()));
-                pairs.filter_map(|rest| rest.strip_prefix(b"=")).find_map(valid)
-            }
+            Keeper::Cookie { name, .. } => cookies(request, name).find_map(valid),
         }
     }
 

@@ -1,4 +1,5 @@
 //! What a connection speaks, by its first octets, where nobody has declared it (waypoint.md §5.2).
+use crate::http2::{PREFACE, is_token};
 
 /// What the first octets of a client say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,8 +13,6 @@ pub enum Sniffed {
     /// It may be any of these yet.
     More,
 }
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const METHODS: [&[u8]; 9] =
     [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ", b"PATCH "];
@@ -49,28 +48,6 @@ pub fn sniff(octets: &[u8]) -> Sniffed {
         }
         _ => Sniffed::Tcp,
     }
-}
-
-/// RFC 9110 §5.6.2.
-pub(super) const fn is_token(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric()
-        || matches!(
-            octet,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }
 
 #[cfg(test)]

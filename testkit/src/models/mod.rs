@@ -15,6 +15,7 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 pub mod establish;
 pub mod flow;
+pub mod limits;
 pub mod pool;
 pub mod relay;
 

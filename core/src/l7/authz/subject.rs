@@ -8,6 +8,7 @@ use super::condition::{Attribute, Condition, On, Test};
 use super::pattern::Pattern;
 use super::policy::{Action, Clause, Match, Policy, Rule};
 use crate::identity::Identity;
+use crate::l7::facts;
 use crate::l7::jwt::Authenticated;
 use crate::l7::request::{Request, Scheme};
 
@@ -234,17 +235,9 @@ impl<R: Request> Http<'_, R> {
 /// A header's values count joined by commas, which is what they mean (RFC 9110 §5.3) and what Envoy compares. A refusal is not
 /// to be escaped from by a second value: in doubt, each counts by itself as well.
 fn header(request: &impl Request, name: &str, pattern: &Pattern, in_doubt: bool) -> bool {
-    let mut values = request.header(name);
-    let Some(first) = values.next() else { return false };
-    let Some(second) = values.next() else { return pattern.matches(first, false) };
-    let mut joined: SmallVec<[u8; 128]> = SmallVec::from_slice(first);
-    let mut alone = pattern.matches(first, false);
-    for value in core::iter::once(second).chain(values) {
-        joined.push(b',');
-        joined.extend_from_slice(value);
-        alone = alone || pattern.matches(value, false);
-    }
-    (in_doubt && alone) || pattern.matches(&joined, false)
+    let joined = facts::header(request, name);
+    joined.is_some_and(|value| pattern.matches(&value, false))
+        || (in_doubt && request.header(name).any(|value| pattern.matches(value, false)))
 }
 
 /// Whose request it is (`remoteIpBlocks`): `X-Forwarded-For` names a chain of addresses, of which the last `trusted_hops` were

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::str::FromStr;
 use core::time::Duration;
 
-use super::super::matching::header;
+use super::super::facts::header;
 use super::super::request::Request;
 use super::super::text::TextMatch;
 
@@ -65,10 +65,13 @@ impl AllowOrigin {
             Self::Exact(text) => text.eq_ignore_ascii_case(origin),
             Self::Text(text) => text.matches(origin.as_bytes()),
             Self::Under { scheme, rest } => {
-                let origin = origin.to_ascii_lowercase();
-                let labels = origin
-                    .strip_prefix(&*scheme.to_ascii_lowercase())
-                    .and_then(|host| host.strip_suffix(&*rest.to_ascii_lowercase()));
+                let begun = origin
+                    .split_at_checked(scheme.len())
+                    .filter(|(begins, _)| begins.eq_ignore_ascii_case(scheme));
+                let labels = begun.and_then(|(_, host)| {
+                    let (labels, ends) = host.split_at_checked(host.len().checked_sub(rest.len())?)?;
+                    ends.eq_ignore_ascii_case(rest).then_some(labels)
+                });
                 // Nothing that would make it another host.
                 labels.is_some_and(|labels| {
                     !labels.is_empty()

@@ -1,4 +1,5 @@
 //! Changes of headers (Gateway API: `HTTPHeaderFilter`).
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -33,15 +34,21 @@ impl HeaderChanges {
     /// Does it to `headers`: removals first (as Envoy), then what is set, then what is added.
     pub fn apply(&self, headers: &mut impl Headers) {
         for name in &self.remove {
-            headers.remove(&name.to_ascii_lowercase());
+            headers.remove(&lower(name));
         }
         for (name, value) in &self.set {
-            headers.set(&name.to_ascii_lowercase(), value);
+            headers.set(&lower(name), value);
         }
         for (name, value) in &self.add {
-            headers.append(&name.to_ascii_lowercase(), value);
+            headers.append(&lower(name), value);
         }
     }
+}
+
+/// Whoever reads resources writes names in lower case: then nothing is copied.
+fn lower(name: &str) -> Cow<'_, str> {
+    let odd = name.bytes().any(|octet| octet.is_ascii_uppercase());
+    if odd { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) }
 }
 
 #[cfg(test)]

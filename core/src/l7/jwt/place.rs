@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::l7::facts;
 use crate::l7::request::Request;
 
 /// A place that a token may be in.
@@ -78,28 +79,12 @@ fn of_cookie<'p>(pair: impl AsRef<str> + 'p, name: &str) -> Option<String> {
     (found.trim() == name).then(|| inner.unwrap_or(value).into())
 }
 
-/// `%41` → `A`. Where it is no such thing it stays, as in browsers. A `+` stays: tokens have none.
+/// Without percent encoding, as text. A `+` stays: tokens have none.
 fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return text.into();
+    match facts::decoded(text) {
+        Cow::Borrowed(octets) => String::from_utf8_lossy(octets),
+        Cow::Owned(octets) => String::from_utf8_lossy(&octets).into_owned().into(),
     }
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = |at: usize| after.get(at).and_then(|&b| char::from(b).to_digit(16));
-        let octet = (first == b'%').then(|| Some((hex(0)? << 4) | hex(1)?)).flatten();
-        match octet.and_then(|octet| u8::try_from(octet).ok()) {
-            Some(octet) => {
-                octets.push(octet);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                octets.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&octets).into_owned().into()
 }
 
 /// `query` without the parameters of these names; `None` when nothing is left.

@@ -1,12 +1,12 @@
 //! Asking a rate limit service (Envoy: `envoy.service.ratelimit.v3.RateLimitService`), without the call itself.
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::part::{Asking, Entry};
-use super::policy::{GlobalLimit, LimitAnswer};
+use super::policy::{GlobalLimit, LimitAnswer, Quota};
 use crate::l7::Request;
 
 /// A time that limits are for. The numbers are the protocol's.
@@ -179,9 +179,8 @@ impl GlobalLimit {
         };
         let over = answer.code == Code::OverLimit && !shadow;
         let mut headers = answer.response;
-        headers.extend(
-            quota(&answer.statuses, how, over).into_iter().map(|(name, value)| (name.into(), value.into())),
-        );
+        let told = how.headers(quota(&answer.statuses), over);
+        headers.extend(told.into_iter().map(|(name, value)| (name.into(), value.into())));
         if over {
             return GlobalVerdict::Limited { status: how.status, headers, body: answer.body };
         }
@@ -189,29 +188,16 @@ impl GlobalLimit {
     }
 }
 
-/// Headers that tell of the limit with least left (draft-ietf-httpapi-ratelimit-headers-03).
-fn quota(statuses: &[LimitStatus], how: &LimitAnswer, over: bool) -> Vec<(&'static str, String)> {
-    let mut headers = Vec::new();
-    let limited = statuses.iter().filter_map(|status| Some((status, status.limit?)));
-    if let Some((least, limit)) = limited.min_by_key(|(status, _)| status.remaining) {
-        let reset = least.reset.map_or(0, |reset| reset.as_secs());
-        if how.quota_headers {
-            let mut text = limit.requests.to_string();
-            for limit in statuses.iter().filter_map(|status| status.limit) {
-                text.push_str(&format!(", {};w={}", limit.requests, limit.unit.seconds()));
-            }
-            headers.push(("x-ratelimit-limit", text));
-            headers.push(("x-ratelimit-remaining", least.remaining.to_string()));
-            headers.push(("x-ratelimit-reset", reset.to_string()));
-        }
-        if how.retry_after && over {
-            headers.push(("retry-after", reset.max(1).to_string()));
-        }
+/// The limit with least left, and all that are applied.
+fn quota(statuses: &[LimitStatus]) -> Option<Quota> {
+    let limited = || statuses.iter().filter_map(|status| Some((status, status.limit?)));
+    let (least, limit) = limited().min_by_key(|(status, _)| status.remaining)?;
+    let mut text = limit.requests.to_string();
+    for (_, limit) in limited() {
+        text.push_str(&format!(", {};w={}", limit.requests, limit.unit.seconds()));
     }
-    if how.envoy_header && over {
-        headers.push(("x-envoy-ratelimited", "true".to_string()));
-    }
-    headers
+    let reset = least.reset.map_or(0, |reset| reset.as_secs());
+    Some(Quota { limit: text, remaining: least.remaining, reset, retry_after: reset.max(1) })
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The token buckets of local limits.
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::part::{Asking, Entry};
-use super::policy::{LimitAnswer, LocalLimit, RatePolicy};
+use super::policy::{LimitAnswer, LocalLimit, Quota, RatePolicy};
 use crate::l7::{Limiter, Request, Verdict};
 use crate::time::Instant;
 
@@ -30,61 +30,57 @@ impl Taken {
     #[must_use]
     pub fn headers(&self, answer: &LimitAnswer) -> Vec<(&'static str, String)> {
         // Whole seconds, so that whoever comes back then is not too early.
-        let seconds = |time: Duration| {
-            let part = u64::from(time.subsec_nanos() > 0);
-            time.as_secs().saturating_add(part).to_string()
-        };
-        let mut headers = Vec::new();
-        if let Some((limit, remaining, reset)) = self.quota {
-            if answer.quota_headers {
-                headers.push(("x-ratelimit-limit", limit.to_string()));
-                headers.push(("x-ratelimit-remaining", remaining.to_string()));
-                headers.push(("x-ratelimit-reset", seconds(reset)));
-            }
-            if answer.retry_after && !self.passes {
-                headers.push(("retry-after", seconds(reset)));
-            }
-        }
-        if answer.envoy_header && !self.passes {
-            headers.push(("x-envoy-ratelimited", "true".to_string()));
-        }
-        headers
+        let seconds = |time: Duration| time.as_secs().saturating_add((time.subsec_nanos() > 0).into());
+        let quota = self.quota.map(|(limit, remaining, reset)| {
+            let reset = seconds(reset);
+            Quota { limit: limit.to_string(), remaining, reset, retry_after: reset }
+        });
+        answer.headers(quota, !self.passes)
     }
 }
 
-#[derive(Debug)]
+/// A limit as it was last, and its buckets.
+type Counted = (LocalLimit, Limiter<Box<[u8]>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Buckets {
     policy: Arc<RatePolicy>,
-    limiters: Vec<Limiter<Box<[u8]>>>,
+    /// Of the policy's limits, one for each, in their order; and behind them of limits that it had: requests under way may
+    /// still go by an earlier version, and are not to begin with full buckets each time the versions take turns.
+    counted: Vec<Counted>,
 }
 
 impl Buckets {
     fn new(policy: &Arc<RatePolicy>) -> Self {
-        let limiters = policy.local.iter().map(limiter).collect();
-        Self { policy: Arc::clone(policy), limiters }
+        let counted = policy.local.iter().map(begun).collect();
+        Self { policy: Arc::clone(policy), counted }
     }
 
-    /// Limits that stay as they were keep what they have counted.
+    /// Limits keep what they have counted: those that are as they were, and those that count by the same.
     fn handle_policy(&mut self, policy: &Arc<RatePolicy>) {
         if Arc::ptr_eq(&self.policy, policy) {
             return;
         }
-        let old = core::mem::replace(&mut self.policy, Arc::clone(policy));
-        let mut known = old.local.iter().zip(self.limiters.drain(..)).collect::<Vec<_>>();
-        let next = policy.local.iter().map(|limit| {
-            let same = known.iter().position(|(other, _)| *other == limit);
-            same.map_or_else(|| limiter(limit), |at| known.swap_remove(at).1)
-        });
-        self.limiters = next.collect();
+        self.policy = Arc::clone(policy);
+        let mut known = core::mem::take(&mut self.counted);
+        for limit in &policy.local {
+            let same = known.iter().position(|(other, _)| other == limit);
+            let changed = |(other, _): &Counted| other.by == limit.by && !policy.local.contains(other);
+            let known = same.or_else(|| known.iter().position(changed)).map(|place| known.remove(place));
+            let (_, mut limiter) = known.unwrap_or_else(|| begun(limit));
+            limiter.handle_bounds(limit.rate, limit.max_keys);
+            self.counted.push((limit.clone(), limiter));
+        }
+        self.counted.append(&mut known);
     }
 }
 
-fn limiter(limit: &LocalLimit) -> Limiter<Box<[u8]>> {
-    Limiter::new(limit.rate, limit.max_keys)
+fn begun(limit: &LocalLimit) -> Counted {
+    (limit.clone(), Limiter::new(limit.rate, limit.max_keys))
 }
 
 /// The buckets of all policies. Several threads may share them behind a lock.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LocalLimits(BTreeMap<Arc<str>, Buckets>);
 
 impl LocalLimits {
@@ -104,7 +100,7 @@ impl LocalLimits {
         let buckets = self.0.entry(Arc::clone(&policy.name)).or_insert_with(|| Buckets::new(policy));
         buckets.handle_policy(policy);
         let mut taken = Taken { passes: true, shadowed: false, quota: None };
-        for (limit, limiter) in policy.local.iter().zip(&mut buckets.limiters) {
+        for (limit, (_, limiter)) in policy.local.iter().zip(&mut buckets.counted) {
             let Some(key) = key(limit, asking) else { continue };
             let verdict = limiter.take(now, &key);
             taken.passes &= verdict.passes();
@@ -126,16 +122,23 @@ impl LocalLimits {
         taken
     }
 
-    /// Only these policies are there now; what others have counted is forgotten.
+    /// Only these policies are there now; what others have counted is forgotten, and what these have for limits that they no
+    /// longer have.
     pub fn retain<'a>(&mut self, policies: impl Iterator<Item = &'a Arc<RatePolicy>>) {
-        let there: BTreeSet<&str> = policies.map(|policy| &*policy.name).collect();
-        self.0.retain(|name, _| there.contains(&**name));
+        let there: BTreeMap<&str, &Arc<RatePolicy>> =
+            policies.map(|policy| (&*policy.name, policy)).collect();
+        self.0.retain(|name, buckets| {
+            let Some(policy) = there.get(&**name) else { return false };
+            buckets.handle_policy(policy);
+            buckets.counted.truncate(policy.local.len());
+            true
+        });
     }
 
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.values().flat_map(|buckets| &buckets.limiters).map(Limiter::len).sum()
+        self.0.values().flat_map(|buckets| &buckets.counted).map(|(_, limiter)| limiter.len()).sum()
     }
 
     /// Whether none is.

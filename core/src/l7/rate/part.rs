@@ -9,8 +9,8 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::identity::Identity;
+use crate::l7::facts::{header, parameter};
 use crate::l7::jwt::Authenticated;
-use crate::l7::matching::{header, parameter};
 use crate::l7::{Named, Request};
 use crate::mesh::ServiceName;
 
@@ -41,7 +41,7 @@ pub struct Masked {
 }
 
 /// One thing that requests are told apart by: an entry of a descriptor, or a part of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// `generic_key`: the same for all.
     Generic {
@@ -143,16 +143,11 @@ impl Part {
                 there(key, parameter(request.query(), name).map(text), *optional)
             }
             Self::HeaderMatch { key, value, headers, expect } => {
-                let holds =
-                    |it: &Named| header(request, &it.name).is_some_and(|found| it.value.matches(&found));
-                let right = headers.iter().all(holds) == *expect;
+                let right = headers.iter().all(|named| named.holds_header(request)) == *expect;
                 there(key, right.then(|| value.as_ref().into()), false)
             }
             Self::QueryMatch { key, value, parameters, expect } => {
-                let holds = |it: &Named| {
-                    parameter(request.query(), &it.name).is_some_and(|found| it.value.matches(&found))
-                };
-                let right = parameters.iter().all(holds) == *expect;
+                let right = parameters.iter().all(|named| named.holds_query(request)) == *expect;
                 there(key, right.then(|| value.as_ref().into()), false)
             }
             Self::RemoteAddress => {

@@ -1,5 +1,6 @@
 //! What a `RateLimitPolicy` says, as data.
 use alloc::boxed::Box;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,7 +10,7 @@ use super::part::Part;
 use crate::l7::{Rate, Target};
 
 /// A rate limit policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RatePolicy {
     /// Its `namespace/name`.
     pub name: Arc<str>,
@@ -24,7 +25,7 @@ pub struct RatePolicy {
 }
 
 /// Token buckets, one for each key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LocalLimit {
     /// How many requests may pass.
     pub rate: Rate,
@@ -35,7 +36,7 @@ pub struct LocalLimit {
 }
 
 /// Limits of a rate limit service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GlobalLimit {
     /// Where it is.
     pub service: Target,
@@ -50,7 +51,7 @@ pub struct GlobalLimit {
 }
 
 /// One thing that the service is asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DescriptorRule {
     /// Its entries. If one of them is not there, nor is the descriptor.
     pub parts: Vec<Part>,
@@ -73,6 +74,39 @@ pub struct LimitAnswer {
     pub retry_after: bool,
     /// Header `x-envoy-ratelimited` on refusals.
     pub envoy_header: bool,
+}
+
+/// How much is left of a limit.
+pub(super) struct Quota {
+    /// The limit, as it is told.
+    pub(super) limit: String,
+    /// Requests that are left.
+    pub(super) remaining: u32,
+    /// Seconds until there are more.
+    pub(super) reset: u64,
+    /// Seconds after which who is refused may come again.
+    pub(super) retry_after: u64,
+}
+
+impl LimitAnswer {
+    /// Headers for an answer (draft-ietf-httpapi-ratelimit-headers-03): of the refusal, or of whatever the request gets.
+    pub(super) fn headers(&self, quota: Option<Quota>, refused: bool) -> Vec<(&'static str, String)> {
+        let mut headers = Vec::new();
+        if let Some(Quota { limit, remaining, reset, retry_after }) = quota {
+            if self.quota_headers {
+                headers.push(("x-ratelimit-limit", limit));
+                headers.push(("x-ratelimit-remaining", remaining.to_string()));
+                headers.push(("x-ratelimit-reset", reset.to_string()));
+            }
+            if self.retry_after && refused {
+                headers.push(("retry-after", retry_after.to_string()));
+            }
+        }
+        if self.envoy_header && refused {
+            headers.push(("x-envoy-ratelimited", "true".into()));
+        }
+        headers
+    }
 }
 
 impl Default for LimitAnswer {

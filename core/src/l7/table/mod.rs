@@ -83,7 +83,7 @@ impl Table {
     pub fn find(&self, request: &impl Request) -> Option<Found<'_>> {
         let mut best: Option<(usize, Found<'_>)> = None;
         for shelf in self.paths.shelves(request.path()) {
-            for places in shelf.lists(request) {
+            shelf.each(request, &mut |places| {
                 for &place in places {
                     if best.as_ref().is_some_and(|(best, _)| *best <= place) {
                         break;
@@ -94,7 +94,7 @@ impl Table {
                         break;
                     }
                 }
-            }
+            });
         }
         best.map(|(_, found)| found)
     }

@@ -177,12 +177,6 @@ impl Expression {
         &self.written
     }
 
-    /// What it gives.
-    #[must_use]
-    pub const fn kind(&self) -> Type {
-        self.kind
-    }
-
     /// Its value for an exchange.
     pub fn evaluate<'a>(&'a self, about: &'a impl Attributes) -> Value<'a> {
         evaluate(&self.root, about)
@@ -196,28 +190,6 @@ impl Expression {
     /// Its value as a text, `unknown` where there is none.
     pub fn text(&self, about: &impl Attributes) -> String {
         self.evaluate(about).to_text().unwrap_or_else(|| "unknown".into())
-    }
-
-    /// Calls `found` with every attribute it asks for.
-    pub fn each_attribute<'a>(&'a self, found: &mut impl FnMut(&'a Attribute)) {
-        each_attribute(&self.root, found);
-    }
-}
-
-fn each_attribute<'a>(node: &'a Node, found: &mut impl FnMut(&'a Attribute)) {
-    match node {
-        Node::Literal(_) => {}
-        Node::Get(attribute) | Node::Has(attribute) => found(attribute),
-        Node::Not(one) | Node::Matches(one, _) | Node::ToText(one) => each_attribute(one, found),
-        Node::And(one, two) | Node::Or(one, two) | Node::Compare(_, one, two) | Node::Search(_, one, two) => {
-            each_attribute(one, found);
-            each_attribute(two, found);
-        }
-        Node::Choose(one, two, three) => {
-            each_attribute(one, found);
-            each_attribute(two, found);
-            each_attribute(three, found);
-        }
     }
 }
 

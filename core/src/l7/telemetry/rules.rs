@@ -1,12 +1,11 @@
 //! Which metrics, log lines and spans are made of requests to which service, after all `Telemetry` resources are merged.
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::attribute::Attribute;
 use super::expression::Expression;
-use super::tracing::{CustomTag, Tracing};
+use super::tracing::Tracing;
 use crate::mesh::ServiceName;
 
 macro_rules! metrics {
@@ -153,34 +152,6 @@ pub struct Telemetry {
     pub tracing: Tracing,
 }
 
-impl Telemetry {
-    /// The headers that are told of, in lower case: of requests, and of answers. Who hands over an exchange keeps these.
-    #[must_use]
-    pub fn headers(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
-        let (mut request, mut response) = (BTreeSet::new(), BTreeSet::new());
-        let filters = self.access_logs.iter().filter_map(|log| log.filter.as_ref());
-        for expression in self.metrics.expressions.iter().chain(filters) {
-            expression.each_attribute(&mut |attribute| {
-                if let Attribute::RequestHeader(name) = attribute {
-                    request.insert(&**name);
-                } else if let Attribute::ResponseHeader(name) = attribute {
-                    response.insert(&**name);
-                }
-            });
-        }
-        if self.tracing.collector.is_some() {
-            request.insert("x-envoy-downstream-service-cluster");
-            response.insert("grpc-message");
-            for tag in self.tracing.tags.values() {
-                if let CustomTag::Header(name, _) = tag {
-                    request.insert(&**name);
-                }
-            }
-        }
-        (request, response)
-    }
-}
-
 /// What is told of requests, by service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Telemetries {
@@ -206,7 +177,6 @@ impl Telemetries {
 mod tests {
     use std::vec;
 
-    use super::super::{Collector, CollectorProtocol};
     use super::*;
 
     #[test]
@@ -242,27 +212,5 @@ mod tests {
         assert_eq!((numbers, rules.expressions.len()), ([0, 1, 0], 2));
         rules.by_metric.insert(Metric::TcpSent, MetricRule::default());
         assert_eq!(rules.of(Metric::TcpSent), None);
-    }
-
-    #[test]
-    fn headers_that_are_told_of_are_known() {
-        let mut telemetry = Telemetry::default();
-        assert_eq!(telemetry.headers(), (BTreeSet::new(), BTreeSet::new()));
-        let mut rules = MetricRules::default();
-        rules.expression(Expression::new("request.headers['X-A']").unwrap());
-        telemetry.metrics = Arc::new(rules);
-        let filter = Expression::condition("has(response.headers['x-b'])").unwrap();
-        telemetry.access_logs = vec![AccessLog { filter: Some(filter), ..AccessLog::default() }];
-        telemetry.tracing.tags = BTreeMap::from([("t".into(), CustomTag::Header("x-c".into(), None))]);
-        assert_eq!(telemetry.headers(), (BTreeSet::from(["x-a"]), BTreeSet::from(["x-b"])));
-        telemetry.tracing.collector = Some(Arc::new(Collector {
-            name: "otel".into(),
-            host: "otel".into(),
-            port: 1,
-            protocol: CollectorProtocol::Grpc { metadata: vec![] },
-            timeout: Duration::from_secs(1),
-        }));
-        let request = BTreeSet::from(["x-a", "x-c", "x-envoy-downstream-service-cluster"]);
-        assert_eq!(telemetry.headers(), (request, BTreeSet::from(["x-b", "grpc-message"])));
     }
 }

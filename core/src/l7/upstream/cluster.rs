@@ -263,12 +263,6 @@ impl Cluster {
         level.open().binary_search(&place).is_ok().then_some(place)
     }
 
-    /// The uid of the endpoint that `is` holds for, such as the one of a session, which names it by a hash.
-    pub fn uid_where(&self, is: impl Fn(&str) -> bool) -> Option<&Arc<str>> {
-        let mut uids = self.members.iter().map(|member| &member.endpoint.workload.uid);
-        uids.find(|uid| is(uid))
-    }
-
     fn draw(&mut self, now: Instant, pick: &Pick<'_>, rng: &mut Rng) -> Option<usize> {
         // As `Rng::weighted`, which gives no place.
         let total = self.levels.iter().map(|level| level.load).fold(0, u64::saturating_add);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::l7::matching::{header, parameter};
+use crate::l7::facts::{cookies, header, parameter};
 use crate::l7::{KeyHash, Request};
 use crate::rng::Rng;
 
@@ -85,10 +85,7 @@ impl KeySource {
 
 /// The value of the first cookie of this name, without quotes (RFC 6265 §4.2.1).
 fn cookie_value<'a>(request: &'a impl Request, name: &str) -> Option<&'a [u8]> {
-    let pairs = request.header("cookie").flat_map(|value| value.split(|octet| *octet == b';'));
-    let mut values =
-        pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-    let value = values.next()?;
+    let value = cookies(request, name).next()?;
     Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 

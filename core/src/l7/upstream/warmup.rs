@@ -41,13 +41,6 @@ impl Warmup {
     }
 }
 
-impl Default for Warmup {
-    /// None: everybody has the full share at once.
-    fn default() -> Self {
-        Self { duration: Duration::ZERO, shares: Arc::default() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +54,8 @@ mod tests {
             [at(0), at(5), at(10), at(50), at(99), at(100), at(1000)],
             [100, 100, 100, 500, 990, 1000, 1000]
         );
-        assert_eq!(Warmup::default().share(Instant::ZERO, Instant::ZERO), WHOLE);
+        let none = Warmup { duration: Duration::ZERO, shares: Arc::default() };
+        assert_eq!(none.share(Instant::ZERO, Instant::ZERO), WHOLE);
         let never = Warmup { duration: Duration::from_secs(1), shares: [0].into() };
         assert_eq!(never.share(Instant::ZERO, Instant::ZERO), 1);
     }

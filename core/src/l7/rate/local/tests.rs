@@ -194,6 +194,27 @@ fn a_change_keeps_what_stays_and_begins_what_is_new() {
     assert!(passes(&other));
 }
 
+// Requests go by the version that was in force when they came.
+#[test]
+fn versions_that_take_turns_give_nothing_back() {
+    let world = World::new();
+    let asked = Asked::get("/");
+    let of = |max_tokens, by| LocalLimit { rate: Rate { max_tokens, ..RATE }, ..limit(by) };
+    let [narrow, wide] = [2, 3].map(|max_tokens| policy(vec![of(max_tokens, vec![])]));
+    let other = policy(vec![limit(vec![Part::Namespace])]);
+    let both = policy(vec![of(3, vec![]), of(9, vec![])]);
+    for versions in [[&narrow, &wide], [&narrow, &other], [&wide, &both]] {
+        let mut limits = LocalLimits::new();
+        let mut passed = |policy| limits.take(at(0), policy, &world.asking(&asked)).passes;
+        let count = (0..20).filter(|turn| passed(versions[turn % 2])).count();
+        let expected = if versions[1] == &other { 4 } else { 3 };
+        assert_eq!(count, expected, "{versions:?}");
+        limits.retain([versions[0]].into_iter());
+        assert_eq!(limits.len(), 1);
+        assert!(!limits.take(at(0), versions[0], &world.asking(&asked)).passes);
+    }
+}
+
 /// All orders in which three clients ask, time passes and the policy is read again: in no stretch of time does anybody get
 /// more than a bucket holds and what came meanwhile. Threads share the buckets behind a lock, so what they do has some order.
 #[test]
