@@ -199,10 +199,7 @@ fn answers_that_are_ambiguous_are_not_passed_on() {
         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n".into()
     });
     let reply = rig.get("odd", "/", &[]);
-    assert!(
-        reply.status == 502 || reply.body == b"a" && reply.header("content-length") != Some("9"),
-        "{reply:?}"
-    );
+    assert_eq!((reply.status, reply.body.as_slice(), reply.header("content-length")), (200, &b"a"[..], None));
 }
 
 /// Trailers stay trailers, and none that would mean something as a header is passed on (RFC 9110 §6.5.1).
