@@ -5,7 +5,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -127,6 +127,8 @@ pub(crate) fn faults(object: &Value) -> Vec<String> {
         ("policy/v1", "PodDisruptionBudget") => check::<PodDisruptionBudget>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => check::<ClusterRole>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => check::<ClusterRoleBinding>(object),
+        ("rbac.authorization.k8s.io/v1", "Role") => check::<Role>(object),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding") => check::<RoleBinding>(object),
         ("monitoring.coreos.com/v1", "PodMonitor") => check::<PodMonitor>(object),
         ("monitoring.coreos.com/v1", "PrometheusRule") => check::<PrometheusRule>(object),
         (version, kind) => vec![format!("{version} {kind} is not known here")],
