@@ -83,13 +83,12 @@ impl Source {
 fn directory(path: &Path, world: World) -> Result<(Opened, Loaded), RunError> {
     let (directory, loaded) =
         Directory::open(path, world).map_err(|error| RunError::Manifests { path: path.into(), error })?;
-    match loaded.unread().next() {
-        Some(problem) => {
-            crate::run::tell(&loaded);
-            Err(RunError::Unread(problem.clone()))
-        }
-        None => Ok((Opened::Directory(directory), loaded)),
+    let unread = loaded.unread().next().cloned();
+    if let Some(problem) = unread {
+        crate::run::tell(&loaded);
+        return Err(RunError::Unread(problem));
     }
+    Ok((Opened::Directory(directory), loaded))
 }
 
 impl Opened {

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Service, ServiceAccou
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,7 @@ fn check<T: DeserializeOwned + Serialize>(object: &Value) -> Vec<String> {
 pub(crate) fn faults(object: &Value) -> Vec<String> {
     let kind = |key: &str| object[key].as_str().unwrap_or_default();
     match (kind("apiVersion"), kind("kind")) {
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => check::<CustomResourceDefinition>(object),
         ("apps/v1", "DaemonSet") => check::<DaemonSet>(object),
         ("apps/v1", "Deployment") => check::<Deployment>(object),
         ("autoscaling/v2", "HorizontalPodAutoscaler") => check::<HorizontalPodAutoscaler>(object),

@@ -48,6 +48,20 @@ fn every_object_is_one_of_kubernetes() {
     }
 }
 
+/// Helm installs them before all else, and leaves them at the end.
+#[test]
+fn our_own_kinds_come_with_it() {
+    let ours = adit_control::resources::cluster::privileges().filter(|(group, ..)| *group == "adit.dev");
+    for (group, plural, _) in ours {
+        let path = root().join(CHART).join(format!("crds/{plural}.yaml"));
+        let text = std::fs::read_to_string(path).expect("a definition");
+        let kind: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+        assert_eq!(faults(&kind), Vec::<String>::new(), "{plural}");
+        assert_eq!(kind["metadata"]["name"], format!("{plural}.{group}"));
+        assert_eq!(kind["spec"]["versions"][0]["subresources"], json!({"status": {}}), "a status is written");
+    }
+}
+
 #[test]
 fn the_objects_are_those_that_were_asked_for() {
     let few = [

@@ -75,7 +75,7 @@ impl Followed {
                 &*object.name == "shop" && &*object.kind == "HTTPRoute" && object.generation == generation
             })
         };
-        let waiting = tokio::time::timeout(PATIENCE, self.loaded.wait_for(known));
+        let waiting = async { tokio::time::timeout(PATIENCE, self.loaded.wait_for(known)).await };
         let loaded = self.runtime.block_on(waiting).expect("in time").expect("it is watched").clone();
         self.rig.world.put(&loaded.compiled);
     }

@@ -177,12 +177,12 @@ fn resources(space: &str) -> Vec<(&'static str, &'static str, String)> {
             made(
                 "security.istio.io/v1",
                 "AuthorizationPolicy",
-                "missing",
-                &format!("targetRefs: [{}], action: DENY, rules: [{{}}]", to("nowhere")),
+                "unknown",
+                &format!("{target}, action: DENY, rules: [{{when: [{{key: nothing.known, values: [x]}}]}}]"),
             ),
         ),
         (
-            "True",
+            "False",
             "RequestAuthentication",
             made(
                 "security.istio.io/v1",

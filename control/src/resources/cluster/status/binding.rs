@@ -14,8 +14,6 @@ const CANARY: &str = "istio.io/use-waypoint-canary";
 const CANARY_NAMESPACE: &str = "istio.io/use-waypoint-canary-namespace";
 /// Tells waypoints of ours from others that have the same class.
 const APP: (&str, &str) = ("app.kubernetes.io/name", "adit-waypoint");
-/// Istio's own class of waypoints.
-const ISTIO_CLASS: &str = "istio-waypoint";
 
 /// Whose something is. All waypoints of ours come to the same answers, up to who of them is "us".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,10 +44,9 @@ impl Bindings<'_> {
                 self.service(self.objects.get(ISTIO_GROUP, "ServiceEntry", namespace, name), namespace)
             }
             (GATEWAY_GROUP, "Gateway") => self.gateway(namespace, name),
-            // Policies of a class are for all of its waypoints, and all of ours write the same of them.
-            (GATEWAY_GROUP, "GatewayClass") if name == ISTIO_CLASS || self.world.classes.contains(name) => {
-                Owner::Us
-            }
+            // Policies of a class are for all of its waypoints, and all of ours write the same of them. Which classes others of
+            // ours have been given, nobody knows.
+            (GATEWAY_GROUP, "GatewayClass") if self.world.classes.contains(name) => Owner::Us,
             (GATEWAY_GROUP, "GatewayClass") => Owner::Another,
             _ => Owner::Nobody,
         }
@@ -157,8 +154,8 @@ mod tests {
         {
             assert_eq!(bindings.owner(GATEWAY_GROUP, "Gateway", "shop", gateway), owner, "{gateway}");
         }
-        assert_eq!(bindings.owner(GATEWAY_GROUP, "GatewayClass", "", "istio-waypoint"), Owner::Us);
-        assert_eq!(bindings.owner(GATEWAY_GROUP, "GatewayClass", "", "mine"), Owner::Another);
+        assert_eq!(bindings.owner(GATEWAY_GROUP, "GatewayClass", "", "adit-waypoint"), Owner::Us);
+        assert_eq!(bindings.owner(GATEWAY_GROUP, "GatewayClass", "", "istio-waypoint"), Owner::Another);
         assert_eq!(bindings.owner("apps", "Deployment", "shop", "x"), Owner::Nobody);
     }
 }
