@@ -1,8 +1,9 @@
 //! Adit's test kit: models of the core's machines, pairs of tunnels and whole shards on simulated networks, a tunnel on a
-//! real socket for foreign peers, their programs, a control plane and a CNI agent by script, network namespaces with real
-//! redirection, oracles, Gateway API's conformance cases, and the bodies of the fuzz targets.
+//! real socket for foreign peers, their programs, a control plane, a Kubernetes API server and a CNI agent by script, network
+//! namespaces with real redirection, oracles, Gateway API's conformance cases, and the bodies of the fuzz targets.
 #![forbid(unsafe_code)]
 
+pub mod apiserver;
 pub mod cni;
 pub mod conformance;
 pub mod foreign;

@@ -9,7 +9,7 @@ use adit_core::hbone::Authority;
 use adit_core::l7::Normalization;
 use adit_core::proxy::LocalWorkload;
 use adit_ops::http::Origin;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::explain::{self, Caller, Header, Question, QuestionError};
 use crate::{demo, run};
@@ -45,9 +45,18 @@ The mesh, certificates, ports and limits are configured by the environment varia
 mode: PROXY_MODE=dedicated, and PROXY_WORKLOAD_INFO=namespace/pod/service-account names the waypoint's own pod. Of its listeners
 a waypoint has HBONE, readiness, metrics and admin.
 
-Manifests: every *.yaml, *.yml and *.json file of the directory, read again when it changes. A file that is no good is refused
-by name in the log, and what was good of it before stays. Kinds: Gateway API (HTTPRoute, GRPCRoute, TLSRoute, TCPRoute,
-BackendTLSPolicy, Gateway, GatewayClass), Istio (AuthorizationPolicy, RequestAuthentication, DestinationRule, VirtualService,
+Resources come from a directory or from a cluster, and are translated alike.
+
+A directory (--config DIR): every *.yaml, *.yml and *.json file of it, read again when it changes. A file that is no good is
+refused by name in the log, and what was good of it before stays.
+
+A cluster (--config-source cluster): every kind is watched in all namespaces, by the pod's service account, or by what KUBECONFIG
+names. Until all has been read once the waypoint is not ready; when the API server is away, the last state stays. What becomes of
+each resource is written into its status, by the controller `adit.dev/waypoint`, as far as its service has the label
+istio.io/use-waypoint with the name of this Gateway. ConfigMaps and Secrets are read only where a resource refers to them.
+
+Kinds: Gateway API (HTTPRoute, GRPCRoute, TLSRoute, TCPRoute,
+BackendTLSPolicy, XBackendTrafficPolicy, Gateway, GatewayClass), Istio (AuthorizationPolicy, RequestAuthentication, DestinationRule, VirtualService,
 Telemetry), core Services for the protocols of their ports, the ConfigMap `istio` for extension providers. What is not
 supported is named in the log, field by field.
 
@@ -57,8 +66,20 @@ Exit status: 0 after a drain, 1 otherwise.";
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Proxy {
     /// Directory of manifests
-    #[arg(long, value_name = "DIR", env = "WAYPOINT_CONFIG")]
-    pub config: PathBuf,
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WAYPOINT_CONFIG",
+        required_unless_present = "config_source",
+        required_if_eq("config_source", "directory")
+    )]
+    pub config: Option<PathBuf>,
+    /// Where resources come from; a directory if --config is given alone
+    #[arg(long, value_name = "SOURCE", env = "WAYPOINT_CONFIG_SOURCE")]
+    pub config_source: Option<ConfigSource>,
+    /// Whether what becomes of a cluster's resources is written into their status
+    #[arg(long, value_name = "BOOL", env = "WAYPOINT_WRITE_STATUS", default_value_t = true, action = ArgAction::Set)]
+    pub write_status: bool,
     /// Name of our Gateway; its namespace is that of our pod
     #[arg(long, value_name = "NAME", env = "GATEWAY", default_value = "waypoint")]
     pub gateway: String,
@@ -75,6 +96,15 @@ pub struct Proxy {
     /// Without it, sessions are each replica's own, and end with it
     #[arg(long, value_name = "FILE")]
     pub session_secret: Option<PathBuf>,
+}
+
+/// Where resources come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfigSource {
+    /// Files of --config
+    Directory,
+    /// The API of a Kubernetes cluster
+    Cluster,
 }
 
 const EXPLAIN: &str = "\
@@ -263,6 +293,10 @@ mod tests {
         let proxy = |args: &[&str]| Cli::try_parse_from([&["adit-waypoint", "proxy"], args].concat());
         assert!(proxy(&["--config", "x", "--path-normalization", "MERGE_SLASHES"]).is_ok());
         assert!(proxy(&[]).is_err());
+        assert!(proxy(&["--config-source", "directory"]).is_err());
+        assert!(proxy(&["--config-source", "cluster"]).is_ok());
+        let silent = proxy(&["--config-source", "cluster", "--write-status=false"]);
+        assert!(matches!(silent.unwrap().command, Command::Proxy(Proxy { write_status: false, .. })));
         let error = proxy(&["--config", "x", "--path-normalization", "merge"]).unwrap_err().to_string();
         assert!(error.contains("expected NONE, BASE"), "{error}");
     }

@@ -19,6 +19,7 @@
 //! | [`settings`] | bounds and deadlines |
 //! | `share` | what one client may take |
 //! | [`shared`] | what all threads have in common |
+//! | [`source`] | where resources come from |
 //! | `tcp` | connections that are not HTTP |
 //! | `upstream` | connections to endpoints |
 //! | [`worker`] | one thread |
@@ -41,6 +42,7 @@ mod serve;
 pub mod settings;
 mod share;
 pub mod shared;
+pub mod source;
 mod tcp;
 mod upstream;
 pub mod worker;

@@ -3,8 +3,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use adit_control::jwks::SourceState;
-use adit_control::resources::ObjectName;
-use adit_control::resources::directory::Loaded;
+use adit_control::resources::{Loaded, ObjectName};
 use adit_core::l7::Target;
 use adit_core::l7::jwt::KeySource;
 use adit_ops::http::{Body, Handler, Request, Response};
@@ -183,6 +182,7 @@ fn routes(loaded: &Loaded) -> Value {
     json!({
         "problems": problems.collect::<Vec<_>>(),
         "files": files.collect::<Vec<_>>(),
+        "cluster": loaded.sources.iter().map(|problem| json!({ "of": problem.of, "text": problem.text })).collect::<Vec<_>>(),
         "statuses": statuses.collect::<Vec<_>>(),
     })
 }

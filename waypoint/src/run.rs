@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use adit_control::grpc::Roots;
 use adit_control::jwks::{Fetcher, Jwks};
-use adit_control::resources::directory::{Directory, FileProblem, Loaded};
-use adit_control::resources::{Severity, World};
+use adit_control::resources::cluster::ClusterError;
+use adit_control::resources::directory::FileProblem;
+use adit_control::resources::{Compiled, Loaded, Severity, World};
 use adit_core::l7::jwt::RefreshSettings;
 use adit_core::l7::{KeyHash, SessionKey};
 use adit_core::mesh::Mesh;
@@ -23,7 +24,7 @@ use adit_ops::l7::metrics::HttpMetrics;
 use adit_ops::l7::otlp::{ExportFigures, Exporters, Limits, Push, PushError, Pushing, Resource};
 use adit_ops::l7::trace::Own;
 use adit_ops::logging::{Levels, LogGuard};
-use adit_ops::metrics::Metrics;
+use adit_ops::metrics::{Metrics, Resources};
 use adit_ops::readiness::Readiness;
 use adit_process::admin::ProcessState;
 use adit_process::certificates::NodeCertificates;
@@ -45,6 +46,7 @@ use crate::pages::{LISTED, Pages};
 use crate::proxy;
 use crate::settings::Settings;
 use crate::shared::{Parts, Shared};
+use crate::source::Source;
 
 /// How long spans that wait, and the last push of metrics, may take to leave at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -75,6 +77,9 @@ pub enum RunError {
     /// Nothing is known of a file of manifests, so nobody knows what it would forbid.
     #[error("{0}: what this file forbids is not known: mend it, or take it away")]
     Unread(FileProblem),
+    /// The cluster cannot be watched.
+    #[error("--config-source cluster: {0}")]
+    Cluster(#[from] ClusterError),
     /// The secret of sessions cannot be read.
     #[error("{}: {error}; --session-secret names a file of at least 16 octets", path.display())]
     Secret {
@@ -124,11 +129,11 @@ fn run(
     let readiness = Readiness::new();
     let (known, listening) = (readiness.wait_for("state manager"), readiness.wait_for("proxy"));
     let requests = HttpMetrics::new(config.metrics);
-    let figures = ExportFigures::default();
+    let (figures, resources) = (ExportFigures::default(), Resources::default());
     let metrics = Metrics::waypoint(
         &config.istio_version,
         &requests,
-        [Box::new(figures.clone()) as _, Box::new(guard.access()) as _],
+        [Box::new(figures.clone()) as _, Box::new(guard.access()) as _, Box::new(resources.clone()) as _],
     );
     let control = Arc::new(TokioThread::start("adit-control").map_err(system)?);
     let tables = Arc::new(Tables::new(Arc::new(Mesh::empty(Arc::clone(&config.network)))));
@@ -136,23 +141,37 @@ fn run(
     let certificates = NodeCertificates::start(config, random, None, Arc::clone(&control))?;
     metrics.certificates.tell(certificates.figures());
 
-    let (directory, loaded) = Directory::open(&arguments.config, world)
-        .map_err(|error| RunError::Manifests { path: arguments.config.clone(), error })?;
-    tell(&loaded);
-    if let Some(problem) = loaded.unread().next() {
-        return Err(RunError::Unread(problem.clone()));
-    }
-    let keys = Jwks::new();
-    keys.update(loaded.compiled.snapshot.authentications.sources());
-    let (manifests, changes) = watch::channel(loaded.clone());
-    let shown = changes.clone();
+    let source = Source::new(arguments);
+    let (manifests, mut changes) = watch::channel(Loaded::nothing(&world));
     let (handle, resource) = (control.handle().clone(), resource(local, vars));
     let exporters = Exporters::new(handle.clone(), resource.clone(), Limits::default(), figures.clone());
     let exporters = Arc::new(exporters);
     let pushing = push.map(|push| Pushing::start(&handle, push, resource, metrics.clone(), figures.clone()));
+    let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
+    let begun = Arc::new(OnceLock::new());
+    let admin = Admin::new(Arc::clone(&state), Arc::new(levels)).listing(LISTED);
+    let admin = Pages::new(admin, changes.clone(), Arc::clone(&begun));
+    let mut sockets = Sockets::default();
+    let _pages =
+        pages::serve(config, readiness.clone(), Arc::new(metrics.clone()), Arc::new(admin), &mut sockets)?;
+    let opened = control.wait(async {
+        tokio::select! {
+            () = stopping.asked() => None,
+            opened = source.open(world, random, &resources) => Some(opened),
+        }
+    });
+    // Told to end before there was anything to drain.
+    let Some(opened) = opened else { return Ok(()) };
+    let (opened, loaded) = opened?;
+    tell(&loaded);
+    let keys = Jwks::new();
+    keys.update(loaded.compiled.snapshot.authentications.sources());
     let (put, in_force) = watch::channel(InForce::new(Arc::clone(&loaded.compiled.snapshot), &exporters));
-    control.spawn(directory.watch(manifests));
-    control.spawn(follow(changes, put, keys.clone(), Arc::clone(&exporters)));
+    let first = Arc::clone(&loaded.compiled);
+    manifests.send_replace(loaded);
+    changes.mark_unchanged();
+    control.spawn(opened.watch(manifests));
+    control.spawn(follow(first, changes, put, keys.clone(), Arc::clone(&exporters)));
     let fetcher = Fetcher { roots: Roots::System, mark: None, names: None };
     let fetch = move |source| {
         let fetcher = fetcher.clone();
@@ -160,13 +179,6 @@ fn run(
     };
     control.spawn(keys.clone().run(RefreshSettings::default(), random, fetch));
 
-    let state = Arc::new(ProcessState::new(config, &tables, &certificates, &metrics));
-    let begun = Arc::new(OnceLock::new());
-    let admin = Admin::new(Arc::clone(&state), Arc::new(levels)).listing(LISTED);
-    let admin = Pages::new(admin, shown, Arc::clone(&begun));
-    let mut sockets = Sockets::default();
-    let _pages =
-        pages::serve(config, readiness.clone(), Arc::new(metrics.clone()), Arc::new(admin), &mut sockets)?;
     if config.mesh.is_some() {
         tables.load(load_mesh(config)?);
     }
@@ -211,7 +223,7 @@ fn run(
     tracing::info!(
         identity = instance.identity().map(tracing::field::display),
         hbone = %instance.addresses().hbone,
-        manifests = %arguments.config.display(),
+        manifests = %source,
         "listening"
     );
     let asked = stopping.asked();
@@ -286,8 +298,9 @@ fn session_key(secret: Option<&Path>) -> Result<SessionKey, RunError> {
     Ok(SessionKey::new(half(b"high") << 64 | half(b"low")))
 }
 
-/// Puts into force what manifests say, whenever they change.
+/// Puts into force what resources come to, whenever that is something else than `last`.
 async fn follow(
+    mut last: Arc<Compiled>,
     mut changes: watch::Receiver<Loaded>,
     put: watch::Sender<Arc<InForce>>,
     keys: Jwks,
@@ -295,15 +308,20 @@ async fn follow(
 ) {
     while changes.changed().await.is_ok() {
         let loaded = changes.borrow_and_update().clone();
+        // Something may be wrong with the source, and what it holds the same.
+        if Arc::ptr_eq(&last, &loaded.compiled) {
+            continue;
+        }
+        last = Arc::clone(&loaded.compiled);
         tell(&loaded);
         keys.update(loaded.compiled.snapshot.authentications.sources());
         put.send_replace(InForce::new(Arc::clone(&loaded.compiled.snapshot), &exporters));
-        tracing::info!("the manifests have changed, and are in force");
+        tracing::info!("the resources have changed, and are in force");
     }
 }
 
-/// Says what is wrong with manifests.
-fn tell(loaded: &Loaded) {
+/// Says what is wrong with manifests. What is wrong with a cluster is told as it comes and goes.
+pub(crate) fn tell(loaded: &Loaded) {
     for file in &loaded.files {
         tracing::error!("{file}");
     }

@@ -10,10 +10,13 @@
 //! One translator per kind, each in a file of its own. Nothing that is written is ignored in silence: what is wrong or cannot be
 //! done is a [`Problem`], and the effect is a refusal (status 500, a denial), never the rest of what was meant.
 mod adit;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod directory;
 pub mod documents;
 mod gateway;
 pub mod istio;
+mod loaded;
 mod object;
 mod problem;
 mod services;
@@ -27,6 +30,7 @@ use std::sync::Arc;
 
 use adit_core::l7::Snapshot;
 
+pub use self::loaded::{Loaded, SourceProblem};
 pub use self::object::{Object, ObjectError};
 pub use self::problem::{ObjectName, Problem, Problems, Severity};
 pub use self::world::World;

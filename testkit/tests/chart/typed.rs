@@ -5,7 +5,8 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,7 @@ fn check<T: DeserializeOwned + Serialize>(object: &Value) -> Vec<String> {
 pub(crate) fn faults(object: &Value) -> Vec<String> {
     let kind = |key: &str| object[key].as_str().unwrap_or_default();
     match (kind("apiVersion"), kind("kind")) {
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => check::<CustomResourceDefinition>(object),
         ("apps/v1", "DaemonSet") => check::<DaemonSet>(object),
         ("apps/v1", "Deployment") => check::<Deployment>(object),
         ("autoscaling/v2", "HorizontalPodAutoscaler") => check::<HorizontalPodAutoscaler>(object),
@@ -127,6 +129,8 @@ pub(crate) fn faults(object: &Value) -> Vec<String> {
         ("policy/v1", "PodDisruptionBudget") => check::<PodDisruptionBudget>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => check::<ClusterRole>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => check::<ClusterRoleBinding>(object),
+        ("rbac.authorization.k8s.io/v1", "Role") => check::<Role>(object),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding") => check::<RoleBinding>(object),
         ("monitoring.coreos.com/v1", "PodMonitor") => check::<PodMonitor>(object),
         ("monitoring.coreos.com/v1", "PrometheusRule") => check::<PrometheusRule>(object),
         (version, kind) => vec![format!("{version} {kind} is not known here")],

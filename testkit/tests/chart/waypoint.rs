@@ -48,12 +48,31 @@ fn every_object_is_one_of_kubernetes() {
     }
 }
 
+/// Helm installs them before all else, and leaves them at the end.
+#[test]
+fn our_own_kinds_come_with_it() {
+    let ours = adit_control::resources::cluster::privileges().filter(|(group, ..)| *group == "adit.dev");
+    for (group, plural, _) in ours {
+        let path = root().join(CHART).join(format!("crds/{plural}.yaml"));
+        let text = std::fs::read_to_string(path).expect("a definition");
+        let kind: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+        assert_eq!(faults(&kind), Vec::<String>::new(), "{plural}");
+        assert_eq!(kind["metadata"]["name"], format!("{plural}.{group}"));
+        assert_eq!(kind["spec"]["versions"][0]["subresources"], json!({"status": {}}), "a status is written");
+    }
+}
+
 #[test]
 fn the_objects_are_those_that_were_asked_for() {
     let few = [
-        "ConfigMap shop/waypoint-manifests",
+        "ClusterRole -/waypoint-shop",
+        "ClusterRoleBinding -/waypoint-shop",
         "Deployment shop/waypoint",
         "Gateway shop/waypoint",
+        "Role istio-system/waypoint-shop-mesh",
+        "Role shop/waypoint-shop-configmaps",
+        "RoleBinding istio-system/waypoint-shop-mesh",
+        "RoleBinding shop/waypoint-shop-configmaps",
         "Service shop/waypoint",
         "ServiceAccount shop/waypoint",
     ];
@@ -72,7 +91,8 @@ fn the_objects_are_those_that_were_asked_for() {
     ];
     assert_eq!(everything().names(), all);
     // For one that has its files and its identity elsewhere.
-    let bare = template(&["--set", "serviceAccount=web,manifestsFrom=mine,gateway.create=false"]);
+    let bare =
+        template(&["--set", "serviceAccount=web,source=directory,manifestsFrom=mine,gateway.create=false"]);
     assert_eq!(bare.expect("it renders").names(), ["Deployment shop/waypoint", "Service shop/waypoint"]);
 }
 
@@ -84,6 +104,9 @@ fn values_that_there_are_not_are_refused_by_name() {
         ("pathNormalization=LOWER", "/pathNormalization"),
         ("gateway.for=services", "/gateway/for"),
         ("manifests.readme=x", "readme"),
+        ("source=files", "/source"),
+        ("manifestsFrom=mine", "source=directory"),
+        ("rbac.secrets={a}", "secrets"),
         ("terminationGracePeriodSeconds=1", "/terminationGracePeriodSeconds"),
     ] {
         let error = template(&["--set", set]).expect_err("it must be refused");
@@ -144,10 +167,95 @@ fn it_has_no_privileges() {
         "seccompProfile": {"type": "RuntimeDefault"},
     });
     assert_eq!(objects.container()["securityContext"], expected);
-    assert_eq!(objects.pod()["automountServiceAccountToken"], false);
+    // To call the API server; with manifests of its own it does not.
+    assert_eq!(objects.pod()["automountServiceAccountToken"], true);
+    assert_eq!(everything().pod()["automountServiceAccountToken"], false);
     assert!(
         objects.pod()["volumes"].as_array().expect("volumes").iter().all(|it| it.get("hostPath").is_none())
     );
+}
+
+/// The rules of a role: `verb group/resource` of each.
+fn allowed(role: &Value) -> Vec<String> {
+    let texts = |rule: &Value, field: &str| -> Vec<String> {
+        let list = rule[field].as_array().expect("a list").iter();
+        list.map(|text| text.as_str().expect("text").to_owned()).collect()
+    };
+    let mut all = Vec::new();
+    for rule in role["rules"].as_array().expect("rules") {
+        for verb in texts(rule, "verbs") {
+            for group in texts(rule, "apiGroups") {
+                all.extend(
+                    texts(rule, "resources").iter().map(|resource| format!("{verb} {group}/{resource}")),
+                );
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn it_may_read_and_write_what_it_does_and_no_more() {
+    let objects = defaults();
+    let mut expected = Vec::new();
+    let mut read_only = Vec::new();
+    for (group, plural, written) in adit_control::resources::cluster::privileges() {
+        let reading = ["list", "watch"].map(|verb| format!("{verb} {group}/{plural}"));
+        read_only.extend(reading.clone());
+        expected.extend(reading);
+        if written {
+            expected.extend([format!("get {group}/{plural}"), format!("patch {group}/{plural}/status")]);
+        }
+    }
+    expected.sort();
+    read_only.sort();
+    assert_eq!(allowed(objects.the("ClusterRole")), expected);
+    let silent = template(&["--set", "writeStatus=false"]).expect("it renders");
+    assert_eq!(allowed(silent.the("ClusterRole")), read_only);
+    // No Secret anywhere, and of Istio's namespace one ConfigMap.
+    let roles = |objects: &Objects| -> Vec<Value> {
+        objects.0.iter().filter(|object| object["kind"] == "Role").cloned().collect()
+    };
+    for role in roles(&objects) {
+        assert_eq!(allowed(&role), ["list /configmaps", "watch /configmaps"]);
+        let names = &role["rules"][0]["resourceNames"];
+        let expected =
+            if role["metadata"]["namespace"] == "istio-system" { json!(["istio"]) } else { Value::Null };
+        assert_eq!(*names, expected);
+    }
+    let more =
+        template(&["--set", "rbac.secretsIn={vault},rbac.configMapsIn={certs,shop}"]).expect("it renders");
+    let namespaces: Vec<_> = roles(&more)
+        .iter()
+        .map(|role| {
+            format!(
+                "{} {}",
+                role["metadata"]["namespace"].as_str().expect("text"),
+                role["rules"][0]["resources"][0].as_str().expect("text")
+            )
+        })
+        .collect();
+    assert_eq!(
+        namespaces,
+        ["istio-system configmaps", "certs configmaps", "shop configmaps", "vault secrets"]
+    );
+    for binding in
+        more.0.iter().filter(|object| object["kind"].as_str().is_some_and(|kind| kind.ends_with("Binding")))
+    {
+        assert_eq!(
+            binding["subjects"],
+            json!([{"kind": "ServiceAccount", "name": "waypoint", "namespace": "shop"}])
+        );
+        assert_eq!(binding["roleRef"]["name"], binding["metadata"]["name"]);
+    }
+    for set in ["rbac.create=false", "source=directory"] {
+        let none = template(&["--set", set]).expect("it renders");
+        assert!(
+            none.0.iter().all(|object| !object["kind"].as_str().unwrap_or_default().contains("Role")),
+            "{set}"
+        );
+    }
 }
 
 #[test]
@@ -155,18 +263,29 @@ fn it_is_started_as_its_help_says() {
     let arguments = |objects: &Objects| objects.container()["args"].clone();
     let mut expected = vec![
         "proxy",
-        "--config=/etc/adit/manifests",
+        "--config-source=cluster",
         "--gateway=waypoint",
         "--gateway-class=istio-waypoint",
         "--path-normalization=BASE",
     ];
     assert_eq!(arguments(&defaults()), json!(expected));
+    expected[1] = "--config=/etc/adit/manifests";
     expected[2] = "--gateway=reviews-waypoint";
     expected[4] = "--path-normalization=DECODE_AND_MERGE_SLASHES";
     expected.push("--session-secret=/etc/adit/session/secret");
     assert_eq!(arguments(&everything()), json!(expected));
     let flags = std::fs::read_to_string(root().join("waypoint/src/cli.rs")).expect("the command line");
-    for flag in ["config", "gateway", "gateway_class", "path_normalization", "session_secret"] {
+    let silent = template(&["--set", "writeStatus=false"]).expect("it renders");
+    assert_eq!(arguments(&silent)[2], "--write-status=false");
+    for flag in [
+        "config",
+        "config_source",
+        "write_status",
+        "gateway",
+        "gateway_class",
+        "path_normalization",
+        "session_secret",
+    ] {
         assert!(flags.contains(&format!("pub {flag}: ")), "--{flag} is none of its flags");
     }
     let objects = defaults();
@@ -223,7 +342,8 @@ fn manifests_are_files_that_can_be_read() {
         .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
         .collect();
     assert_eq!(kinds, [r#""AuthorizationPolicy" "no-admin""#, r#""HTTPRoute" "reviews""#]);
-    assert_eq!(defaults().the("ConfigMap")["data"], json!({}));
+    let empty = template(&["--set", "source=directory"]).expect("it renders");
+    assert_eq!(empty.the("ConfigMap")["data"], json!({}));
     let volumes = objects.pod()["volumes"].as_array().expect("volumes");
     let manifests = volumes.iter().find(|volume| volume["name"] == "manifests").expect("a volume");
     assert_eq!(manifests["configMap"]["name"], objects.the("ConfigMap")["metadata"]["name"]);

@@ -1,7 +1,8 @@
 //! The control plane: etcd, kube-apiserver and istiod as processes on a host of their own.
 //!
 //! `etcd`, `kube-apiserver` and `pilot-discovery` are looked for on `PATH`; `ADIT_E2E_CRDS` names the file of Istio's custom
-//! resource definitions, which is part of its sources. `.ci/e2e` brings all of them.
+//! resource definitions, which is part of its sources, and `ADIT_E2E_GATEWAY_API` the folder of those of the Gateway API, of the
+//! version that istiod is built with. `.ci/e2e` brings all of them.
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,6 +60,9 @@ impl ControlPlane {
     pub(crate) fn start(host: Host) -> Result<Self> {
         let crds = env::var("ADIT_E2E_CRDS")
             .map_err(|_| "ADIT_E2E_CRDS must name Istio's crd-all.gen.yaml: .ci/e2e sets it")?;
+        let gateway_api = env::var("ADIT_E2E_GATEWAY_API").map_err(
+            |_| "ADIT_E2E_GATEWAY_API must name the Gateway API's config/crd/experimental: .ci/e2e sets it",
+        )?;
         let scratch = Scratch::new()?;
         let etcd = start_etcd(&host, &scratch)?;
         let secrets = Secrets::new(host.address(false))?;
@@ -76,6 +80,10 @@ impl ControlPlane {
         .map_err(|error| format!("{error}\n{last}"))?;
         let crds = fs::read_to_string(&crds).map_err(HarnessError::io(crds))?;
         kube.apply(&crds)?;
+        let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/waypoint-chart/crds");
+        for folder in [&*gateway_api, ours] {
+            kinds_of(folder)?.iter().try_for_each(|text| kube.apply(text))?;
+        }
         kube.apply(&space(SYSTEM, false))?;
         kube.apply(MESH)?;
         wait_until("Istio's kinds", SOON, || kube.knows_all_kinds().unwrap_or(false), String::new)?;
@@ -160,6 +168,19 @@ impl ControlPlane {
             .collect();
         loud[loud.len().saturating_sub(20)..].join("\n")
     }
+}
+
+/// Files of kinds in a folder: those of the Gateway API lie beside a policy that refuses other versions of them.
+fn kinds_of(folder: &str) -> Result<Vec<String>> {
+    let mut kinds = Vec::new();
+    for entry in fs::read_dir(folder).map_err(HarnessError::io(folder.to_owned()))? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path).map_err(HarnessError::io(path.display().to_string()))?;
+        if text.contains("\nkind: CustomResourceDefinition\n") {
+            kinds.push(text);
+        }
+    }
+    Ok(kinds)
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {

@@ -3,7 +3,7 @@
 //!
 //! One cluster for all scenarios, which follow one another: starting it takes longer than any of them. Each has a Kubernetes
 //! namespace of its own. `.ci/e2e` brings the programs and runs this; arguments are parts of names of scenarios to be run alone.
-//! Needs root, `ip`, `iptables`, `nft`, `cargo build -p adit-node` before, and what [`control_plane`] names.
+//! Needs root, `ip`, `iptables`, `nft`, `cargo build -p adit-node -p adit-waypoint` before, and what [`control_plane`] names.
 
 mod agent;
 mod cluster;
@@ -30,11 +30,12 @@ const SOON: Duration = Duration::from_secs(60);
 type Scenario = fn(&mut Cluster, &str) -> Result<()>;
 
 /// All of them, in order; each with the Kubernetes namespace that it has for itself.
-const SCENARIOS: [(&str, &str, Scenario); 5] = [
+const SCENARIOS: [(&str, &str, Scenario); 6] = [
     ("a_label_brings_mtls_and_nothing_restarts", "label", scenarios::label::brings_mtls),
     ("policies_are_enforced_and_lifted", "policies", scenarios::policies::enforced_and_lifted),
     ("a_service_reaches_both_nodes_and_has_a_name", "service", scenarios::service::reaches_both_nodes),
     ("a_deleted_pod_leaves_nothing", "delete", scenarios::delete::leaves_nothing),
+    ("a_waypoint_watches_the_cluster", "wp", scenarios::waypoint::watches_the_cluster),
     // The last: its control plane is not the one the others had.
     ("a_restart_of_istiod_goes_unnoticed", "restart", scenarios::restart::goes_unnoticed),
 ];

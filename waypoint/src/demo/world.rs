@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_control::jwks::Jwks;
 use adit_control::resources::documents::{self, DocumentError};
-use adit_control::resources::{Objects, Problem, World as Whose, compile};
+use adit_control::resources::{Compiled, Objects, Problem, World as Whose, compile};
 use adit_core::l7::SessionKey;
 use adit_core::mesh::{Change, Mesh, MeshError, ServiceName};
 use adit_core::proxy::{LocalWorkload, Observed};
@@ -318,11 +318,15 @@ impl World {
     /// # Errors
     /// One cannot be read; those in force stay.
     pub fn apply(&mut self, manifests: &str) -> Result<(), WorldError> {
-        let compiled = compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint"));
-        self.keys.update(compiled.snapshot.authentications.sources());
-        self.problems = compiled.problems;
-        self.in_force.send_replace(InForce::new(compiled.snapshot, &self.exporters));
+        self.put(&compile(&objects(manifests)?, &Whose::new(NAMESPACE, "waypoint")));
         Ok(())
+    }
+
+    /// What resources come to takes the place of what is in force.
+    pub fn put(&mut self, compiled: &Compiled) {
+        self.keys.update(compiled.snapshot.authentications.sources());
+        self.problems.clone_from(&compiled.problems);
+        self.in_force.send_replace(InForce::new(Arc::clone(&compiled.snapshot), &self.exporters));
     }
 
     /// The waypoint hears that there is no such service any more; its clients do not yet.

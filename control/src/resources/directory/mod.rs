@@ -14,33 +14,13 @@ use tokio::sync::watch;
 use self::files::Files;
 pub use self::files::{FileError, FileProblem};
 use self::look::{Change, Looks, Seen, look};
-use super::{Compiled, Objects, World, compile};
+pub use super::loaded::Loaded;
+use super::{World, compile};
 
 /// How long after a change it is seen whether it goes on.
 const SETTLING: Duration = Duration::from_millis(20);
 /// How often a directory is looked at without being told of a change: for file systems that do not tell.
 const INTERVAL: Duration = Duration::from_secs(2);
-
-/// What a directory holds.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// What its objects come to.
-    pub compiled: Arc<Compiled>,
-    /// The objects themselves.
-    pub objects: Arc<Objects>,
-    /// What is wrong with files.
-    pub files: Vec<FileProblem>,
-}
-
-impl Loaded {
-    /// Files of which nothing at all is known, as they cannot be read. Who starts with any does not know what they would forbid,
-    /// and had better not start.
-    pub fn unread(&self) -> impl Iterator<Item = &FileProblem> {
-        self.files.iter().filter(|problem| {
-            !problem.kept && matches!(problem.error, FileError::Read(_) | FileError::Document(_))
-        })
-    }
-}
 
 /// A directory of manifests (`*.yaml`, `*.yml`, `*.json`; folders in it are not entered).
 #[derive(Debug)]
@@ -79,7 +59,7 @@ impl Directory {
     fn loaded(&self) -> Loaded {
         let (objects, files) = self.files.objects();
         let compiled = Arc::new(compile(&objects, &self.world));
-        Loaded { compiled, objects: Arc::new(objects), files }
+        Loaded { compiled, objects: Arc::new(objects), files, sources: Vec::new() }
     }
 
     /// Looks once. What was written while a file was read is seen by the next look, as its stamp differs then.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::{Object, Objects, Problems, Severity, World};
 
 /// Name of the ConfigMap.
-const NAME: &str = "istio";
+pub(in super::super) const NAME: &str = "istio";
 /// The key of the document in it.
 const KEY: &str = "mesh";
 /// Fields of the document that somebody here reads.

@@ -6,3 +6,4 @@ pub(crate) mod label;
 pub(crate) mod policies;
 pub(crate) mod restart;
 pub(crate) mod service;
+pub(crate) mod waypoint;
