@@ -348,5 +348,33 @@ fn play(cluster: &Cluster, space: &str, cast: &Cast<'_>, front: impl Fn(&str, &s
     kube.delete(&deny)?;
     let let_in = || matches!(who_am_i(&cast.client.host, to), Ok(Some(_)));
     wait_until("the client is let in again", SOON, let_in, || tail(cast.process))?;
-    Ok(())
+    own_class(cluster, space, cast)
+}
+
+/// A Gateway of our own class, of which istiod writes nothing.
+fn own_class(cluster: &Cluster, space: &str, cast: &Cast<'_>) -> Result<()> {
+    let kube = &cluster.plane.kube;
+    let class = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: adit-waypoint}, spec: {controllerName: adit.dev/waypoint}}";
+    kube.apply(class)?;
+    kube.apply(
+        &parts(space, cast.host)
+            .replace("gatewayClassName: istio-waypoint", "gatewayClassName: adit-waypoint"),
+    )?;
+    let gateway = format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: {NAME}, namespace: {space}}}}}"
+    );
+    for object in [class, &gateway] {
+        let mut last = Value::Null;
+        let told = || {
+            last = kube.read(object).ok().flatten().unwrap_or_default();
+            let conditions = last["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+            let of = |condition: &Value| condition["observedGeneration"] == last["metadata"]["generation"];
+            conditions.iter().any(|each| each["type"] == "Accepted" && each["status"] == "True" && of(each))
+        };
+        let waited =
+            wait_until("a Gateway and a class of ours are accepted", SOON, told, || tail(cast.process));
+        waited.map_err(|error| format!("{error}\n{last}"))?;
+        println!("  {}: {}", last["kind"], last["status"]);
+    }
+    kube.delete(class)
 }
