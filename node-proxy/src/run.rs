@@ -22,7 +22,7 @@ use crate::demands::OnDemand;
 use crate::discovery::{Discovery, First};
 use crate::handover::{Handover, Sockets};
 use crate::inpod::{self, Pods};
-use crate::instance::{Instance, Parts, StartError, load_mesh, seed};
+use crate::instance::{Instance, Parts, StartError, seed};
 use crate::names::{DnsProxy, NodeResolver};
 use crate::stopping::Stopping;
 use crate::tables::Tables;
@@ -104,9 +104,6 @@ fn run(config: &Config, levels: Levels, stopping: &Stopping) -> Result<(), RunEr
     let pages =
         pages::serve(config, readiness.clone(), Arc::new(metrics.clone()), Arc::new(admin), &mut sockets)?;
 
-    if config.mesh.is_some() {
-        tables.load(load_mesh(config)?);
-    }
     let first = Discovery::first(config, &tables, names, &control, &metrics, stopping)?;
     let First::Known(discovery) = first else { return Ok(()) };
     known.done();

@@ -11,7 +11,7 @@ use adit_core::xds::{Config as Machine, Reason, Subscription};
 use adit_ops::metrics::{Metrics, XdsFigures};
 
 use crate::config::{Config, Mode, Upstream};
-use crate::instance::{StartError, local_workload, seed};
+use crate::instance::{StartError, load_mesh, local_workload, seed};
 use crate::stopping::Stopping;
 use crate::tables::Tables;
 use crate::thread::TokioThread;
@@ -36,10 +36,11 @@ pub enum First {
 }
 
 impl Discovery {
-    /// Follows the control plane, where `config` names one, and waits until the mesh is known well enough to begin.
+    /// Takes the mesh from the local file, where `config` names one; follows the control plane, likewise, and waits until the
+    /// mesh is known well enough to begin.
     ///
     /// # Errors
-    /// The control plane cannot be followed, or its mesh knows our workload otherwise than we were told.
+    /// The file cannot be read, the control plane cannot be followed, or its mesh knows our workload otherwise than we were told.
     pub fn first(
         config: &Config,
         tables: &Arc<Tables>,
@@ -48,6 +49,9 @@ impl Discovery {
         metrics: &Metrics,
         stopping: &Stopping,
     ) -> Result<First, StartError> {
+        if config.mesh.is_some() {
+            tables.load(load_mesh(config)?);
+        }
         let Some(upstream) = &config.control.xds else { return Ok(First::Known(None)) };
         let random = seed().map_err(StartError::System)?;
         let discovery = Self::start(config, upstream, tables, random, names, thread)?;

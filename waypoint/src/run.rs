@@ -31,7 +31,7 @@ use adit_process::certificates::NodeCertificates;
 use adit_process::config::{Config, Mode};
 use adit_process::discovery::{Discovery, First};
 use adit_process::handover::Sockets;
-use adit_process::instance::{self, StartError, load_mesh, seed};
+use adit_process::instance::{self, StartError, seed};
 use adit_process::pages;
 use adit_process::start::{BeginError, Begun, begin, drain_on_panic, settle};
 use adit_process::stopping::Stopping;
@@ -179,9 +179,6 @@ fn run(
     };
     control.spawn(keys.clone().run(RefreshSettings::default(), random, fetch));
 
-    if config.mesh.is_some() {
-        tables.load(load_mesh(config)?);
-    }
     let first = Discovery::first(config, &tables, None, &control, &metrics, stopping)?;
     let First::Known(_discovery) = first else { return Ok(()) };
     known.done();

@@ -129,7 +129,7 @@ fn tls_goes_by_the_name_it_asks_for() {
 
 #[test]
 fn who_is_denied_hears_nothing_and_the_log_says_which_rule() {
-    for (service, by) in [("shut", "ns_demo_-policy_nobody_-rule_0_"), ("narrow", "none")] {
+    for (service, by) in [("shut", "ns[demo]-policy[nobody]-rule[0]"), ("narrow", "none")] {
         assert_eq!(Client::new(RIG.entry(service, 9000)).rest(), b"", "{service}");
         let details = format!("rbac_access_denied_matched_policy[{by}]");
         // The only one of its kind: no other test is denied anything.

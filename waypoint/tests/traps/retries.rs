@@ -168,7 +168,7 @@ fn an_endpoint_that_does_not_answer_in_time_is_left_out() {
     let outliers = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: { name: o, namespace: demo }\nspec:\n  \
                     host: echo\n  trafficPolicy: { outlierDetection: { consecutive5xxErrors: 1, baseEjectionTime: 1h, maxEjectionPercent: 100 } }\n";
     // Of an attempt, and of the whole.
-    for timeouts in ["{ request: 60s, backendRequest: 300ms }", "{ request: 300ms }"] {
+    for timeouts in ["{ request: 60s, backendRequest: 2s }", "{ request: 2s }"] {
         let rules = format!(
             "  rules:\n  - matches: [{{ path: {{ value: /slow }} }}]\n    timeouts: {timeouts}\n    backendRefs: [{{ name: echo, port: 80 }}]\n  \
              - backendRefs: [{{ name: echo, port: 80 }}]"
