@@ -54,7 +54,7 @@ impl Answer {
         }
         same("the method", told("method"), Some(asked.method));
         same("the path", told("path"), Some(seen.path.unwrap_or(asked.path)));
-        same("the host", told("host"), Some(seen.host.unwrap_or(asked.host())));
+        same("the host", told("host"), Some(seen.host.unwrap_or_else(|| asked.host())));
         let grpc: Fields = if asked.grpc { &[("te", Some("trailers"))] } else { &[] };
         for (name, value) in seen.headers.iter().chain(grpc) {
             same(&format!("{name} at the application"), self.told["headers"][name].as_str(), *value);
