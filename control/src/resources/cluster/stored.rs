@@ -96,7 +96,7 @@ mod tests {
             (&*one.object.group, &*one.object.version, &*one.object.kind, one.object.generation),
             ("gateway.networking.k8s.io", "v1", "HTTPRoute", 3)
         );
-        assert_eq!(one.object.body["metadata"]["annotations"], json!({"x": "y"}));
+        assert_eq!(one.object.body()["metadata"]["annotations"], json!({"x": "y"}));
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Bindings<'_> {
             return Owner::Nobody;
         };
         let labelled = gateway.labels.get(APP.0).is_some_and(|app| app == APP.1);
-        if labelled || self.is_ours(class_of(gateway)) { Owner::Another } else { Owner::Nobody }
+        if labelled || self.is_ours(&class_of(gateway)) { Owner::Another } else { Owner::Nobody }
     }
 
     /// Whether Gateways of a class are ours to write of.
@@ -85,15 +85,19 @@ impl Bindings<'_> {
 }
 
 /// The class of a Gateway.
-pub(super) fn class_of(gateway: &Object) -> &str {
-    let class = gateway.body.pointer("/spec/gatewayClassName");
-    class.and_then(serde_json::Value::as_str).unwrap_or_default()
+pub(super) fn class_of(gateway: &Object) -> String {
+    text(gateway, "/spec/gatewayClassName")
 }
 
 /// The controller of a class.
-pub(super) fn controller_of(class: &Object) -> &str {
-    let controller = class.body.pointer("/spec/controllerName");
-    controller.and_then(serde_json::Value::as_str).unwrap_or_default()
+pub(super) fn controller_of(class: &Object) -> String {
+    text(class, "/spec/controllerName")
+}
+
+/// The text at a place of an object; empty where there is none.
+fn text(object: &Object, pointer: &str) -> String {
+    let body = object.body();
+    body.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -55,9 +55,11 @@ struct Told<'a> {
     problems: &'a [&'a Problem],
 }
 
-fn list<'a>(object: &'a Object, field: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    let list = object.body.get("spec").and_then(|spec| spec.get(field)).and_then(Value::as_array);
-    list.into_iter().flatten()
+/// The items of a list of an object's `spec`.
+fn list(object: &Object, field: &str) -> Vec<Value> {
+    let mut body = object.body();
+    let list = body.get_mut("spec").and_then(|spec| spec.get_mut(field)).and_then(Value::as_array_mut);
+    list.map(std::mem::take).unwrap_or_default()
 }
 
 impl Told<'_> {
@@ -94,7 +96,7 @@ impl Told<'_> {
     fn entries(&self, field: &str) -> Wanted {
         let namespace = &*self.object.namespace;
         let (mut entries, mut left) = (Vec::new(), Vec::new());
-        for reference in list(self.object, field) {
+        for reference in &list(self.object, field) {
             let (group, kind, of, name, section, port) = key(reference, namespace);
             let owner = self.bindings.owner(&group, &kind, &of, &name);
             // Of a target only these fields are references of a status.
@@ -159,14 +161,15 @@ impl Told<'_> {
     /// Whose a policy is: that of any of its targets, ours first.
     fn whose(&self) -> Owner {
         let object = self.object;
-        let single = object.body.pointer("/spec/targetRef").filter(|target| !target.is_null());
-        let targets = list(object, "targetRefs").chain(single).map(|target| self.target(target));
-        let owner = targets.max();
-        let spec = |field: &str| object.body.get("spec").and_then(|spec| spec.get(field));
+        let body = object.body();
+        let single = body.pointer("/spec/targetRef").filter(|target| !target.is_null());
+        let targets = list(object, "targetRefs");
+        let owner = targets.iter().chain(single).map(|target| self.target(target)).max();
+        let spec = |field: &str| body.get("spec").and_then(|spec| spec.get(field));
         match (&*object.kind, owner) {
             (_, Some(owner)) => owner,
             ("DestinationRule", _) => self.hosts(spec("host").into_iter()),
-            ("VirtualService", _) => self.hosts(list(object, "hosts")),
+            ("VirtualService", _) => self.hosts(list(object, "hosts").iter()),
             // For all waypoints of its namespace, or of the mesh; ztunnel reads none of them.
             ("Telemetry", _) if spec("selector").is_none_or(Value::is_null) => {
                 let ours = [&self.bindings.world.namespace, &self.bindings.world.root_namespace];
@@ -187,7 +190,8 @@ impl Told<'_> {
                 let Some(route) = self.bindings.objects.get(group, kind, namespace, name) else {
                     return Owner::Nobody;
                 };
-                let parents = list(route, "parentRefs").map(|parent| {
+                let parents = list(route, "parentRefs");
+                let parents = parents.iter().map(|parent| {
                     let (group, kind, namespace, name, ..) = key(parent, namespace);
                     self.bindings.owner(&group, &kind, &namespace, &name)
                 });
@@ -195,7 +199,7 @@ impl Told<'_> {
             }
             (ISTIO_GROUP, "VirtualService") => {
                 let service = self.bindings.objects.get(group, kind, namespace, name);
-                service.map_or(Owner::Nobody, |service| self.hosts(list(service, "hosts")))
+                service.map_or(Owner::Nobody, |service| self.hosts(list(service, "hosts").iter()))
             }
             _ => self.bindings.owner(group, kind, namespace, name),
         }
@@ -220,7 +224,7 @@ impl Told<'_> {
     fn gateway(&self) -> Option<Wanted> {
         let (object, world) = (self.object, self.bindings.world);
         let own = (&object.namespace, &object.name) == (&world.namespace, &world.gateway);
-        let status = self.statuses.first().filter(|_| own && self.bindings.is_ours(class_of(object)))?;
+        let status = self.statuses.first().filter(|_| own && self.bindings.is_ours(&class_of(object)))?;
         let mut wishes = self.wishes(&status.conditions);
         let accepted = wishes.iter().find(|wish| wish.kind == "Accepted")?.clone();
         let programmed = |accepted: &Wish| match accepted.holds {
@@ -228,12 +232,13 @@ impl Told<'_> {
             false => self.wish("Programmed", false, "Invalid", accepted.message.clone()),
         };
         wishes.push(programmed(&accepted));
-        let listeners = list(object, "listeners").filter_map(|listener| {
+        let listeners = list(object, "listeners");
+        let listeners = listeners.iter().filter_map(|listener| {
             let name = listener.get("name")?.as_str()?.to_owned();
             let resolved = self.wish("ResolvedRefs", true, "ResolvedRefs", String::new());
             Some((name, vec![accepted.clone(), programmed(&accepted), resolved]))
         });
-        let given: Vec<_> = list(object, "addresses").cloned().collect();
+        let given = list(object, "addresses");
         let host = format!("{}.{}.svc.{}", object.name, object.namespace, world.cluster_domain);
         let addresses = match given.is_empty() {
             true => json!([{"type": "Hostname", "value": host}]),

@@ -26,7 +26,7 @@ fn policy(yaml: &str) -> (TrafficPolicy, Vec<String>) {
     let (destinations, problems) = read(&format!("{head}  trafficPolicy:\n{}", indented(yaml, 4)));
     let settled = destinations.settle(&service("web"), 80, None).unwrap();
     let fields = problems.into_iter().map(|(field, _)| field.replace("spec.trafficPolicy.", ""));
-    ((*settled.policy).clone(), fields.collect())
+    (TrafficPolicy::clone(settled.policy), fields.collect())
 }
 
 fn secs(secs: u64) -> Duration {
@@ -314,8 +314,9 @@ fn subsets_and_ports_take_the_place_of_blocks() {
         let found = (policy.balancer.clone(), policy.limits.connections, policy.retries.map(|it| it.percent));
         assert_eq!(found, (balancer, connections, percent), "{subset:?} {port}");
     }
-    let selector =
-        |subset| destinations.settle(&service("web"), 80, Some(subset)).map(|it| it.selector.unwrap());
+    let selector = |subset| {
+        destinations.settle(&service("web"), 80, Some(subset)).map(|it| it.selector.unwrap().clone())
+    };
     assert_eq!(selector("own"), Some(Selector::Labels(vec![(Label::Version, "v2".into())])));
     assert_eq!(selector("odd"), Some(Selector::Unknown("tier".into())), "nobody, not everybody");
     assert_eq!(selector("none"), None);
@@ -367,7 +368,7 @@ fn rules_of_one_host_are_put_together() {
     let of = |subset| destinations.settle(&service("web"), 80, subset).unwrap();
     assert_eq!(of(None).policy.limits.connections, 1);
     assert_eq!(
-        (of(Some("v1")).selector, of(Some("v2")).policy.limits.connections),
+        (of(Some("v1")).selector.cloned(), of(Some("v2")).policy.limits.connections),
         (Some(Selector::Labels(vec![])), 1)
     );
     let fields: Vec<_> = problems.iter().map(|(field, _)| &**field).collect();
