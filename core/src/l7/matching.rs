@@ -178,12 +178,12 @@ impl RouteMatch {
                 None
             }
         });
-        let exact = |(fact, value)| match value {
-            &TextMatch::Exact(ref text) => Some((fact, &**text)),
-            TextMatch::Regex(_) => None,
-        };
         let method = self.method.iter().map(|method| (Fact::Method, &**method));
-        headers.chain(queries).chain(others).filter_map(exact).chain(method)
+        let exact = headers.chain(queries).chain(others).filter_map(|(fact, value)| match value {
+            TextMatch::Exact(text) => Some((fact, &**text)),
+            TextMatch::Regex(_) => None,
+        });
+        exact.chain(method)
     }
 
     /// Whether it is for `request`, else the first condition that is not true.
