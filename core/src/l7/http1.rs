@@ -136,8 +136,22 @@ impl Scanner {
             At::Start => Place::Between,
             At::Body(_) | At::Chunk(_) => Place::Body,
             At::Size { .. } | At::Extension(_) | At::SizeLf(_) | At::ChunkCr | At::ChunkLf => Place::Framing,
-            _ if self.trailers => Place::Framing,
-            _ => Place::Head,
+            At::StartLf
+            | At::Method
+            | At::Target { .. }
+            | At::Version(_)
+            | At::VersionCr
+            | At::Lf
+            | At::Line
+            | At::Name
+            | At::Value
+            | At::LastLf => {
+                if self.trailers {
+                    Place::Framing
+                } else {
+                    Place::Head
+                }
+            }
         }
     }
 

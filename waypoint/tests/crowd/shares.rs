@@ -1,5 +1,7 @@
 //! The bounds that one client has for itself, at their limit and beyond; another client never notices.
 use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use adit_waypoint::settings::Settings;
 
@@ -7,13 +9,23 @@ use super::alone;
 use super::rig::servers::server;
 use super::rig::{Client, Rig, echo, route, soon};
 
-fn rig(settings: Settings) -> Rig {
-    let silent = server(42, |mut stream| while stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {});
+/// A mesh, and how many requests its server that never answers has heard.
+fn rig(settings: Settings) -> (Rig, Arc<AtomicUsize>) {
+    let heard = Arc::<AtomicUsize>::default();
+    let silent = {
+        let heard = Arc::clone(&heard);
+        server(42, move |mut stream| {
+            let mut first = true;
+            while let Ok(1..) = stream.read(&mut [0; 4096]) {
+                heard.fetch_add(usize::from(std::mem::take(&mut first)), Ordering::SeqCst);
+            }
+        })
+    };
     let mut plan = echo();
     plan.clients.push("greedy");
     plan.servers = vec![("silent", silent, vec!["silent"])];
     let rules = "  rules:\n  - retry: { attempts: 2, codes: [503], backoff: 1ms }\n    backendRefs: [{ name: echo, port: 80 }]";
-    Rig::with(&plan, &route("HTTPRoute", "r", "echo", rules), settings)
+    (Rig::with(&plan, &route("HTTPRoute", "r", "echo", rules), settings), heard)
 }
 
 fn greedy(rig: &Rig, service: &str) -> Client {
@@ -23,7 +35,7 @@ fn greedy(rig: &Rig, service: &str) -> Client {
 #[test]
 fn one_connection_too_many_of_a_client_is_reset() {
     let _alone = alone();
-    let rig = rig(Settings { max_client_connections: 3, ..Settings::default() });
+    let (rig, _) = rig(Settings { max_client_connections: 3, ..Settings::default() });
     let mut open: Vec<_> = (0..3).map(|_| greedy(&rig, "echo")).collect();
     for client in &mut open {
         assert_eq!(client.ask("GET", "/", &[], b"").status, 200);
@@ -44,13 +56,14 @@ fn one_connection_too_many_of_a_client_is_reset() {
 #[test]
 fn one_request_too_many_of_a_client_is_answered_503() {
     let _alone = alone();
-    let rig = rig(Settings { max_client_requests: 3, ..Settings::default() });
+    let (rig, heard) = rig(Settings { max_client_requests: 3, ..Settings::default() });
     let mut waiting: Vec<_> = (0..3).map(|_| greedy(&rig, "silent")).collect();
     for client in &mut waiting {
         client.send("GET /waits HTTP/1.1\r\nhost: a\r\n\r\n");
     }
+    // Only then all three have their places.
+    soon(|| heard.load(Ordering::SeqCst) == 3);
     let mut more = greedy(&rig, "echo");
-    soon(|| more.ask("GET", "/more", &[], b"").status == 503);
     let reply = more.ask("GET", "/told", &[], b"");
     assert_eq!((reply.status, reply.header("x-envoy-overloaded")), (503, Some("true")));
     assert_eq!(rig.lines("/told", 1), ["GET /told 503 OM overload "]);
@@ -63,7 +76,7 @@ fn one_request_too_many_of_a_client_is_answered_503() {
 #[test]
 fn what_is_kept_for_other_attempts_is_bounded_for_a_client_and_the_rest_has_one() {
     let _alone = alone();
-    let rig = rig(Settings { max_client_kept: 300 << 10, ..Settings::default() });
+    let (rig, _) = rig(Settings { max_client_kept: 300 << 10, ..Settings::default() });
     let body = vec![b'x'; 200 << 10];
     let fails_first =
         |mut client: Client, path: &str| client.ask("POST", path, &[("x-app-fail-first", "1")], &body).status;
