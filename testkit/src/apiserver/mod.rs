@@ -88,7 +88,7 @@ impl ApiServer {
     pub fn apply(&self, documents: &str) {
         let read = adit_control::resources::documents::read(documents, false).expect("documents");
         for object in read {
-            self.shared.change(|state| state.apply(object.body));
+            self.shared.change(|state| state.apply(object.body()));
         }
     }
 

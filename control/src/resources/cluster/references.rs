@@ -14,7 +14,8 @@ use super::source::Source;
 pub(super) fn references(objects: &Objects, world: &World) -> BTreeSet<Source> {
     let mut found = BTreeSet::from([mesh(world)]);
     for object in objects.of(GATEWAY_GROUP, "BackendTLSPolicy") {
-        let references = object.body.pointer("/spec/validation/caCertificateRefs").and_then(Value::as_array);
+        let body = object.body();
+        let references = body.pointer("/spec/validation/caCertificateRefs").and_then(Value::as_array);
         for reference in references.into_iter().flatten() {
             let text = |field: &str| reference.get(field).and_then(Value::as_str).unwrap_or_default();
             let kind = match (text("group"), text("kind")) {
