@@ -19,7 +19,7 @@ const LICENCES: [&str; 10] = [
 ];
 
 /// Crates of which the workspace builds several versions, because those who use them do not agree yet.
-const TWICE: [&str; 13] = [
+const TWICE: [&str; 14] = [
     "base64",
     "embedded-io",
     "getrandom",
@@ -32,6 +32,7 @@ const TWICE: [&str; 13] = [
     "rand_core",
     "syn",
     "synstructure",
+    "unicode-width",
     "untrusted",
 ];
 

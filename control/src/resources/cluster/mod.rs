@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use adit_core::rng::Rng;
 use adit_core::time::Instant as Moment;
-use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -55,17 +55,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const WAITING: Duration = Duration::from_secs(10);
 
 /// Why a cluster cannot be watched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClusterError {
     /// Nobody says where the cluster is.
     #[error(
         "no cluster is to be found: {0}; in a pod, mount its service account's token, elsewhere set KUBECONFIG"
     )]
-    Configuration(#[from] InferConfigError),
+    Configuration(String),
     /// A kubeconfig cannot be used.
     #[error("the kubeconfig cannot be used: {0}")]
-    Kubeconfig(#[from] KubeconfigError),
+    Kubeconfig(String),
     /// The configuration makes no client.
     #[error("the configuration of the cluster cannot be used: {0}")]
     Client(String),
@@ -116,7 +116,8 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`].
     pub async fn find(world: World, settings: Settings) -> Result<Self, ClusterError> {
-        Self::with(Config::infer().await?, world, settings)
+        let config = Config::infer().await.map_err(|error| ClusterError::Configuration(error.to_string()))?;
+        Self::with(config, world, settings)
     }
 
     /// The cluster of a kubeconfig (YAML), in its current context.
@@ -124,12 +125,11 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`].
     pub async fn of(kubeconfig: &str, world: World, settings: Settings) -> Result<Self, ClusterError> {
-        let read = Kubeconfig::from_yaml(kubeconfig)?;
-        Self::with(
-            Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?,
-            world,
-            settings,
-        )
+        let wrong = |error: kube::config::KubeconfigError| ClusterError::Kubeconfig(error.to_string());
+        let read = Kubeconfig::from_yaml(kubeconfig).map_err(wrong)?;
+        let config =
+            Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(wrong)?;
+        Self::with(config, world, settings)
     }
 
     fn with(mut config: Config, world: World, settings: Settings) -> Result<Self, ClusterError> {

@@ -14,8 +14,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(super) struct Stored {
     /// What is translated: without its status, and without what changes with every write. Two that are equal come to the same.
     pub(super) object: Arc<Object>,
-    /// Its status, as it is in the cluster.
-    pub(super) status: Value,
+    /// Its status, as it is in the cluster: JSON, of which a tree takes several times as much.
+    status: Box<str>,
     /// Which write of it this is.
     pub(super) version: Arc<str>,
     /// The version of its group in which it was read.
@@ -57,7 +57,13 @@ impl Stored {
             }
         }
         let object = Object::new(body).map_err(|error| Unreadable { namespace, name, error })?;
-        Ok(Self { object: Arc::new(object), status, version, api })
+        Ok(Self { object: Arc::new(object), status: status.to_string().into(), version, api })
+    }
+
+    /// Its status, as it is in the cluster, read anew each time.
+    pub(super) fn status(&self) -> Value {
+        // It has been written by us.
+        serde_json::from_str(&self.status).unwrap_or_default()
     }
 }
 
@@ -91,7 +97,7 @@ mod tests {
     fn what_changes_with_every_write_is_no_part_of_the_object() {
         let (one, two) = (read("1", &json!({"parents": []})).unwrap(), read("2", &Value::Null).unwrap());
         assert_eq!(one.object, two.object);
-        assert_eq!((&*one.version, &one.status), ("1", &json!({"parents": []})));
+        assert_eq!((&*one.version, one.status()), ("1", json!({"parents": []})));
         assert_eq!(
             (&*one.object.group, &*one.object.version, &*one.object.kind, one.object.generation),
             ("gateway.networking.k8s.io", "v1", "HTTPRoute", 3)

@@ -1,11 +1,9 @@
-//! `adit-waypoint` in a cluster: it watches the API server, what it writes into statuses passes the validation of the kinds' own
-//! schemas, istiod sends the traffic of a service through it, and its policies are enforced there.
-use std::net::SocketAddr;
-
-use adit_testkit::netns::{Host, Process, binary, get, wait_until, who_am_i};
+//! `adit-waypoint` in a cluster: it watches the API server, and what it writes into statuses passes the validation of the kinds'
+//! own schemas and stands beside what istiod writes.
+use adit_testkit::netns::{Host, Process, binary, get, wait_until};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Pod, SERVICE};
+use crate::cluster::Cluster;
 use crate::control_plane::ISTIOD;
 use crate::scenarios::service::service;
 use crate::{Result, SOON};
@@ -244,60 +242,34 @@ fn said(object: &Value) -> Option<String> {
     found["status"].as_str().map(str::to_owned)
 }
 
-/// Statuses of every kind, traffic, a policy, and what stays of it when all is deleted.
+/// Statuses of every kind, and what istiod's waypoints are told by.
 pub(crate) fn watches_the_cluster(cluster: &mut Cluster, space: &str) -> Result<()> {
     cluster.label(space, true)?;
-    let client = cluster.pod(space, "client", 0)?;
-    let (one, two) = (cluster.pod(space, "one", 0)?, cluster.pod(space, "two", 1)?);
     let host = cluster.network.host("waypoint")?;
     let kube = cluster.plane.kube.clone();
-    for name in ["one", "two"] {
-        kube.apply(&service(space, name))?;
+    kube.apply(&service(space, "two"))?;
+    for name in ["front", "web", "calls"] {
+        let used = format!("metadata: {{name: {name}, labels: {{istio.io/use-waypoint: {NAME}}},");
+        kube.apply(&service(space, "one").replace("metadata: {name: one,", &used))?;
     }
-    let front = |name: &str, labels: &str| {
-        let text = service(space, "one")
-            .replace("metadata: {name: one,", &format!("metadata: {{name: {name}, labels: {{{labels}}},"));
-        assert!(text.contains(name), "{text}");
-        text
-    };
-    kube.apply(&front("front", ""))?;
-    cluster.wait_meshed(&[&client, &one, &two])?;
-    let vips = cluster.vips(space, "front")?;
-    for vip in vips {
-        client.wait_call("the service is known", (vip, SERVICE).into(), true)?;
-    }
-
     kube.apply(&parts(space, &host))?;
     let process = start(cluster, space, &host)?;
-    let played = play(
-        cluster,
-        space,
-        &Cast { client: &client, one: &one, two: &two, host: &host, process: &process },
-        front,
-    );
+    let played = play(cluster, space, &Cast { host: &host, process: &process });
     played.map_err(|error| format!("{error}\n---- adit-waypoint\n{}", tail(&process)))?;
     for (_, _, object) in resources(space) {
         kube.delete(&object)?;
     }
-    kube.delete(&parts(space, &host))?;
-    Ok(())
+    kube.delete(&parts(space, &host))
 }
 
 /// Who plays.
 struct Cast<'a> {
-    client: &'a Pod,
-    one: &'a Pod,
-    two: &'a Pod,
     host: &'a Host,
     process: &'a Process,
 }
 
-fn play(cluster: &Cluster, space: &str, cast: &Cast<'_>, front: impl Fn(&str, &str) -> String) -> Result<()> {
+fn play(cluster: &Cluster, space: &str, cast: &Cast<'_>) -> Result<()> {
     let kube = &cluster.plane.kube;
-    let used = format!("istio.io/use-waypoint: {NAME}");
-    for name in ["front", "web", "calls"] {
-        kube.apply(&front(name, &used))?;
-    }
     for (_, _, object) in resources(space) {
         kube.apply(&object)?;
     }
@@ -312,42 +284,6 @@ fn play(cluster: &Cluster, space: &str, cast: &Cast<'_>, front: impl Fn(&str, &s
         println!("  {kind}: {}", last["status"]);
     }
 
-    // The service is asked for through the waypoint, which its route sends to the other application.
-    let vips = cluster.vips(space, "front")?;
-    for (ipv6, vip) in [false, true].into_iter().zip(vips) {
-        let to = SocketAddr::from((vip, SERVICE));
-        let own = [false, true].map(|ipv6| cast.host.address(ipv6).to_string());
-        let mut last = String::new();
-        let through = || {
-            last = format!("{:?}", who_am_i(&cast.client.host, to));
-            own.iter().any(|own| last.contains(own.as_str()))
-        };
-        wait_until(&format!("{to} is asked for through the waypoint"), SOON, through, String::new)
-            .map_err(|error| format!("{error} (IPv6: {ipv6})\n{last}"))?;
-    }
-    cast.two.app.wait_idle(SOON)?;
-    let before = (cast.one.answered(), cast.two.answered());
-    for vip in vips {
-        who_am_i(&cast.client.host, (vip, SERVICE))?.ok_or("nobody has answered")?;
-    }
-    cast.two.app.wait_idle(SOON)?;
-    assert_eq!(
-        (cast.one.answered(), cast.two.answered()),
-        (before.0, before.1 + 2),
-        "the route leads to the other"
-    );
-
-    // A policy of the waypoint, applied and taken away.
-    let deny = format!(
-        "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: deny, namespace: {space}}}, spec: {{targetRefs: [{{group: '', kind: Service, name: front}}], action: DENY, rules: [{{from: [{{source: {{principals: ['cluster.local/ns/{space}/sa/client']}}}}]}}]}}}}"
-    );
-    kube.apply(&deny)?;
-    let to = SocketAddr::from((vips[0], SERVICE));
-    let kept = || matches!(who_am_i(&cast.client.host, to), Ok(None));
-    wait_until("the policy keeps the client out", SOON, kept, || tail(cast.process))?;
-    kube.delete(&deny)?;
-    let let_in = || matches!(who_am_i(&cast.client.host, to), Ok(Some(_)));
-    wait_until("the client is let in again", SOON, let_in, || tail(cast.process))?;
     own_class(cluster, space, cast)
 }
 

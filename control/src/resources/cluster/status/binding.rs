@@ -1,5 +1,7 @@
 //! Whose a service is: which waypoint is asked for it (waypoint.md §2.1, §2.2). Several waypoints of ours watch one cluster, and each
 //! writes of what is its own.
+use serde_json::Value;
+
 use super::super::super::gateway::{GATEWAY_GROUP, ISTIO_GROUP};
 use super::super::super::{Object, Objects, World};
 use super::CONTROLLER;
@@ -85,19 +87,18 @@ impl Bindings<'_> {
 }
 
 /// The class of a Gateway.
-pub(super) fn class_of(gateway: &Object) -> String {
-    text(gateway, "/spec/gatewayClassName")
+fn class_of(gateway: &Object) -> String {
+    text(&gateway.body(), "/spec/gatewayClassName").to_owned()
 }
 
 /// The controller of a class.
-pub(super) fn controller_of(class: &Object) -> String {
-    text(class, "/spec/controllerName")
+fn controller_of(class: &Object) -> String {
+    text(&class.body(), "/spec/controllerName").to_owned()
 }
 
-/// The text at a place of an object; empty where there is none.
-fn text(object: &Object, pointer: &str) -> String {
-    let body = object.body();
-    body.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+/// A text somewhere in a document; empty if there is none.
+pub(super) fn text<'a>(body: &'a Value, pointer: &str) -> &'a str {
+    body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

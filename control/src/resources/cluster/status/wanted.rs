@@ -8,7 +8,7 @@ use super::super::super::problem::{ObjectName, Problem, Severity};
 use super::super::super::status::{Condition, Reason, Status};
 use super::super::super::{Compiled, Object, Objects, World};
 use super::super::kinds::{Shape, shape};
-use super::binding::{Bindings, Owner, class_of, controller_of};
+use super::binding::{Bindings, Owner, text};
 use super::patch::{Wanted, Wish, key};
 
 /// The condition of kinds whose status is not ours alone.
@@ -27,14 +27,19 @@ pub(super) fn wanted(objects: &Objects, compiled: &Compiled, world: &World) -> B
     let bindings = Bindings { objects, world };
     let mut wanted = BTreeMap::new();
     for object in objects.iter() {
+        let shape = shape(&object.group, &object.kind);
+        if shape == Shape::None {
+            continue;
+        }
         let name = object.id();
         let told = Told {
             object,
+            body: object.body(),
             bindings,
             statuses: statuses.get(&name).map_or(&[], Vec::as_slice),
             problems: problems.get(&name).map_or(&[], Vec::as_slice),
         };
-        let said = match shape(&object.group, &object.kind) {
+        let said = match shape {
             Shape::None => None,
             Shape::Parents => Some(told.entries("parentRefs")),
             Shape::Ancestors => Some(told.entries("targetRefs")),
@@ -50,16 +55,16 @@ pub(super) fn wanted(objects: &Objects, compiled: &Compiled, world: &World) -> B
 /// All that is told of an object.
 struct Told<'a> {
     object: &'a Object,
+    /// Its document.
+    body: Value,
     bindings: Bindings<'a>,
     statuses: &'a [&'a Status],
     problems: &'a [&'a Problem],
 }
 
-/// The items of a list of an object's `spec`.
-fn list(object: &Object, field: &str) -> Vec<Value> {
-    let mut body = object.body();
-    let list = body.get_mut("spec").and_then(|spec| spec.get_mut(field)).and_then(Value::as_array_mut);
-    list.map(std::mem::take).unwrap_or_default()
+fn list<'a>(body: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let list = body.get("spec").and_then(|spec| spec.get(field)).and_then(Value::as_array);
+    list.into_iter().flatten()
 }
 
 impl Told<'_> {
@@ -96,7 +101,7 @@ impl Told<'_> {
     fn entries(&self, field: &str) -> Wanted {
         let namespace = &*self.object.namespace;
         let (mut entries, mut left) = (Vec::new(), Vec::new());
-        for reference in &list(self.object, field) {
+        for reference in list(&self.body, field) {
             let (group, kind, of, name, section, port) = key(reference, namespace);
             let owner = self.bindings.owner(&group, &kind, &of, &name);
             // Of a target only these fields are references of a status.
@@ -161,15 +166,14 @@ impl Told<'_> {
     /// Whose a policy is: that of any of its targets, ours first.
     fn whose(&self) -> Owner {
         let object = self.object;
-        let body = object.body();
-        let single = body.pointer("/spec/targetRef").filter(|target| !target.is_null());
-        let targets = list(object, "targetRefs");
-        let owner = targets.iter().chain(single).map(|target| self.target(target)).max();
-        let spec = |field: &str| body.get("spec").and_then(|spec| spec.get(field));
+        let single = self.body.pointer("/spec/targetRef").filter(|target| !target.is_null());
+        let targets = list(&self.body, "targetRefs").chain(single).map(|target| self.target(target));
+        let owner = targets.max();
+        let spec = |field: &str| self.body.get("spec").and_then(|spec| spec.get(field));
         match (&*object.kind, owner) {
             (_, Some(owner)) => owner,
             ("DestinationRule", _) => self.hosts(spec("host").into_iter()),
-            ("VirtualService", _) => self.hosts(list(object, "hosts").iter()),
+            ("VirtualService", _) => self.hosts(list(&self.body, "hosts")),
             // For all waypoints of its namespace, or of the mesh; ztunnel reads none of them.
             ("Telemetry", _) if spec("selector").is_none_or(Value::is_null) => {
                 let ours = [&self.bindings.world.namespace, &self.bindings.world.root_namespace];
@@ -190,8 +194,8 @@ impl Told<'_> {
                 let Some(route) = self.bindings.objects.get(group, kind, namespace, name) else {
                     return Owner::Nobody;
                 };
-                let parents = list(route, "parentRefs");
-                let parents = parents.iter().map(|parent| {
+                let body = route.body();
+                let parents = list(&body, "parentRefs").map(|parent| {
                     let (group, kind, namespace, name, ..) = key(parent, namespace);
                     self.bindings.owner(&group, &kind, &namespace, &name)
                 });
@@ -199,7 +203,7 @@ impl Told<'_> {
             }
             (ISTIO_GROUP, "VirtualService") => {
                 let service = self.bindings.objects.get(group, kind, namespace, name);
-                service.map_or(Owner::Nobody, |service| self.hosts(list(service, "hosts").iter()))
+                service.map_or(Owner::Nobody, |service| self.hosts(list(&service.body(), "hosts")))
             }
             _ => self.bindings.owner(group, kind, namespace, name),
         }
@@ -224,7 +228,10 @@ impl Told<'_> {
     fn gateway(&self) -> Option<Wanted> {
         let (object, world) = (self.object, self.bindings.world);
         let own = (&object.namespace, &object.name) == (&world.namespace, &world.gateway);
-        let status = self.statuses.first().filter(|_| own && self.bindings.is_ours(&class_of(object)))?;
+        let status = self
+            .statuses
+            .first()
+            .filter(|_| own && self.bindings.is_ours(text(&self.body, "/spec/gatewayClassName")))?;
         let mut wishes = self.wishes(&status.conditions);
         let accepted = wishes.iter().find(|wish| wish.kind == "Accepted")?.clone();
         let programmed = |accepted: &Wish| match accepted.holds {
@@ -232,13 +239,12 @@ impl Told<'_> {
             false => self.wish("Programmed", false, "Invalid", accepted.message.clone()),
         };
         wishes.push(programmed(&accepted));
-        let listeners = list(object, "listeners");
-        let listeners = listeners.iter().filter_map(|listener| {
+        let listeners = list(&self.body, "listeners").filter_map(|listener| {
             let name = listener.get("name")?.as_str()?.to_owned();
             let resolved = self.wish("ResolvedRefs", true, "ResolvedRefs", String::new());
             Some((name, vec![accepted.clone(), programmed(&accepted), resolved]))
         });
-        let given = list(object, "addresses");
+        let given: Vec<_> = list(&self.body, "addresses").cloned().collect();
         let host = format!("{}.{}.svc.{}", object.name, object.namespace, world.cluster_domain);
         let addresses = match given.is_empty() {
             true => json!([{"type": "Hostname", "value": host}]),
@@ -249,7 +255,7 @@ impl Told<'_> {
 
     /// A class of ours.
     fn class(&self) -> Option<Wanted> {
-        let ours = controller_of(self.object) == super::CONTROLLER;
+        let ours = text(&self.body, "/spec/controllerName") == super::CONTROLLER;
         let wish = || self.wish("Accepted", true, Reason::Accepted, String::new());
         ours.then(|| Wanted::Conditions { ours: &["Accepted"], wishes: vec![wish()] })
     }

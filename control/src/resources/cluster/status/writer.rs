@@ -255,7 +255,7 @@ async fn differing(view: &View) -> Vec<ObjectName> {
 /// What is to be written to an object, if anything.
 fn said(kind: &Kind, stored: &Stored, wanted: &Wanted) -> Option<Value> {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    patch(kind.shape, &stored.status, &stored.object.namespace, wanted, &now)
+    patch(kind.shape, &stored.status(), &stored.object.namespace, wanted, &now)
 }
 
 fn patch_request(path: &str, body: &Value) -> Result<http::Request<Vec<u8>>, http::Error> {
