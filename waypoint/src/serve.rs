@@ -77,7 +77,13 @@ async fn detect(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Stream) {
         return tcp::run(worker, conn, Prefixed::new(octets, stream), None, opened).await;
     };
     let mut greeting = Vec::new();
-    let idle = opened.idle.map(tokio::time::sleep);
+    let limit = opened.idle;
+    let idle = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
     let client_first = tokio::select! {
         // Octets that are both there: the server's count.
         biased;
@@ -90,7 +96,7 @@ async fn detect(worker: &Rc<Worker>, conn: &Rc<Conn>, mut stream: Stream) {
             Sniffed::Tcp | Sniffed::More => true,
         },
         // Whoever relays sees to the rest.
-        Some(()) = async { Some(idle?.await) } => true,
+        () = idle => true,
     };
     let greeting = if client_first { Vec::new() } else { greeting };
     opened.upstream = Some(upstream);

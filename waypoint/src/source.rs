@@ -37,7 +37,7 @@ impl fmt::Display for Source {
 #[derive(Debug)]
 pub enum Opened {
     /// See [`Source`].
-    Directory(Directory),
+    Directory(Box<Directory>),
     /// See [`Source`].
     Cluster(Box<Cluster>),
 }
@@ -88,7 +88,7 @@ fn directory(path: &Path, world: World) -> Result<(Opened, Loaded), RunError> {
         crate::run::tell(&loaded);
         return Err(RunError::Unread(problem));
     }
-    Ok((Opened::Directory(directory), loaded))
+    Ok((Opened::Directory(Box::new(directory)), loaded))
 }
 
 impl Opened {
