@@ -40,8 +40,10 @@ struct Written {
 
 /// What became of an attempt.
 enum Outcome {
-    /// It says what it is to say; this is what it is now, if it was written.
-    Done(Option<Box<Stored>>),
+    /// It was written; this is what it is now, if that can be read.
+    Written(Option<Arc<Stored>>),
+    /// It says already what it is to say: somebody else was faster, and the watch has not told of it yet.
+    Said(Arc<Stored>),
     /// It has changed so much that it is looked at anew when the watch has told of it, or is gone.
     Moved,
     /// The API will not have it.
@@ -114,10 +116,11 @@ impl Writer {
             let mut not_before = Instant::now() + pause(times);
             let mut ahead = None;
             match self.write(kind, &name, present, wanted).await {
-                Outcome::Done(None) | Outcome::Moved => {}
-                Outcome::Done(Some(now)) => {
+                Outcome::Moved => {}
+                Outcome::Said(now) => ahead = Some((base, now)),
+                Outcome::Written(now) => {
                     self.figures.written(true);
-                    ahead = Some((base, Arc::new(*now)));
+                    ahead = now.map(|now| (base, now));
                 }
                 Outcome::Refused(why) => {
                     self.figures.written(false);
@@ -163,13 +166,13 @@ impl Writer {
     ) -> Outcome {
         let generation = present.object.generation;
         for _ in 0..ATTEMPTS {
-            let Some(status) = said(kind, &present, wanted) else { return Outcome::Done(None) };
+            let Some(status) = said(kind, &present, wanted) else { return Outcome::Said(present) };
             let path = object_path(kind, present.api, name, true);
             let body = json!({"metadata": {"resourceVersion": &*present.version}, "status": status});
             match self.ask(patch_request(&path, &body)).await {
                 Ok(body) => {
                     let read = Stored::new(kind, present.api, body);
-                    return Outcome::Done(read.ok().map(Box::new));
+                    return Outcome::Written(read.ok().map(Arc::new));
                 }
                 Err(Some(error)) => match code(&error) {
                     Some(409) => {}
