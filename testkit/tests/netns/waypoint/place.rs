@@ -239,7 +239,7 @@ impl Place {
     pub(super) fn change(&self, manifests: &str) -> Result<()> {
         let taken = |node: &Node| {
             let lines = node.process().lines();
-            lines.iter().filter(|line| line.contains("the manifests have changed, and are in force")).count()
+            lines.iter().filter(|line| line.contains("the resources have changed, and are in force")).count()
         };
         let before: Vec<_> = self.waypoints.values().map(taken).collect();
         self.put(manifests)?;
